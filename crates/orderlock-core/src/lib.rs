@@ -1,0 +1,30 @@
+//! The lock lifecycle of Orderlock, its vocabulary and the store seam. It knows no HTTP and no SQL.
+
+mod fingerprint;
+mod key;
+mod lease;
+mod limits;
+mod operation;
+mod order;
+mod outcome;
+mod problem;
+mod runtime;
+pub mod store;
+mod text;
+
+pub use fingerprint::{Body, DEPTH_MAX, Fingerprint, canonical};
+/// A point in time, in UTC.
+pub use jiff::Timestamp;
+pub use key::{Caller, IdempotencyKey, KeyId, OperationKey, Principal, Secret};
+pub use lease::{
+    Fence, IllegalTransition, Lease, LeaseEvent, LeaseId, LeaseState, LeaseView, LeaseViewState,
+    Mark, SessionId,
+};
+pub use limits::Limits;
+pub use operation::{Effect, Operation, OperationName, Recovery};
+pub use order::{Document, Index, OrderId, OrderType, OwnedIndex, Target, Tenant, Times, Version};
+pub use outcome::{Answer, Answers, Outcome, OutcomeKind, SettledView};
+pub use problem::{AppliedPart, Problem};
+pub use runtime::{Runtime, TokioRuntime};
+pub use store::{OrderStore, Retention, StoreError};
+pub use text::InvalidText;

@@ -1,0 +1,113 @@
+//! The store seam: what an order store promises, verb by verb.
+//!
+//! A store is supported if it passes the conformance suite of `orderlock-testkit`, and only then.
+//! Every verb is one atomic operation; no transaction leaks through the seam. Requests are
+//! structs, results are enums; 'lost' and 'held' are results, not errors. No method has a default,
+//! so that a wrapper never passes by the store that it wraps.
+
+mod decide;
+mod error;
+mod forward;
+mod request;
+mod result;
+
+use std::fmt::Debug;
+
+use futures_util::future::BoxFuture;
+use futures_util::stream::BoxStream;
+
+pub use decide::{Facts, KeyFacts, SettleFacts, SettleVerdict, Verdict, decide, decide_settle};
+pub use error::{Cause, StoreError};
+pub use request::{
+    Acquire, BreakLease, Change, Claim, Create, Decision, EntriesSince, Expire, Filter, History,
+    Join, Leases, Leave, List, Lookup, MarkFate, NewEntry, Read, Release, Renew, Resolve,
+    Retention, Settle, Sweep, Then,
+};
+pub use result::{
+    Accepted, Acquired, Broken, Created, Cursor, Durable, Entries, Entry, Expired, Fate, Grant,
+    Joined, Known, Left, Loss, OrderView, Page, Position, Receipt, Released, Renewed, Resolved,
+    Settled, StoreInfo, Swept,
+};
+
+use crate::Target;
+
+/// The future of a verb. Dropping it does not undo the verb.
+pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// Keeps orders, their leases and their journal.
+pub trait OrderStore: Debug + Send + Sync + 'static {
+    /// What this store is.
+    fn describe(&self) -> StoreInfo;
+
+    /// Orders that were let go, by this node or elsewhere: a hint for those who wait. It may stay
+    /// silent for ever, repeat itself, and lose items.
+    fn freed(&self) -> BoxStream<'static, Target>;
+
+    /// Atomically begins a session, ends every other session of the same node and so their
+    /// leases, and keeps the secret if the store has none yet.
+    fn join(&self, request: Join) -> StoreFuture<'_, Joined>;
+
+    /// Atomically extends a session and voids those of its leases that are older than the last
+    /// renewal and not known to the node. A session that has ended is never extended.
+    fn renew(&self, request: Renew) -> StoreFuture<'_, Renewed>;
+
+    /// Ends a session, and so its leases; marks stay. Repeating it is harmless.
+    fn leave(&self, request: Leave) -> StoreFuture<'_, Left>;
+
+    /// Ends sessions that are lapsed (still, at the write), and so their leases; marks stay. A
+    /// settle that commits before that is good, one after it is lost.
+    fn sweep(&self, request: Sweep) -> StoreFuture<'_, Swept>;
+
+    /// Atomically inserts the order at version 1 with its first entry, durably; or returns the
+    /// settled entry of the same key; or says what stands there already.
+    fn create(&self, request: Create) -> StoreFuture<'_, Created>;
+
+    /// One order, or none of that tenant's by that id: one snapshot of committed state.
+    fn read(&self, request: Read) -> StoreFuture<'_, Option<OrderView>>;
+
+    /// A page of orders, newest first: one snapshot of committed state. `locked` means held by a
+    /// lease that is alive; a mark alone does not count.
+    fn list(&self, request: List) -> StoreFuture<'_, Page<OrderView>>;
+
+    /// A page of an order's entries, oldest first; none if there is no such order.
+    fn history(&self, request: History) -> StoreFuture<'_, Option<Page<Entry>>>;
+
+    /// What became of a key. Changes nothing.
+    fn lookup(&self, request: Lookup) -> StoreFuture<'_, Known>;
+
+    /// Atomically grants the lease under the fence that it is given and returns the order as of
+    /// the grant, never older; or says why not, as [`decide`] orders it. While the lease is held,
+    /// repeating it with the same fence is the same grant. With a mark, the mark is durable before
+    /// this returns.
+    fn acquire(&self, request: Acquire) -> StoreFuture<'_, Acquired>;
+
+    /// If the fence still holds, the version is unchanged and the key has no final entry: applies
+    /// change and entry in one write, and then unlocks, keeps or hands over. Otherwise nothing.
+    ///
+    /// Named by (fence, step): repeating it gives the same answer, so a lost acknowledgement is
+    /// harmless. A final settle ends the mark of its key.
+    fn settle(&self, request: Settle) -> StoreFuture<'_, Settled>;
+
+    /// Gives the lease up without an entry; may hand over. Repeating it is harmless. It also
+    /// undoes an `acquire` whose answer was lost.
+    fn release(&self, request: Release) -> StoreFuture<'_, Released>;
+
+    /// A page of held, marked and foreign leases.
+    fn leases(&self, request: Leases) -> StoreFuture<'_, Page<crate::LeaseView>>;
+
+    /// Voids one grant (not whoever holds the order by then), with an entry that says who and
+    /// why, durably. A mark stays.
+    fn break_lease(&self, request: BreakLease) -> StoreFuture<'_, Broken>;
+
+    /// Atomically ends an unattended mark, with an entry that says who and why, durably: either it
+    /// is cleared, or the operation is settled in the name of its key.
+    fn resolve(&self, request: Resolve) -> StoreFuture<'_, Resolved>;
+
+    /// Entries in one order, the same for every reader at every reading, in which each order's
+    /// entries stand by their number; none is ever skipped, however late it committed.
+    fn entries_since(&self, request: EntriesSince) -> StoreFuture<'_, Entries>;
+
+    /// Ends the retention of answers that have expired, then of tombstones, in one small batch.
+    /// Until it has run, an answer that is past its retention already counts as expired.
+    fn expire(&self, request: Expire) -> StoreFuture<'_, Expired>;
+}

@@ -1,0 +1,321 @@
+//! What is asked of a store: one struct for each verb.
+
+use std::time::Duration;
+
+use super::Cursor;
+use crate::{
+    Answer, Caller, Document, Fence, Fingerprint, IdempotencyKey, KeyId, LeaseId, OperationName,
+    OrderId, OutcomeKind, OwnedIndex, Principal, Recovery, Secret, SessionId, Target, Times,
+    Timestamp, Version,
+};
+
+/// Who wants which order, under which key, for what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Who asks.
+    pub caller: Caller,
+    /// For which order.
+    pub order: OrderId,
+    /// Under which key.
+    pub key: IdempotencyKey,
+    /// The keyed hash of caller, order and key: what the store looks keys up by.
+    pub key_id: KeyId,
+    /// The hash of operation, target and body.
+    pub fingerprint: Fingerprint,
+}
+
+impl Claim {
+    /// The address of the order.
+    #[must_use]
+    pub fn target(&self) -> Target {
+        self.caller.target(&self.order)
+    }
+}
+
+/// See [`OrderStore::join`](super::OrderStore::join).
+#[derive(Clone, Debug)]
+pub struct Join {
+    /// The node's lasting name. Joining ends every other session of the same name.
+    pub node: String,
+    /// The new session.
+    pub session: SessionId,
+    /// How long the session lasts after each renewal.
+    pub length: Duration,
+    /// The installation's secret, if this is the first node ever.
+    pub secret: Secret,
+}
+
+/// See [`OrderStore::renew`](super::OrderStore::renew).
+#[derive(Clone, Debug)]
+pub struct Renew {
+    /// Which session.
+    pub session: SessionId,
+    /// Every grant that the node holds or may hold. Any other lease of the session that is older
+    /// than the last renewal is void: its acquire was lost on the way.
+    pub known: Vec<Fence>,
+}
+
+/// See [`OrderStore::leave`](super::OrderStore::leave).
+#[derive(Clone, Copy, Debug)]
+pub struct Leave {
+    /// Which session.
+    pub session: SessionId,
+}
+
+/// See [`OrderStore::sweep`](super::OrderStore::sweep).
+#[derive(Clone, Copy, Debug)]
+pub struct Sweep {
+    /// The most leases to void in this call.
+    pub limit: usize,
+}
+
+/// See [`OrderStore::create`](super::OrderStore::create).
+#[derive(Clone, Debug)]
+pub struct Create {
+    /// Who creates which order under which key.
+    pub claim: Claim,
+    /// The order.
+    pub document: Document,
+    /// What lists can filter it by.
+    pub index: OwnedIndex,
+    /// Its first entry.
+    pub entry: NewEntry,
+    /// The order's times, both the same.
+    pub times: Times,
+}
+
+/// See [`OrderStore::read`](super::OrderStore::read).
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// Which order.
+    pub target: Target,
+}
+
+/// Equality only; not a query language.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// The order's status.
+    pub status: Option<String>,
+    /// Whose order it is.
+    pub customer: Option<String>,
+    /// Whether somebody holds it. A mark alone does not count.
+    pub locked: Option<bool>,
+}
+
+/// See [`OrderStore::list`](super::OrderStore::list).
+#[derive(Clone, Debug)]
+pub struct List {
+    /// Whose orders.
+    pub tenant: crate::Tenant,
+    /// Which of them.
+    pub filter: Filter,
+    /// The most orders on the page.
+    pub limit: usize,
+    /// Where the last page ended.
+    pub cursor: Option<Cursor>,
+}
+
+/// See [`OrderStore::history`](super::OrderStore::history).
+#[derive(Clone, Debug)]
+pub struct History {
+    /// Which order.
+    pub target: Target,
+    /// The most entries on the page.
+    pub limit: usize,
+    /// Where the last page ended.
+    pub cursor: Option<Cursor>,
+}
+
+/// See [`OrderStore::lookup`](super::OrderStore::lookup).
+#[derive(Clone, Debug)]
+pub struct Lookup {
+    /// Which order.
+    pub target: Target,
+    /// Which key.
+    pub key_id: KeyId,
+}
+
+/// See [`OrderStore::acquire`](super::OrderStore::acquire).
+#[derive(Clone, Debug)]
+pub struct Acquire {
+    /// Who wants which order.
+    pub claim: Claim,
+    /// The session that the lease is to live in.
+    pub session: SessionId,
+    /// The name of the grant, drawn by the node: a repeated acquire is the same grant.
+    pub fence: Fence,
+    /// For which operation.
+    pub operation: OperationName,
+    /// The version that the client expects, compared at the grant.
+    pub expected: Option<Version>,
+    /// Writes a mark with the grant and makes both durable, for an external operation.
+    pub mark: Option<Recovery>,
+}
+
+/// What a settle changes.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// The order as it was locked: a store may write only the difference.
+    pub before: Document,
+    /// The order as it is to be.
+    pub after: Document,
+    /// What lists can filter it by.
+    pub index: OwnedIndex,
+    /// When it changed, by the store's clock as told with the grant.
+    pub at: Timestamp,
+}
+
+/// How long an answer is kept, both counted from the settle by the store's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// How long a retry gets the stored answer.
+    pub answer: Duration,
+    /// How long the key is known to have been used.
+    pub tombstone: Duration,
+}
+
+/// The part of an entry that the lifecycle decides.
+#[derive(Clone, Debug)]
+pub struct NewEntry {
+    /// Which operation.
+    pub operation: OperationName,
+    /// How it ended.
+    pub outcome: OutcomeKind,
+    /// Which run of the key.
+    pub attempt: u32,
+    /// When, by the store's clock as told with the grant.
+    pub at: Timestamp,
+    /// The stored answer; none for a checkpoint.
+    pub answer: Option<Answer>,
+    /// How long the answer is kept.
+    pub retention: Retention,
+}
+
+/// What becomes of the lease after a settle.
+#[derive(Clone, Debug)]
+pub enum Then {
+    /// It ends.
+    Unlock,
+    /// It stays: a checkpoint.
+    Keep,
+    /// It ends, and this is asked in the same step, with all of acquire's checks.
+    HandOver(Box<Acquire>),
+}
+
+/// See [`OrderStore::settle`](super::OrderStore::settle).
+#[derive(Clone, Debug)]
+pub struct Settle {
+    /// Whose operation on which order.
+    pub claim: Claim,
+    /// The grant that settles.
+    pub fence: Fence,
+    /// Which settle of this grant it is, from 0.
+    pub step: u32,
+    /// The version that the grant (or the last checkpoint) left.
+    pub version: Version,
+    /// What changes, if anything does.
+    pub change: Option<Change>,
+    /// The entry.
+    pub entry: NewEntry,
+    /// What becomes of the lease.
+    pub then: Then,
+}
+
+/// What becomes of the mark when a lease is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MarkFate {
+    /// It stays, if there is one.
+    Keep,
+    /// It goes: the handler declared that nothing happened outside.
+    Clear,
+}
+
+/// See [`OrderStore::release`](super::OrderStore::release).
+#[derive(Clone, Debug)]
+pub struct Release {
+    /// Which order.
+    pub target: Target,
+    /// Which grant.
+    pub fence: Fence,
+    /// What becomes of the mark.
+    pub mark: MarkFate,
+    /// Asked in the same step, if the lease was held by this fence.
+    pub next: Option<Box<Acquire>>,
+}
+
+/// See [`OrderStore::leases`](super::OrderStore::leases).
+#[derive(Clone, Debug)]
+pub struct Leases {
+    /// Whose orders.
+    pub tenant: crate::Tenant,
+    /// The most leases on the page.
+    pub limit: usize,
+    /// Where the last page ended.
+    pub cursor: Option<Cursor>,
+}
+
+/// See [`OrderStore::break_lease`](super::OrderStore::break_lease).
+#[derive(Clone, Debug)]
+pub struct BreakLease {
+    /// Whose orders.
+    pub tenant: crate::Tenant,
+    /// Which grant.
+    pub lease: LeaseId,
+    /// Who breaks it.
+    pub actor: Principal,
+    /// Why.
+    pub reason: String,
+}
+
+/// How a mark ends.
+#[derive(Clone, Debug)]
+pub enum Decision {
+    /// The mark is cleared: the same key, or any other, may run.
+    RunAgain,
+    /// The operation is settled in the name of its key: its retry gets this answer.
+    Settle {
+        /// The version that the decision was made on.
+        version: Version,
+        /// What changes, if anything does.
+        change: Option<Change>,
+        /// The outcome, [final](OutcomeKind::is_final).
+        outcome: OutcomeKind,
+        /// The answer that the key's retry gets.
+        answer: Answer,
+        /// How long it is kept.
+        retention: Retention,
+    },
+}
+
+/// See [`OrderStore::resolve`](super::OrderStore::resolve).
+#[derive(Clone, Debug)]
+pub struct Resolve {
+    /// Which order.
+    pub target: Target,
+    /// Whose mark: the decision is made about one key, not about whatever mark stands by then.
+    pub key_id: KeyId,
+    /// How it ends.
+    pub decision: Decision,
+    /// Who decides.
+    pub actor: Principal,
+    /// Why.
+    pub reason: String,
+}
+
+/// See [`OrderStore::entries_since`](super::OrderStore::entries_since).
+#[derive(Clone, Debug)]
+pub struct EntriesSince {
+    /// Whose orders.
+    pub tenant: crate::Tenant,
+    /// Where the reader stands; none to begin with the oldest entry.
+    pub cursor: Option<Cursor>,
+    /// The most entries in the answer.
+    pub limit: usize,
+}
+
+/// See [`OrderStore::expire`](super::OrderStore::expire).
+#[derive(Clone, Copy, Debug)]
+pub struct Expire {
+    /// The most answers and tombstones to end in this call.
+    pub limit: usize,
+}

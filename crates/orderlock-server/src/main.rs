@@ -1,0 +1,2 @@
+//! The order manager.
+fn main() {}

