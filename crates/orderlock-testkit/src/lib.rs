@@ -1,1 +1,9 @@
-//! orderlock-testkit
+//! What a store of Orderlock is examined with, and what handlers are tested with: a model store, a
+//! conformance suite, a fault injector, and requests to start from.
+
+pub mod fixtures;
+mod runtime;
+pub mod suite;
+
+pub use runtime::TestRuntime;
+pub use suite::StoreFactory;

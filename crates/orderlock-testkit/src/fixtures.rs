@@ -1,0 +1,250 @@
+//! Valid, consistent requests to start from. Every field of a request is public: take the one that
+//! is nearest and change what the test is about.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use orderlock_core::store::{
+    Acquire, Change, Claim, Create, Grant, NewEntry, Retention, Settle, Then,
+};
+use orderlock_core::{
+    Answer, Body, Caller, Document, Fence, Fingerprint, IdempotencyKey, OperationName, OrderId,
+    OutcomeKind, OwnedIndex, Principal, Secret, SessionId, Target, Tenant, Times, Version,
+};
+use serde_json::json;
+
+/// How long the fixtures' answers and tombstones are kept: a day, and thirty.
+pub const RETENTION: Retention = Retention {
+    answer: Duration::from_secs(24 * 3600),
+    tombstone: Duration::from_secs(30 * 24 * 3600),
+};
+
+/// Names, from texts that are known to be valid.
+pub mod ids {
+    use super::{Caller, IdempotencyKey, OperationName, OrderId, Principal, Target, Tenant};
+
+    macro_rules! name {
+        ($function:ident, $type:ident) => {
+            #[doc = concat!("A [`", stringify!($type), "`].")]
+            ///
+            /// # Panics
+            /// If the text is not a valid one: a mistake in the test.
+            #[must_use]
+            #[track_caller]
+            pub fn $function(text: &str) -> $type {
+                $type::parse(text).expect("a test names things by valid texts")
+            }
+        };
+    }
+
+    name!(order, OrderId);
+    name!(key, IdempotencyKey);
+    name!(operation, OperationName);
+    name!(principal, Principal);
+    name!(tenant, Tenant);
+
+    /// A caller.
+    #[must_use]
+    #[track_caller]
+    pub fn caller(tenant_text: &str, principal_text: &str) -> Caller {
+        Caller {
+            tenant: tenant(tenant_text),
+            principal: principal(principal_text),
+        }
+    }
+
+    /// The address of an order of the single tenant.
+    #[must_use]
+    #[track_caller]
+    pub fn target(text: &str) -> Target {
+        Caller::single().target(&order(text))
+    }
+}
+
+/// The installation's secret in all fixtures.
+#[must_use]
+pub fn secret() -> Secret {
+    Secret::new([7; 32])
+}
+
+/// A claim of the single caller.
+#[must_use]
+#[track_caller]
+pub fn claim(order: &str, key: &str) -> Claim {
+    claim_by(&Caller::single(), order, key)
+}
+
+/// A claim of any caller.
+#[must_use]
+#[track_caller]
+pub fn claim_by(caller: &Caller, order: &str, key: &str) -> Claim {
+    let (order, key) = (ids::order(order), ids::key(key));
+    Claim {
+        key_id: secret().key_id(caller, &order, &key),
+        fingerprint: fingerprint("{}"),
+        caller: caller.clone(),
+        order,
+        key,
+    }
+}
+
+/// The same claim with another body: the same key, asked for something else.
+#[must_use]
+pub fn asking(claim: Claim, body: &str) -> Claim {
+    Claim {
+        fingerprint: fingerprint(body),
+        ..claim
+    }
+}
+
+/// The fingerprint of a `change` with this body.
+#[must_use]
+pub fn fingerprint(body: &str) -> Fingerprint {
+    Fingerprint::of(&ids::operation("change"), None, Body::Json(body.as_bytes()))
+}
+
+/// The order that the fixtures keep: a counter.
+#[must_use]
+pub fn document(count: u64) -> Document {
+    Document::encode(&json!({ "count": count })).expect("a number is JSON")
+}
+
+/// The counter in a fixture's order.
+///
+/// # Panics
+/// If the document is not one of the fixtures': a store has damaged it.
+#[must_use]
+#[track_caller]
+pub fn count(document: &Document) -> u64 {
+    let value: serde_json::Value = document.decode().expect("a stored document is JSON");
+    value["count"].as_u64().expect("a fixture's order counts")
+}
+
+/// What lists find a fixture's order by.
+#[must_use]
+pub fn index(status: &str) -> OwnedIndex {
+    OwnedIndex {
+        status: Some(status.into()),
+        customer: Some("customer".into()),
+    }
+}
+
+/// A stored answer with this text as its body.
+#[must_use]
+pub fn answer(text: &str) -> Answer {
+    Answer {
+        status: 200,
+        content_type: "application/json".into(),
+        location: None,
+        version: None,
+        body: Bytes::copy_from_slice(text.as_bytes()),
+    }
+}
+
+/// The creation of an order that counts from 0.
+#[must_use]
+pub fn create(claim: Claim, at: Timestamp) -> Create {
+    let answer = Answer {
+        status: 201,
+        location: Some(format!("/orders/{}", claim.order)),
+        version: Some(Version::FIRST),
+        ..answer("created")
+    };
+    Create {
+        claim,
+        document: document(0),
+        index: index("open"),
+        entry: NewEntry {
+            operation: ids::operation("create"),
+            ..new_entry(OutcomeKind::Created, at, Some(answer))
+        },
+        times: Times {
+            created: at,
+            updated: at,
+        },
+    }
+}
+
+/// A plain operation's request for the lease.
+#[must_use]
+pub fn acquire(claim: Claim, session: SessionId, fence: Fence) -> Acquire {
+    Acquire {
+        claim,
+        session,
+        fence,
+        operation: ids::operation("change"),
+        expected: None,
+        mark: None,
+    }
+}
+
+/// The settle that counts the granted order up by one.
+#[must_use]
+pub fn settle(request: &Acquire, grant: &Grant) -> Settle {
+    let after = count(&grant.document) + 1;
+    let answer = Answer {
+        version: Some(grant.version.next()),
+        ..answer(&format!("count {after} by {}", grant.fence))
+    };
+    Settle {
+        claim: request.claim.clone(),
+        fence: grant.fence,
+        step: 0,
+        version: grant.version,
+        change: Some(Change {
+            before: grant.document.clone(),
+            after: document(after),
+            index: index("changed"),
+            at: grant.now,
+        }),
+        entry: NewEntry {
+            attempt: grant.attempt,
+            ..new_entry(OutcomeKind::Applied, grant.now, Some(answer))
+        },
+        then: Then::Unlock,
+    }
+}
+
+/// The settle that refuses and changes nothing.
+#[must_use]
+pub fn refuse(request: &Acquire, grant: &Grant) -> Settle {
+    let answer = Answer {
+        status: 409,
+        ..answer(&format!("refused under {}", grant.fence))
+    };
+    Settle {
+        change: None,
+        entry: NewEntry {
+            attempt: grant.attempt,
+            ..new_entry(OutcomeKind::Refused, grant.now, Some(answer))
+        },
+        ..settle(request, grant)
+    }
+}
+
+/// The checkpoint that counts the granted order up by one and keeps the lease.
+#[must_use]
+pub fn checkpoint(request: &Acquire, grant: &Grant) -> Settle {
+    Settle {
+        entry: NewEntry {
+            attempt: grant.attempt,
+            ..new_entry(OutcomeKind::Checkpoint, grant.now, None)
+        },
+        then: Then::Keep,
+        ..settle(request, grant)
+    }
+}
+
+/// An entry of the first run of a `change`.
+#[must_use]
+pub fn new_entry(outcome: OutcomeKind, at: Timestamp, answer: Option<Answer>) -> NewEntry {
+    NewEntry {
+        operation: ids::operation("change"),
+        outcome,
+        attempt: 1,
+        at,
+        answer,
+        retention: RETENTION,
+    }
+}
