@@ -141,7 +141,6 @@ pub struct OperationKey {
 }
 
 impl OperationKey {
-    #[allow(dead_code)]
     pub(crate) fn new(
         secret: &Secret,
         caller: &Caller,

@@ -1,8 +1,12 @@
 //! The lock lifecycle of Orderlock, its vocabulary and the store seam. It knows no HTTP and no SQL.
 
+#[cfg(feature = "axum")]
+#[doc(hidden)]
+pub mod axum;
 mod fingerprint;
 mod key;
 mod lease;
+mod lifecycle;
 mod limits;
 mod operation;
 mod order;
@@ -10,6 +14,8 @@ mod outcome;
 mod problem;
 mod runtime;
 pub mod store;
+#[doc(hidden)]
+pub mod testing;
 mod text;
 
 pub use fingerprint::{Body, DEPTH_MAX, Fingerprint, canonical};
@@ -19,6 +25,10 @@ pub use key::{Caller, IdempotencyKey, KeyId, OperationKey, Principal, Secret};
 pub use lease::{
     Fence, IllegalTransition, Lease, LeaseEvent, LeaseId, LeaseState, LeaseView, LeaseViewState,
     Mark, SessionId,
+};
+pub use lifecycle::{
+    CreateRequest, Denied, Ended, Failed, HeldLease, Interrupted, KeyStatus, Lifecycle,
+    LifecycleBuilder, LockedOrder, OperationRequest, Running, Snapshot,
 };
 pub use limits::Limits;
 pub use operation::{Effect, Operation, OperationName, Recovery};

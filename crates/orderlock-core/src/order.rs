@@ -69,8 +69,12 @@ impl fmt::Display for Version {
 /// An order's content as JSON text. Cloning it copies nothing.
 ///
 /// The text is kept as it was written, numbers included; nothing in the core reads it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Document(Bytes);
+#[derive(Clone)]
+pub struct Document {
+    text: Bytes,
+    /// What the document was encoded from says of itself; none for text from elsewhere.
+    index: OwnedIndex,
+}
 
 impl Document {
     /// Encodes a value.
@@ -78,7 +82,18 @@ impl Document {
     /// # Errors
     /// What serde says when the value cannot be written as JSON.
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, serde_json::Error> {
-        serde_json::to_vec(value).map(|text| Self(text.into()))
+        serde_json::to_vec(value).map(Self::trusted)
+    }
+
+    /// Encodes an order, with what lists can filter it by.
+    ///
+    /// # Errors
+    /// What serde says when the order cannot be written as JSON.
+    pub fn encode_indexed<T: OrderType>(order: &T) -> Result<Self, serde_json::Error> {
+        Ok(Self {
+            index: order.index().to_owned(),
+            ..Self::encode(order)?
+        })
     }
 
     /// Takes JSON text, for example from a store.
@@ -88,14 +103,17 @@ impl Document {
     pub fn parse(text: impl Into<Bytes>) -> Result<Self, serde_json::Error> {
         let text = text.into();
         serde_json::from_slice::<&RawValue>(&text)?;
-        Ok(Self(text))
+        Ok(Self::trusted(text))
     }
 
     /// Takes text that was a document when it was written, without looking at it again. A store
     /// uses this on its own rows; a text that is not JSON is found when a handler decodes it.
     #[must_use]
     pub fn trusted(text: impl Into<Bytes>) -> Self {
-        Self(text.into())
+        Self {
+            text: text.into(),
+            index: OwnedIndex::default(),
+        }
     }
 
     /// Decodes the text.
@@ -103,32 +121,42 @@ impl Document {
     /// # Errors
     /// What serde says when the text does not fit the type.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        serde_json::from_slice(&self.0)
+        serde_json::from_slice(&self.text)
     }
 
     /// The JSON text.
     #[must_use]
     pub fn as_bytes(&self) -> &Bytes {
-        &self.0
+        &self.text
     }
 
     /// How many bytes the text has.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.0.len()
+        self.text.len()
     }
 }
+
+impl PartialEq for Document {
+    /// Equal text is an equal document; the index is derived from it.
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Document {}
 
 impl fmt::Debug for Document {
     /// Shows the size only: a document is the user's data and stays out of logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Document({} bytes)", self.0.len())
+        write!(f, "Document({} bytes)", self.text.len())
     }
 }
 
 impl Serialize for Document {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let raw: &RawValue = serde_json::from_slice(&self.0).map_err(serde::ser::Error::custom)?;
+        let raw: &RawValue =
+            serde_json::from_slice(&self.text).map_err(serde::ser::Error::custom)?;
         raw.serialize(serializer)
     }
 }
@@ -136,7 +164,17 @@ impl Serialize for Document {
 impl<'de> Deserialize<'de> for Document {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
-        Ok(Self(raw.get().as_bytes().to_vec().into()))
+        Ok(Self::trusted(raw.get().as_bytes().to_vec()))
+    }
+}
+
+/// An order of unknown type: what the tower layer works on.
+impl OrderType for Document {
+    fn index(&self) -> Index<'_> {
+        Index {
+            status: self.index.status.as_deref(),
+            customer: self.index.customer.as_deref(),
+        }
     }
 }
 

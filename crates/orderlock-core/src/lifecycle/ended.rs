@@ -1,0 +1,266 @@
+//! How a request ends: the vocabulary between the lifecycle and whoever speaks to the client.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::{
+    Answer, Caller, Document, Fingerprint, IdempotencyKey, Mark, Operation, OperationName, OrderId,
+    OutcomeKind, StoreError, Times, Timestamp, Version,
+};
+
+/// An operation that somebody asks for.
+#[derive(Clone, Debug)]
+pub struct OperationRequest {
+    /// Who asks.
+    pub caller: Caller,
+    /// For which order.
+    pub order: OrderId,
+    /// Under which key.
+    pub key: IdempotencyKey,
+    /// The hash of operation, order and body.
+    pub fingerprint: Fingerprint,
+    /// For which operation.
+    pub operation: Operation,
+    /// The version that the client expects, compared at the grant.
+    pub expected: Option<Version>,
+    /// How long the client is ready to wait; bounded by [`Limits::wait`](crate::Limits::wait).
+    pub wait: Duration,
+}
+
+/// A creation that somebody asks for.
+#[derive(Clone, Debug)]
+pub struct CreateRequest {
+    /// Who asks.
+    pub caller: Caller,
+    /// The new order's id; derived from caller and key if none is given.
+    pub order: Option<OrderId>,
+    /// Under which key.
+    pub key: IdempotencyKey,
+    /// The hash of operation and body.
+    pub fingerprint: Fingerprint,
+    /// What the entry calls it.
+    pub operation: OperationName,
+}
+
+/// How a request ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Ended<E> {
+    /// It is settled, durably: the stored answer.
+    Settled {
+        /// The answer, byte for byte the same on every retry.
+        answer: Answer,
+        /// Whether an earlier request, or another that ran at the same time, settled it.
+        replayed: bool,
+        /// When the answer's retention ends.
+        expires: Option<Timestamp>,
+        /// How it was settled.
+        outcome: OutcomeKind,
+    },
+    /// The handler refused, and its operation does not store refusals. Nothing changed.
+    Refused(Answer),
+    /// The attempt failed and nothing is stored: a retry runs again.
+    Failed {
+        /// Why.
+        failure: Failed<E>,
+        /// What checkpoints had applied before.
+        partial: Option<Snapshot>,
+        /// Whether an external operation's mark stays: its outcome is unknown.
+        marked: bool,
+    },
+    /// The lease was lost before the settle. What the handler returned was not applied.
+    Lost {
+        /// What checkpoints had applied before.
+        partial: Option<Snapshot>,
+        /// Whether an external operation's mark stays: its outcome is unknown.
+        marked: bool,
+    },
+    /// A settle was sent and its answer lost: the same key tells what happened.
+    Unknown,
+    /// The handler was not run.
+    Denied(Denied),
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Failed<E> {
+    /// The handler returned this error.
+    Error(E),
+    /// The attempt that this request was attached to failed with an error that is told like this.
+    Attached(Answer),
+    /// The handler panicked, in its run, in its drop, or while its result was encoded.
+    Panicked,
+    /// The handler passed its time limit.
+    TimedOut,
+    /// The stored order does not fit the handler's order type.
+    Unreadable(String),
+    /// The order that the handler returned cannot be written as JSON, or not be stored.
+    Unwritable(String),
+    /// The node is shutting down and did not let the handler end.
+    Stopped,
+}
+
+/// An order as checkpoints have left it.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Its version.
+    pub version: Version,
+    /// Its content.
+    pub document: Document,
+    /// Its times.
+    pub times: Times,
+}
+
+/// What is known of the operation that is in the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// Which operation; unknown for a foreign lock.
+    pub operation: Option<OperationName>,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// Which run of its key.
+    pub attempt: u32,
+}
+
+/// Why a handler was not run.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Denied {
+    /// The key stands for another request.
+    KeyReused,
+    /// The key is settled, and its answer is past the retention.
+    KeyExpired,
+    /// The same request is running or waiting.
+    InProgress(Option<Running>),
+    /// Another key holds the order, and the wait is over.
+    Locked(Running),
+    /// The line is full.
+    QueueFull,
+    /// The order is not at the expected version.
+    VersionMismatch {
+        /// Where it is.
+        current: Version,
+    },
+    /// An external operation has begun, and nobody attends to it.
+    OutcomeUnknown(Box<Mark>),
+    /// There is no such order.
+    NotFound,
+    /// The order was created under another key.
+    Exists,
+    /// The store is out of reach, or the node has no session.
+    StoreUnavailable(Arc<StoreError>),
+    /// The node is shutting down.
+    ShuttingDown,
+}
+
+impl Ended<Infallible> {
+    /// The same end, told to a request of another error type.
+    pub(crate) fn tell<E>(self) -> Ended<E> {
+        match self {
+            Self::Settled {
+                answer,
+                replayed,
+                expires,
+                outcome,
+            } => Ended::Settled {
+                answer,
+                replayed,
+                expires,
+                outcome,
+            },
+            Self::Refused(answer) => Ended::Refused(answer),
+            Self::Failed {
+                failure,
+                partial,
+                marked,
+            } => Ended::Failed {
+                failure: failure.tell(),
+                partial,
+                marked,
+            },
+            Self::Lost { partial, marked } => Ended::Lost { partial, marked },
+            Self::Unknown => Ended::Unknown,
+            Self::Denied(denied) => Ended::Denied(denied),
+        }
+    }
+
+    /// The same end for a request that was attached to the attempt: what was stored is a replay.
+    pub(crate) fn attached(mut self) -> Self {
+        if let Self::Settled { replayed, .. } = &mut self {
+            *replayed = true;
+        }
+        self
+    }
+}
+
+impl Failed<Infallible> {
+    fn tell<E>(self) -> Failed<E> {
+        match self {
+            Self::Error(never) => match never {},
+            Self::Attached(answer) => Failed::Attached(answer),
+            Self::Panicked => Failed::Panicked,
+            Self::TimedOut => Failed::TimedOut,
+            Self::Unreadable(reason) => Failed::Unreadable(reason),
+            Self::Unwritable(reason) => Failed::Unwritable(reason),
+            Self::Stopped => Failed::Stopped,
+        }
+    }
+}
+
+/// What became of a key, as its owner may ask.
+#[derive(Clone, Debug)]
+pub enum KeyStatus {
+    /// Settled: the stored answer.
+    Settled {
+        /// The answer.
+        answer: Answer,
+        /// When its retention ends.
+        expires: Option<Timestamp>,
+    },
+    /// It stands in line.
+    Waiting,
+    /// It holds the order.
+    Running(Option<Running>),
+    /// It has begun outside, and nobody attends to it.
+    OutcomeUnknown(Box<Mark>),
+    /// Settled, and the answer is past its retention.
+    Expired,
+    /// Never used, failed, or forgotten.
+    Unknown,
+}
+
+impl<E> Failed<E> {
+    /// The same failure as far as it can be shared; an error of the handler's own cannot.
+    pub(crate) fn without_error(&self) -> Failed<Infallible> {
+        match self {
+            Self::Error(_) | Self::Panicked => Failed::Panicked,
+            Self::Attached(answer) => Failed::Attached(answer.clone()),
+            Self::TimedOut => Failed::TimedOut,
+            Self::Unreadable(reason) => Failed::Unreadable(reason.clone()),
+            Self::Unwritable(reason) => Failed::Unwritable(reason.clone()),
+            Self::Stopped => Failed::Stopped,
+        }
+    }
+}
+
+impl Denied {
+    /// The word for it in logs.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::KeyReused => "keyReused",
+            Self::KeyExpired => "keyExpired",
+            Self::InProgress(_) => "inProgress",
+            Self::Locked(_) => "locked",
+            Self::QueueFull => "queueFull",
+            Self::VersionMismatch { .. } => "versionMismatch",
+            Self::OutcomeUnknown(_) => "outcomeUnknown",
+            Self::NotFound => "notFound",
+            Self::Exists => "exists",
+            Self::StoreUnavailable(_) => "storeUnavailable",
+            Self::ShuttingDown => "shuttingDown",
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! The lock lifecycle: takes the order's lock, runs the handler, applies what it returns and lets
+//! go, in one atomic write. The one place that acquires, settles and releases.
+//!
+//! A request enters the line of its order, asks the store when it stands at the front, runs its
+//! handler in a task of its own, settles, and hands the order to the next in line with the same
+//! write. Everything from the grant on happens whether its client is there or not.
+
+mod admission;
+mod attempt;
+mod create;
+mod ended;
+mod line;
+mod locked;
+mod node;
+mod run;
+mod session;
+mod settle;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tracing::Instrument as _;
+
+pub use ended::{
+    CreateRequest, Denied, Ended, Failed, KeyStatus, OperationRequest, Running, Snapshot,
+};
+pub use locked::{HeldLease, Interrupted, LockedOrder};
+
+pub(crate) use node::Node;
+use node::Phase;
+
+use crate::store::{Claim, Known, Lookup};
+use crate::{
+    Answer, Answers, Caller, Fingerprint, IdempotencyKey, Limits, OrderId, OrderStore, OrderType,
+    Outcome, Runtime, StoreError, TokioRuntime,
+};
+
+/// The lock lifecycle of one node. Cloning it gives another handle on the same node.
+#[derive(Clone, Debug)]
+pub struct Lifecycle {
+    node: Arc<Node>,
+}
+
+/// What a [`Lifecycle`] is made from.
+#[derive(Debug)]
+pub struct LifecycleBuilder {
+    store: Arc<dyn OrderStore>,
+    answers: Arc<dyn Answers>,
+    runtime: Arc<dyn Runtime>,
+    limits: Limits,
+    node: Option<String>,
+}
+
+impl LifecycleBuilder {
+    /// Other bounds than the defaults.
+    #[must_use]
+    pub fn limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Another source of tasks, time and randomness than Tokio and the machine.
+    #[must_use]
+    pub fn runtime(self, runtime: Arc<dyn Runtime>) -> Self {
+        Self { runtime, ..self }
+    }
+
+    /// The node's lasting name. A node that starts again under its name frees the orders that its
+    /// last run held at once; two nodes that run at the same time must not share one. Without a
+    /// name a random one is drawn, and the orders are freed when the old session lapses.
+    #[must_use]
+    pub fn node_name(self, name: impl Into<String>) -> Self {
+        Self {
+            node: Some(name.into()),
+            ..self
+        }
+    }
+
+    /// The lifecycle. It joins the store when it is first needed, or by [`Lifecycle::start`].
+    #[must_use]
+    pub fn build(self) -> Lifecycle {
+        let Self {
+            store,
+            answers,
+            runtime,
+            limits,
+            node,
+        } = self;
+        Lifecycle {
+            node: Node::new(store, runtime, answers, limits, node),
+        }
+    }
+}
+
+impl Lifecycle {
+    /// A lifecycle over a store, with the default limits.
+    pub fn builder(store: impl OrderStore, answers: impl Answers) -> LifecycleBuilder {
+        LifecycleBuilder {
+            store: Arc::new(store),
+            answers: Arc::new(answers),
+            runtime: Arc::new(TokioRuntime),
+            limits: Limits::default(),
+            node: None,
+        }
+    }
+
+    /// Runs an operation under the order's lock.
+    ///
+    /// It starts at the call, not at the first poll. Dropping the future leaves the line if
+    /// nothing has been granted yet; after the grant it changes nothing: the operation runs to its
+    /// end, and a retry with the same key gets its answer.
+    ///
+    /// `work` may run once or not at all; on other requests of the same key, again.
+    pub fn run<T, E, W, F>(
+        &self,
+        request: OperationRequest,
+        work: W,
+    ) -> impl Future<Output = Ended<E>> + Send + use<T, E, W, F>
+    where
+        T: OrderType,
+        E: Send + 'static,
+        W: FnOnce(LockedOrder<T>) -> F + Send + 'static,
+        F: Future<Output = Result<Outcome<T>, E>> + Send + 'static,
+    {
+        let answers = Arc::clone(&self.node.answers);
+        self.run_described(request, work, move |_| {
+            let title = "The operation failed and was not applied";
+            let problem = crate::Problem::new(500, "handler-failed", title)
+                .retryable(true)
+                .applied(crate::AppliedPart::None);
+            answers.problem(&problem, None)
+        })
+    }
+
+    /// Like [`run`](Self::run); `describe` says what requests that were attached to this attempt
+    /// are told of the handler's error.
+    pub fn run_described<T, E, W, F, D>(
+        &self,
+        request: OperationRequest,
+        work: W,
+        describe: D,
+    ) -> impl Future<Output = Ended<E>> + Send + use<T, E, W, F, D>
+    where
+        T: OrderType,
+        E: Send + 'static,
+        W: FnOnce(LockedOrder<T>) -> F + Send + 'static,
+        F: Future<Output = Result<Outcome<T>, E>> + Send + 'static,
+        D: Fn(&E) -> Answer + Send + 'static,
+    {
+        let (reply, ended) = oneshot::channel();
+        let (client, present) = oneshot::channel::<Infallible>();
+        match self.node.admit() {
+            Err(denied) => drop(reply.send(Ended::Denied(denied))),
+            Ok(in_flight) => {
+                let node = Arc::clone(&self.node);
+                let task = async move {
+                    run::serve(node, request, work, describe, client, reply).await;
+                    drop(in_flight);
+                };
+                self.node.runtime.spawn(Box::pin(task.in_current_span()));
+            }
+        }
+        async move {
+            let ended = ended.await;
+            drop(present);
+            // The task has vanished with its runtime: the same key tells what happened.
+            ended.unwrap_or(Ended::Unknown)
+        }
+    }
+
+    /// Creates an order, at most once for each caller and key.
+    ///
+    /// The order is inserted with its first entry in one write; what is returned is durable.
+    pub async fn create<T: OrderType>(
+        &self,
+        request: CreateRequest,
+        order: T,
+    ) -> Ended<Infallible> {
+        match self.node.admit() {
+            Ok(_in_flight) => self.node.create(request, order).await,
+            Err(denied) => Ended::Denied(denied),
+        }
+    }
+
+    /// What the journal answers to a request without running it: its stored answer, or that its
+    /// key stands for another request or is past the retention. None if the key is new or running.
+    /// Without an order, the key is one that creates.
+    ///
+    /// # Errors
+    /// [`Denied`] if the store cannot be asked.
+    pub async fn stored(
+        &self,
+        caller: &Caller,
+        order: Option<&OrderId>,
+        key: &IdempotencyKey,
+        fingerprint: Fingerprint,
+    ) -> Result<Option<Ended<Infallible>>, Denied> {
+        let claim = self.claim(caller, order, key, fingerprint).await?;
+        let known = self.lookup(&claim).await?;
+        Ok(admission::judge(&claim, known))
+    }
+
+    /// What became of a key.
+    ///
+    /// # Errors
+    /// [`Denied`] if the store cannot be asked.
+    pub async fn status(
+        &self,
+        caller: &Caller,
+        order: &OrderId,
+        key: &IdempotencyKey,
+    ) -> Result<KeyStatus, Denied> {
+        let claim = self
+            .claim(caller, Some(order), key, Fingerprint([0; 32]))
+            .await?;
+        let known = self.lookup(&claim).await?;
+        let here = || match self.node.lines.find(&claim.target(), claim.key_id) {
+            Some(running @ Some(_)) => KeyStatus::Running(running),
+            Some(None) => KeyStatus::Waiting,
+            None => KeyStatus::Unknown,
+        };
+        Ok(match known {
+            Known::Settled(entry) => match entry.answer {
+                Some(answer) => KeyStatus::Settled {
+                    answer,
+                    expires: entry.expires,
+                },
+                None => KeyStatus::Expired,
+            },
+            Known::Running(view) => KeyStatus::Running(Some(Running {
+                operation: view.operation,
+                since: view.since,
+                attempt: view.attempt,
+            })),
+            Known::Marked(mark) => KeyStatus::OutcomeUnknown(mark),
+            Known::Expired(_) => KeyStatus::Expired,
+            Known::Unknown => here(),
+        })
+    }
+
+    async fn claim(
+        &self,
+        caller: &Caller,
+        order: Option<&OrderId>,
+        key: &IdempotencyKey,
+        fingerprint: Fingerprint,
+    ) -> Result<Claim, Denied> {
+        let session = self.node.session().await?;
+        let order = match order {
+            Some(order) => order.clone(),
+            None => session.secret.order_id(caller, key),
+        };
+        let key_id = session.secret.key_id(caller, &order, key);
+        Ok(Claim {
+            caller: caller.clone(),
+            order,
+            key: key.clone(),
+            key_id,
+            fingerprint,
+        })
+    }
+
+    async fn lookup(&self, claim: &Claim) -> Result<Known, Denied> {
+        let lookup = Lookup {
+            target: claim.target(),
+            key_id: claim.key_id,
+        };
+        let known = self.node.ask(self.node.store.lookup(lookup)).await;
+        known.map_err(|error| Denied::StoreUnavailable(Arc::new(error)))
+    }
+
+    /// Joins the store now instead of at the first request.
+    ///
+    /// # Errors
+    /// [`Denied`] if the store cannot be reached.
+    pub async fn start(&self) -> Result<(), Denied> {
+        self.node.session().await.map(drop)
+    }
+
+    /// Whether the node has a session that is alive, and takes requests.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.node.phase() == Phase::Open && self.node.live_session().is_some()
+    }
+
+    /// How many requests are in flight on this node.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.node.in_flight()
+    }
+
+    /// The bounds.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.node.limits
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn OrderStore> {
+        &self.node.store
+    }
+
+    /// What renders the answers.
+    #[must_use]
+    pub fn answers(&self) -> &Arc<dyn Answers> {
+        &self.node.answers
+    }
+
+    /// Ends the node's work: takes no new request, tells all who wait, lets running handlers
+    /// settle for as long as the limit, stops the rest and releases their orders, and leaves the
+    /// store. Marks stay.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the session could not be ended: it lapses by itself.
+    pub async fn drain(&self, limit: Duration) -> Result<(), StoreError> {
+        self.node.enter_phase(Phase::Draining);
+        self.node.lines.close();
+        if self.node.within(limit, self.node.idle()).await.is_none() {
+            self.node.enter_phase(Phase::Stopping);
+            // What is left is a release each, which the store answers or not.
+            let bound = self
+                .node
+                .limits
+                .store
+                .saturating_mul(self.node.limits.repeats + 1);
+            let _released = self.node.within(bound, self.node.idle()).await;
+        }
+        self.node.enter_phase(Phase::Stopping);
+        self.node.leave().await
+    }
+}

@@ -1,0 +1,324 @@
+//! One request, from its arrival to its answer.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::admission::{Admission, Admitted, Answered};
+use super::attempt::{Work, attempt, caught};
+use super::ended::{Ended, Failed, OperationRequest};
+use super::line::Seat;
+use super::locked::{HandlerLease, Interrupted, LockedOrder};
+use super::node::Node;
+use super::settle::{Concluded, Settling, version_after};
+use crate::store::{Acquire, Change, MarkFate, NewEntry};
+use crate::{
+    Answer, Document, Operation, OperationKey, OrderType, Outcome, OutcomeKind, Problem,
+    SettledView, Times,
+};
+
+/// The way back to the client. Only the first word counts.
+struct Reply<E>(Option<oneshot::Sender<Ended<E>>>);
+
+impl<E> Reply<E> {
+    fn send(&mut self, ended: Ended<E>) {
+        if let Some(reply) = self.0.take() {
+            // A client that has gone asks again with the same key.
+            let _gone = reply.send(ended);
+        }
+    }
+}
+
+pub(super) async fn serve<T, E, W, F, D>(
+    node: Arc<Node>,
+    request: OperationRequest,
+    work: W,
+    describe: D,
+    client: oneshot::Sender<Infallible>,
+    reply: oneshot::Sender<Ended<E>>,
+) where
+    T: OrderType,
+    E: Send + 'static,
+    W: FnOnce(LockedOrder<T>) -> F + Send + 'static,
+    F: Future<Output = Result<Outcome<T>, E>> + Send + 'static,
+    D: Fn(&E) -> Answer + Send + 'static,
+{
+    let mut reply = Reply(Some(reply));
+    let session = match node.session().await {
+        Ok(session) => session,
+        Err(denied) => return reply.send(Ended::Denied(denied)),
+    };
+    let admission = Admission::new(Arc::clone(&node), &session, &request, client);
+    let Admitted {
+        seat,
+        acquire,
+        grant,
+    } = match admission.admit().await {
+        Ok(admitted) => admitted,
+        Err(answered) => {
+            log(&request, 0, &answered);
+            return reply.send(answered.tell());
+        }
+    };
+    let OperationRequest {
+        caller,
+        order,
+        key,
+        operation,
+        ..
+    } = &request;
+    let key = OperationKey::new(
+        &session.secret,
+        caller,
+        order,
+        operation.name(),
+        key.clone(),
+    );
+    let lease = Arc::new(HandlerLease::new(&node, &acquire, &grant, key));
+    let result = attempt(&node, Arc::clone(&lease), &grant, work).await;
+
+    let ending = Ending {
+        node: Arc::clone(&node),
+        operation,
+        acquire,
+        lease: Arc::clone(&lease),
+    };
+    // A checkpoint that is on its way comes first.
+    let _last = lease.settling.lock().await;
+    let failed = match result {
+        Ok(work) => {
+            let mut concluded = pin!(ending.settle(seat, work));
+            let answered = match node.within(node.limits.store, concluded.as_mut()).await {
+                Some(answered) => answered,
+                None => {
+                    reply.send(Ended::Unknown);
+                    concluded.await
+                }
+            };
+            log(&request, grant.attempt, &answered);
+            return reply.send(answered.tell());
+        }
+        Err(failed) => failed,
+    };
+    let shared = match &failed {
+        Failed::Error(error) => match caught(|| describe(error)) {
+            Some(answer) => Failed::Attached(answer),
+            None => Failed::Panicked,
+        },
+        other => other.without_error(),
+    };
+    let answered = ending.fail(seat, shared).await;
+    log(&request, grant.attempt, &answered);
+    reply.send(match answered {
+        Ended::Failed {
+            partial, marked, ..
+        } => Ended::Failed {
+            failure: failed,
+            partial,
+            marked,
+        },
+        other => other.tell(),
+    });
+}
+
+/// An attempt that is over and has not been settled or released yet.
+struct Ending<'a> {
+    node: Arc<Node>,
+    operation: &'a Operation,
+    acquire: Acquire,
+    lease: Arc<HandlerLease>,
+}
+
+impl Ending<'_> {
+    /// The attempt failed: lets the order go. An external operation's mark stays, unless the
+    /// handler has declared that nothing happened outside.
+    async fn fail(&self, seat: Seat, failure: Failed<Infallible>) -> Answered {
+        if let Some(answered) = self.interrupted() {
+            return self.let_go(seat, MarkFate::Keep, answered).await;
+        }
+        let clear = self.lease.is_without_effect() && matches!(failure, Failed::Attached(_));
+        let mark = if clear {
+            MarkFate::Clear
+        } else {
+            MarkFate::Keep
+        };
+        let marked = self.operation.mark().is_some() && !clear;
+        let answered = Ended::Failed {
+            failure,
+            partial: self.lease.partial(),
+            marked,
+        };
+        self.let_go(seat, mark, answered).await
+    }
+
+    /// Applies what the handler returned, in one write with its answer.
+    async fn settle(&self, seat: Seat, work: Work) -> Answered {
+        if let Some(answered) = self.interrupted() {
+            return self.let_go(seat, MarkFate::Keep, answered).await;
+        }
+        let refused = matches!(work, Work::Refused(_));
+        let Some((settling, answer)) = caught(|| self.prepare(work)) else {
+            return self.fail(seat, Failed::Panicked).await;
+        };
+        // An external operation's refusal is always stored: only a settle ends its mark.
+        if refused && !self.operation.stores_refusals && self.operation.mark().is_none() {
+            return self
+                .let_go(seat, MarkFate::Keep, Ended::Refused(answer))
+                .await;
+        }
+        let outcome = settling.entry.outcome;
+        let marked = self.operation.mark().is_some();
+        let partial = self.lease.partial();
+        let (concluded, next) = self.node.conclude(&seat, &settling).await;
+        let answered = match concluded {
+            Concluded::Settled { expires } => Ended::Settled {
+                answer,
+                replayed: false,
+                expires,
+                outcome,
+            },
+            Concluded::Lost => {
+                let lost = Ended::Lost { partial, marked };
+                return self.let_go(seat, MarkFate::Keep, lost).await;
+            }
+            Concluded::Unavailable(error) => {
+                let denied = super::Denied::StoreUnavailable(Arc::new(error));
+                return self
+                    .let_go(seat, MarkFate::Keep, Ended::Denied(denied))
+                    .await;
+            }
+            Concluded::Impossible(reason) => Ended::Failed {
+                failure: Failed::Unwritable(reason),
+                partial,
+                marked,
+            },
+            Concluded::Unknown => Ended::Unknown,
+        };
+        self.node.hand_on(seat, &answered, next).await;
+        answered
+    }
+
+    async fn let_go(&self, seat: Seat, mark: MarkFate, answered: Answered) -> Answered {
+        self.node
+            .let_go(seat, self.acquire.fence, mark, &answered)
+            .await;
+        answered
+    }
+
+    /// What a checkpoint that did not go through makes of the whole attempt.
+    fn interrupted(&self) -> Option<Answered> {
+        let marked = self.operation.mark().is_some();
+        let interrupted = self.lease.held().interrupted;
+        match interrupted? {
+            Interrupted::Lost => Some(Ended::Lost {
+                partial: self.lease.partial(),
+                marked,
+            }),
+            Interrupted::Unknown => Some(Ended::Unknown),
+            Interrupted::Unwritable => None,
+        }
+    }
+
+    /// The settle and its answer, which is part of it.
+    fn prepare(&self, work: Work) -> (Settling, Answer) {
+        let held = self.lease.held();
+        let at = held.store_now(self.node.now());
+        let (outcome, changed, problem) = match work {
+            Work::Applied(document, index) => (OutcomeKind::Applied, Some((document, index)), None),
+            Work::AppliedWithError(document, index, problem) => (
+                OutcomeKind::AppliedWithError,
+                Some((document, index)),
+                Some(problem),
+            ),
+            Work::Refused(problem) => (OutcomeKind::Refused, None, Some(problem)),
+            Work::Unchanged => (OutcomeKind::Unchanged, None, None),
+        };
+        let before = &held.snapshot;
+        let document = changed
+            .as_ref()
+            .map_or(&before.document, |(document, _)| document);
+        let updated = if changed.is_some() {
+            at
+        } else {
+            before.times.updated
+        };
+        let answer = self.render(
+            outcome,
+            problem.as_ref(),
+            document,
+            version_after(before.version, outcome),
+            Times {
+                updated,
+                ..before.times
+            },
+        );
+        let change = changed.map(|(after, index)| Change {
+            before: before.document.clone(),
+            after,
+            index,
+            at,
+        });
+        let entry = NewEntry {
+            operation: self.acquire.operation.clone(),
+            outcome,
+            attempt: held.attempt,
+            at,
+            answer: Some(answer.clone()),
+            retention: self.node.limits.retention,
+        };
+        let settling = Settling {
+            claim: self.acquire.claim.clone(),
+            fence: held.fence,
+            step: held.step,
+            version: before.version,
+            change,
+            entry,
+        };
+        (settling, answer)
+    }
+
+    fn render(
+        &self,
+        outcome: OutcomeKind,
+        problem: Option<&Problem>,
+        document: &Document,
+        version: crate::Version,
+        times: Times,
+    ) -> Answer {
+        let target = &self.acquire.claim.target();
+        let operation = self.operation.name();
+        let view = SettledView {
+            target,
+            operation,
+            outcome,
+            problem,
+            document,
+            version,
+            times,
+        };
+        self.node.answers.answer(view)
+    }
+}
+
+/// One line for each request: what became of it. Never the key, never a body.
+fn log(request: &OperationRequest, attempt: u32, answered: &Answered) {
+    let word = match answered {
+        Ended::Settled { replayed: true, .. } => "replayed",
+        Ended::Settled { outcome, .. } => outcome.as_str(),
+        Ended::Refused(_) => "refusedUnstored",
+        Ended::Failed { .. } => "failed",
+        Ended::Lost { .. } => "lost",
+        Ended::Unknown => "unknown",
+        Ended::Denied(denied) => denied.as_str(),
+    };
+    tracing::info!(
+        order = %request.order,
+        operation = %request.operation.name(),
+        outcome = word,
+        attempt,
+        "operation ended"
+    );
+}

@@ -1,0 +1,173 @@
+//! The end of an attempt: the one write that applies, stores the answer and lets go; or the
+//! release. Both take the next in line along.
+
+use std::sync::Arc;
+
+use super::admission::Answered;
+use super::ended::{Ended, Failed};
+use super::line::Seat;
+use super::node::Node;
+use crate::store::{Acquire, Change, Claim, Fate, MarkFate, NewEntry, Settle, Settled, Then};
+use crate::{Fence, OrderStore as _, OutcomeKind, StoreError, Version};
+
+/// A settle without what becomes of the lease: that is decided anew at each try.
+pub(super) struct Settling {
+    pub(super) claim: Claim,
+    pub(super) fence: Fence,
+    pub(super) step: u32,
+    pub(super) version: Version,
+    pub(super) change: Option<Change>,
+    pub(super) entry: NewEntry,
+}
+
+/// How a settle ended, before it is told.
+pub(super) enum Concluded {
+    /// Durable.
+    Settled {
+        expires: Option<crate::Timestamp>,
+    },
+    Lost,
+    Impossible(String),
+    Unknown,
+    /// Not applied; the lease is still held.
+    Unavailable(StoreError),
+}
+
+impl Node {
+    /// Sends a settle, and sends it again under the same (fence, step) while its answer is lost:
+    /// a repeat is answered as the first was. A settle is never cancelled.
+    pub(super) async fn settle(
+        &self,
+        settling: &Settling,
+        then: impl Fn() -> Then,
+    ) -> Result<Settled, StoreError> {
+        let mut repeat = 0;
+        let mut doubtful = false;
+        loop {
+            let request = Settle {
+                claim: settling.claim.clone(),
+                fence: settling.fence,
+                step: settling.step,
+                version: settling.version,
+                change: settling.change.clone(),
+                entry: settling.entry.clone(),
+                then: then(),
+            };
+            let error = match self.ask(self.store.settle(request)).await {
+                Ok(settled) => return Ok(settled),
+                Err(error) => error,
+            };
+            let repeatable = matches!(
+                error,
+                StoreError::NotApplied(_) | StoreError::OutcomeUnknown(_)
+            );
+            doubtful |= error.may_have_happened();
+            if !repeatable || repeat >= self.limits.repeats {
+                // Once a try may have happened, a later one that did not says nothing about it.
+                return Err(if doubtful { into_doubt(error) } else { error });
+            }
+            repeat += 1;
+            self.runtime
+                .sleep(self.pause(repeat, self.limits.store))
+                .await;
+        }
+    }
+
+    /// Settles an attempt for good and lets the next in line have the order. Returns when the
+    /// settle is durable, or what else became of it.
+    pub(super) async fn conclude(
+        self: &Arc<Self>,
+        seat: &Seat,
+        settling: &Settling,
+    ) -> (Concluded, Option<crate::store::Acquired>) {
+        let then = || match self.offer(seat) {
+            Some(next) => Then::HandOver(Box::new(next)),
+            None => Then::Unlock,
+        };
+        match self.settle(settling, then).await {
+            Ok(Settled::Accepted(accepted)) => match accepted.durable.await {
+                Ok(Fate::Durable) => {
+                    let expires = Some(accepted.receipt.expires);
+                    (Concluded::Settled { expires }, accepted.next)
+                }
+                Ok(Fate::Lost(_)) => (Concluded::Lost, None),
+                Err(_) => (Concluded::Unknown, None),
+            },
+            Ok(Settled::Lost(_)) => (Concluded::Lost, None),
+            Ok(Settled::Impossible(reason)) => (Concluded::Impossible(reason), None),
+            Err(error) if error.may_have_happened() => (Concluded::Unknown, None),
+            Err(error) => (Concluded::Unavailable(error), None),
+        }
+    }
+
+    /// What is asked for the next in line, unless the node is shutting down.
+    fn offer(&self, seat: &Seat) -> Option<Acquire> {
+        let session = self.current_session()?;
+        self.lines.offer(seat, session.id)
+    }
+
+    /// Gives the lease up without an entry, hands the order to the next in line, and tells the
+    /// end to all who were attached.
+    pub(super) async fn let_go(
+        self: &Arc<Self>,
+        seat: Seat,
+        fence: Fence,
+        mark: MarkFate,
+        ended: &Answered,
+    ) {
+        let offer = self.offer(&seat);
+        let released = self
+            .release(seat.target(), fence, mark, offer.as_ref())
+            .await;
+        let next = released.ok().and_then(|released| released.next);
+        self.hand_on(seat, ended, next).await;
+    }
+
+    /// Tells the end to all who were attached, and its turn to the next in line. A grant that
+    /// nobody is left to take is released, with what is asked for the one behind it: at most once
+    /// for each place in the line.
+    pub(super) async fn hand_on(
+        self: &Arc<Self>,
+        seat: Seat,
+        ended: &Answered,
+        next: Option<crate::store::Acquired>,
+    ) {
+        let mut unclaimed = self.lines.finish(&seat, ended, next);
+        while let Some((seat, grant)) = unclaimed {
+            let offer = self.offer(&seat);
+            // No handler has run under this grant, so nothing has happened outside.
+            let mark = MarkFate::Clear;
+            let released = self
+                .release(seat.target(), grant.fence, mark, offer.as_ref())
+                .await;
+            let next = released.ok().and_then(|released| released.next);
+            unclaimed = self.lines.finish(&seat, ended, next);
+        }
+    }
+}
+
+fn into_doubt(error: StoreError) -> StoreError {
+    if error.may_have_happened() {
+        error
+    } else {
+        StoreError::OutcomeUnknown(Box::new(error))
+    }
+}
+
+/// Whether the version moves, in one place.
+pub(super) fn version_after(version: Version, outcome: OutcomeKind) -> Version {
+    if outcome.moves_version() {
+        version.next()
+    } else {
+        version
+    }
+}
+
+/// An end that says nothing was stored because the order could not be.
+pub(super) fn unwritable(reason: String) -> Answered {
+    Ended::Failed {
+        failure: Failed::Unwritable(reason),
+        partial: None,
+        marked: false,
+    }
+}
