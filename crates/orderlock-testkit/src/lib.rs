@@ -2,8 +2,10 @@
 //! conformance suite, a fault injector, and requests to start from.
 
 pub mod fixtures;
+mod memory;
 mod runtime;
 pub mod suite;
 
+pub use memory::MemoryStore;
 pub use runtime::TestRuntime;
 pub use suite::StoreFactory;

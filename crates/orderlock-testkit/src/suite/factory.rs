@@ -11,7 +11,7 @@ use crate::TestRuntime;
 
 /// Makes stores for the suite, each over data of its own.
 ///
-/// ```ignore
+/// ```
 /// use orderlock_testkit::{MemoryStore, StoreFactory, TestRuntime};
 /// use std::sync::Arc;
 ///

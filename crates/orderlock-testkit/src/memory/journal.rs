@@ -1,0 +1,236 @@
+//! The journal, and what it says of a key.
+
+use jiff::Timestamp;
+use orderlock_core::store::{
+    Claim, Cursor, Entries, EntriesSince, Entry, Expired, History, KeyFacts, Known, Lookup,
+    NewEntry, Page, Position, Receipt, Retention,
+};
+use orderlock_core::{Fence, KeyId, LeaseState, OutcomeKind, StoreError, Target, Version};
+
+use super::state::{Record, State, page, place};
+
+/// What the journal last said of a key that it still knows.
+pub(super) enum Word<'a> {
+    Final(&'a Record),
+    Progress(&'a Record),
+}
+
+impl Record {
+    /// The entry as it is now: without an answer that is past its retention.
+    pub(super) fn shown(&self, now: Timestamp) -> Entry {
+        let mut entry = self.entry.clone();
+        entry.answer = entry.answer.filter(|_| now < self.expires);
+        entry
+    }
+
+    pub(super) fn receipt(&self) -> Receipt {
+        Receipt {
+            number: self.entry.number,
+            expires: self.expires,
+        }
+    }
+
+    /// Whether its key is known by it. For a creation the order itself is the tombstone.
+    fn known(&self, now: Timestamp) -> bool {
+        self.entry.outcome == OutcomeKind::Created || now < self.forgotten
+    }
+}
+
+impl Word<'_> {
+    pub(super) fn facts(this: Option<&Self>, now: Timestamp) -> KeyFacts {
+        match this {
+            None => KeyFacts::New,
+            Some(Self::Final(record)) => KeyFacts::Final {
+                fingerprint: record.entry.fingerprint,
+                retained: now < record.expires,
+            },
+            Some(Self::Progress(record)) => KeyFacts::Progress {
+                fingerprint: record.entry.fingerprint,
+                attempt: record.entry.attempt,
+            },
+        }
+    }
+}
+
+impl State {
+    /// The entry that a claim's own settle makes, before the store has placed it.
+    pub(super) fn draft(claim: &Claim, entry: NewEntry) -> Entry {
+        Entry {
+            target: claim.target(),
+            number: 0,
+            position: Position(0),
+            version: Version(0),
+            operation: entry.operation,
+            outcome: entry.outcome,
+            actor: claim.caller.principal.clone(),
+            reason: None,
+            at: entry.at,
+            attempt: entry.attempt,
+            key_id: claim.key_id,
+            fingerprint: claim.fingerprint,
+            fence: None,
+            step: 0,
+            change: None,
+            answer: entry.answer,
+            expires: None,
+        }
+    }
+
+    /// Places an entry at the end of its order's history and of the journal.
+    pub(super) fn append(
+        &mut self,
+        mut entry: Entry,
+        retention: Retention,
+        now: Timestamp,
+    ) -> Receipt {
+        let after = |duration| now.checked_add(duration).unwrap_or(Timestamp::MAX);
+        let expires = after(retention.answer);
+        if let Some(order) = self.orders.get_mut(&entry.target) {
+            order.entries.push(self.journal.len());
+            entry.number = order.entries.len() as u64;
+            entry.version = order.version;
+        }
+        entry.position = Position(self.journal.len() as u64 + 1);
+        entry.expires = entry.answer.as_ref().map(|_| expires);
+        let record = Record {
+            entry,
+            expires,
+            forgotten: after(retention.tombstone),
+            tombstone_ended: false,
+        };
+        let receipt = record.receipt();
+        self.journal.push(record);
+        receipt
+    }
+
+    fn records(&self, target: &Target) -> impl DoubleEndedIterator<Item = &Record> {
+        let places = self.orders.get(target).map(|order| &order.entries);
+        places
+            .into_iter()
+            .flatten()
+            .map(|place| &self.journal[*place])
+    }
+
+    /// What the journal last said of a key that it still knows.
+    pub(super) fn word(&self, target: &Target, key_id: KeyId, now: Timestamp) -> Option<Word<'_>> {
+        let speaks = |record: &&Record| {
+            let outcome = record.entry.outcome;
+            record.entry.key_id == key_id
+                && (outcome.is_final() || outcome == OutcomeKind::Checkpoint)
+        };
+        let record = self.records(target).rev().find(speaks)?;
+        if !record.known(now) {
+            None
+        } else if record.entry.outcome.is_final() {
+            Some(Word::Final(record))
+        } else {
+            Some(Word::Progress(record))
+        }
+    }
+
+    /// What this settle of this grant has written.
+    pub(super) fn written(&self, target: &Target, fence: Fence, step: u32) -> Option<Receipt> {
+        self.records(target)
+            .find(|record| record.entry.fence == Some(fence) && record.entry.step == step)
+            .map(Record::receipt)
+    }
+
+    pub(super) fn lookup(&self, request: &Lookup, now: Timestamp) -> Known {
+        let Some(order) = self.orders.get(&request.target) else {
+            return Known::Unknown;
+        };
+        if let Some(Word::Final(record)) = self.word(&request.target, request.key_id, now) {
+            return if now < record.expires {
+                Known::Settled(Box::new(record.shown(now)))
+            } else {
+                Known::Expired(record.entry.fingerprint)
+            };
+        }
+        match &order.lock {
+            LeaseState::Held(lease) | LeaseState::Begun(lease, _)
+                if lease.key_id == request.key_id =>
+            {
+                Known::Running(lease.view(&request.target))
+            }
+            LeaseState::Unattended(mark) if mark.key_id == request.key_id => {
+                Known::Marked(Box::new(mark.clone()))
+            }
+            _ => Known::Unknown,
+        }
+    }
+
+    pub(super) fn history(
+        &self,
+        request: &History,
+        now: Timestamp,
+    ) -> Result<Option<Page<Entry>>, StoreError> {
+        let after = place('h', request.cursor.as_ref())?.unwrap_or(0);
+        if !self.orders.contains_key(&request.target) {
+            return Ok(None);
+        }
+        let entries = self
+            .records(&request.target)
+            .map(|record| (record.entry.number, record.shown(now)))
+            .filter(|(number, _)| *number > after);
+        Ok(Some(page('h', entries, request.limit)))
+    }
+
+    pub(super) fn entries_since(
+        &self,
+        request: &EntriesSince,
+        now: Timestamp,
+    ) -> Result<Entries, StoreError> {
+        let after = match &request.cursor {
+            None => 0,
+            Some(Cursor(text)) => {
+                let (epoch, position) = text.split_once('.').ok_or(StoreError::InvalidCursor)?;
+                let number = |text: &str| text.parse().map_err(|_| StoreError::InvalidCursor);
+                if number(epoch)? != self.epoch {
+                    return Ok(Entries::NewEpoch);
+                }
+                number(position)?
+            }
+        };
+        let entries: Vec<_> = self
+            .journal
+            .iter()
+            .filter(|record| record.entry.target.tenant == request.tenant)
+            .filter(|record| record.entry.position.0 > after)
+            .map(|record| record.shown(now))
+            .take(request.limit.max(1))
+            .collect();
+        let last = entries.last().map_or(after, |entry| entry.position.0);
+        Ok(Entries::Some {
+            entries,
+            next: Cursor(format!("{}.{last}", self.epoch).into()),
+        })
+    }
+
+    pub(super) fn begin_epoch(&mut self) {
+        self.epoch += 1;
+    }
+
+    pub(super) fn expire(&mut self, limit: usize, now: Timestamp) -> Expired {
+        let limit = limit.max(1);
+        let due = |record: &&mut Record| record.entry.answer.is_some() && record.expires <= now;
+        let mut answers = 0;
+        for record in self.journal.iter_mut().filter(due).take(limit) {
+            record.entry.answer = None;
+            answers += 1;
+        }
+        let due = |record: &&mut Record| {
+            let forgotten = record.entry.outcome.is_final() && !record.known(now);
+            forgotten && !record.tombstone_ended
+        };
+        let mut tombstones = 0;
+        for record in self.journal.iter_mut().filter(due).take(limit - answers) {
+            record.tombstone_ended = true;
+            tombstones += 1;
+        }
+        Expired {
+            answers,
+            tombstones,
+            more: answers + tombstones == limit,
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Who holds an order, and which marks are open.
+
+use jiff::Timestamp;
+use orderlock_core::store::{
+    Acquire, Acquired, BreakLease, Broken, Decision, Entry, Facts, Grant, Leases, MarkFate, Page,
+    Position, Release, Released, Resolve, Resolved, Retention, Verdict, decide,
+};
+use orderlock_core::{
+    Fingerprint, KeyId, Lease, LeaseEvent, LeaseState, LeaseView, Mark, OperationName, OutcomeKind,
+    Principal, StoreError, Target, Version,
+};
+
+use super::journal::Word;
+use super::state::{State, page, place};
+
+/// Whose lease or mark an operator's entry is about.
+struct About {
+    key_id: KeyId,
+    fingerprint: Fingerprint,
+    operation: OperationName,
+    attempt: u32,
+}
+
+impl State {
+    pub(super) fn acquire(&mut self, request: &Acquire, now: Timestamp) -> Acquired {
+        let target = request.claim.target();
+        let word = self.word(&target, request.claim.key_id, now);
+        let order = self.orders.get(&target);
+        let lease = order.map_or(&LeaseState::Free, |order| &order.lock);
+        let facts = Facts {
+            version: order.map(|order| order.version),
+            key: Word::facts(word.as_ref(), now),
+            lease,
+            session_alive: self.sessions.contains_key(&request.session),
+            now,
+        };
+        match decide(request, facts) {
+            Verdict::Grant { attempt } => {
+                self.grant(&target, request, attempt, now);
+                self.granted(&target, now)
+            }
+            Verdict::Repeat => self.granted(&target, now),
+            Verdict::Settled => match word {
+                Some(Word::Final(record)) => Acquired::Settled(Box::new(record.shown(now))),
+                Some(Word::Progress(_)) | None => Acquired::NotFound,
+            },
+            Verdict::Reused => Acquired::Reused,
+            Verdict::Expired => Acquired::Expired,
+            Verdict::InProgress => view(lease, &target, Acquired::InProgress),
+            Verdict::Held => view(lease, &target, Acquired::Held),
+            Verdict::Marked => match lease.mark() {
+                Some(mark) => Acquired::Marked(Box::new(mark.clone())),
+                None => Acquired::NotFound,
+            },
+            Verdict::VersionMismatch { current } => Acquired::VersionMismatch { current },
+            Verdict::NotFound => Acquired::NotFound,
+            Verdict::SessionEnded => Acquired::SessionEnded,
+        }
+    }
+
+    fn grant(&mut self, target: &Target, request: &Acquire, attempt: u32, now: Timestamp) {
+        let event = self.next_event();
+        let Some(order) = self.orders.get_mut(target) else {
+            return;
+        };
+        let claim = &request.claim;
+        let lease = Lease {
+            fence: request.fence,
+            session: request.session,
+            caller: claim.caller.clone(),
+            key_id: claim.key_id,
+            fingerprint: claim.fingerprint,
+            operation: request.operation.clone(),
+            attempt,
+            since: now,
+            steps: 0,
+        };
+        let begun = order.lock.mark().map_or(now, |open| open.since);
+        let mark = request.mark.map(|recovery| Mark {
+            caller: claim.caller.clone(),
+            key_id: claim.key_id,
+            fingerprint: claim.fingerprint,
+            operation: request.operation.clone(),
+            attempt,
+            recovery,
+            since: begun,
+        });
+        order.granted_event = event;
+        self.step(target, LeaseEvent::Granted(lease, mark))
+            .expect("the verdict grants what is free, or marked by the same key");
+    }
+
+    /// The grant that holds the order now.
+    fn granted(&self, target: &Target, now: Timestamp) -> Acquired {
+        let order = self.orders.get(target);
+        let Some((order, lease)) = order.and_then(|order| Some((order, order.lock.lease()?)))
+        else {
+            return Acquired::NotFound;
+        };
+        let progress = match self.word(target, lease.key_id, now) {
+            Some(Word::Progress(record)) => Some(Box::new(record.shown(now))),
+            Some(Word::Final(_)) | None => None,
+        };
+        Acquired::Granted(Box::new(Grant {
+            fence: lease.fence,
+            version: order.version,
+            document: order.document.clone(),
+            index: order.index.clone(),
+            times: order.times,
+            now: lease.since,
+            attempt: lease.attempt,
+            progress,
+        }))
+    }
+
+    pub(super) fn release(&mut self, request: &Release, now: Timestamp) -> Released {
+        let event = match request.mark {
+            MarkFate::Keep => LeaseEvent::Released(request.fence),
+            MarkFate::Clear => LeaseEvent::ReleasedWithoutEffect(request.fence),
+        };
+        if self.step(&request.target, event).is_err() {
+            return Released {
+                held: false,
+                next: None,
+            };
+        }
+        let next = request.next.as_ref().map(|next| self.acquire(next, now));
+        self.hint(&request.target);
+        Released { held: true, next }
+    }
+
+    pub(super) fn leases(&self, request: &Leases) -> Result<Page<LeaseView>, StoreError> {
+        let after = place('l', request.cursor.as_ref())?.unwrap_or(0);
+        let leases = self
+            .by_serial(&request.tenant)
+            .into_iter()
+            .filter(|(serial, _)| *serial > after)
+            .filter_map(|(serial, view)| Some((serial, view.lease?)));
+        Ok(page('l', leases, request.limit))
+    }
+
+    pub(super) fn break_lease(&mut self, request: BreakLease, now: Timestamp) -> Broken {
+        let found = self.orders.iter().find_map(|(target, order)| {
+            let lease = order.lock.lease()?;
+            let view = lease.view(target);
+            let meant = target.tenant == request.tenant && view.id == request.lease;
+            meant.then(|| (lease.clone(), view))
+        });
+        let Some((lease, view)) = found else {
+            return Broken::NotFound;
+        };
+        self.step(&view.target, LeaseEvent::Voided(lease.fence))
+            .expect("the lease was found there");
+        let about = About {
+            key_id: lease.key_id,
+            fingerprint: lease.fingerprint,
+            operation: lease.operation,
+            attempt: lease.attempt,
+        };
+        let act = (OutcomeKind::LeaseBroken, request.actor, request.reason);
+        self.append(operators_entry(&view.target, about, act, now), AT_ONCE, now);
+        self.hint(&view.target);
+        Broken::Broken(view)
+    }
+
+    pub(super) fn resolve(&mut self, request: Resolve, now: Timestamp) -> Resolved {
+        let target = request.target;
+        let Some(order) = self.orders.get(&target) else {
+            return Resolved::NotMarked;
+        };
+        let LeaseState::Unattended(mark) = &order.lock else {
+            return Resolved::NotMarked;
+        };
+        if mark.key_id != request.key_id {
+            return Resolved::NotMarked;
+        }
+        let about = About {
+            key_id: mark.key_id,
+            fingerprint: mark.fingerprint,
+            operation: mark.operation.clone(),
+            attempt: mark.attempt,
+        };
+        let current = order.version;
+        let (actor, reason) = (request.actor, request.reason);
+        let receipt = match request.decision {
+            Decision::RunAgain => {
+                self.unmark(&target, request.key_id);
+                let act = (OutcomeKind::MarkCleared, actor, reason);
+                self.append(operators_entry(&target, about, act, now), AT_ONCE, now)
+            }
+            Decision::Settle { version, .. } if version != current => {
+                return Resolved::VersionMismatch { current };
+            }
+            Decision::Settle {
+                change,
+                outcome,
+                answer,
+                retention,
+                ..
+            } => {
+                self.unmark(&target, request.key_id);
+                let mut entry = operators_entry(&target, about, (outcome, actor, reason), now);
+                entry.answer = Some(answer);
+                if let Some(change) = change {
+                    self.change(&target, &change);
+                    entry.change = Some(change.after);
+                }
+                self.append(entry, retention, now)
+            }
+        };
+        self.hint(&target);
+        Resolved::Resolved(receipt)
+    }
+
+    fn unmark(&mut self, target: &Target, key_id: KeyId) {
+        self.step(target, LeaseEvent::Resolved(key_id))
+            .expect("the mark was found there");
+    }
+}
+
+/// An act that leaves no answer has none to retain.
+const AT_ONCE: Retention = Retention {
+    answer: std::time::Duration::ZERO,
+    tombstone: std::time::Duration::ZERO,
+};
+
+/// The entry of an operator's act. It carries no fence: no grant settled, and its holder must not
+/// take the entry for its own.
+fn operators_entry(
+    target: &Target,
+    about: About,
+    (outcome, actor, reason): (OutcomeKind, Principal, String),
+    now: Timestamp,
+) -> Entry {
+    Entry {
+        target: target.clone(),
+        number: 0,
+        position: Position(0),
+        version: Version(0),
+        operation: about.operation,
+        outcome,
+        actor,
+        reason: Some(reason),
+        at: now,
+        attempt: about.attempt,
+        key_id: about.key_id,
+        fingerprint: about.fingerprint,
+        fence: None,
+        step: 0,
+        change: None,
+        answer: None,
+        expires: None,
+    }
+}
+
+fn view(lock: &LeaseState, target: &Target, told: fn(LeaseView) -> Acquired) -> Acquired {
+    lock.lease()
+        .map_or(Acquired::NotFound, |lease| told(lease.view(target)))
+}

@@ -1,0 +1,79 @@
+//! The one write that ends an operation.
+
+use jiff::Timestamp;
+use orderlock_core::store::{
+    Accepted, Durable, Receipt, Settle, SettleFacts, SettleVerdict, Settled, Then, decide_settle,
+};
+use orderlock_core::{LeaseEvent, LeaseState, Target};
+
+use super::journal::Word;
+use super::state::State;
+
+impl State {
+    pub(super) fn settle(
+        &mut self,
+        request: &Settle,
+        document_bytes_max: usize,
+        now: Timestamp,
+    ) -> Settled {
+        let target = request.claim.target();
+        let written = self.written(&target, request.fence, request.step);
+        let order = self.orders.get(&target);
+        let word = self.word(&target, request.claim.key_id, now);
+        let facts = SettleFacts {
+            version: order.map(|order| order.version),
+            lease: order.map_or(&LeaseState::Free, |order| &order.lock),
+            written: written.is_some(),
+            key_settled: matches!(word, Some(Word::Final(_))),
+        };
+        let receipt = match (decide_settle(request, facts), written) {
+            (SettleVerdict::Lost(loss), _) => return Settled::Lost(loss),
+            (SettleVerdict::Repeat | SettleVerdict::Apply, Some(receipt)) => receipt,
+            (SettleVerdict::Repeat | SettleVerdict::Apply, None) => {
+                let size = request
+                    .change
+                    .as_ref()
+                    .map_or(0, |change| change.after.size());
+                if size > document_bytes_max {
+                    return self.refuse_for_good(&target, request);
+                }
+                self.apply(&target, request, now)
+            }
+        };
+        let next = match &request.then {
+            Then::Unlock | Then::Keep => None,
+            Then::HandOver(next) => Some(self.acquire(next, now)),
+        };
+        self.hint(&target);
+        Settled::Accepted(Accepted {
+            receipt,
+            durable: Durable::already(),
+            next,
+        })
+    }
+
+    fn apply(&mut self, target: &Target, request: &Settle, now: Timestamp) -> Receipt {
+        let event = match request.then {
+            Then::Unlock | Then::HandOver(_) => LeaseEvent::Settled(request.fence),
+            Then::Keep => LeaseEvent::Checkpointed(request.fence),
+        };
+        self.step(target, event)
+            .expect("the verdict says that this fence holds the order");
+        let mut entry = Self::draft(&request.claim, request.entry.clone());
+        entry.fence = Some(request.fence);
+        entry.step = request.step;
+        if let Some(change) = &request.change {
+            self.change(target, change);
+            entry.change = Some(change.after.clone());
+        }
+        self.append(entry, request.entry.retention, now)
+    }
+
+    /// What can never be applied ends the lease all the same: its holder has nothing left to say.
+    fn refuse_for_good(&mut self, target: &Target, request: &Settle) -> Settled {
+        self.step(target, LeaseEvent::Released(request.fence))
+            .expect("the verdict says that this fence holds the order");
+        self.hint(target);
+        Settled::Impossible("the document is over the store's size limit".into())
+    }
+}

@@ -1,0 +1,171 @@
+//! What the model knows, and the few ways in which it changes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use orderlock_core::store::{Change, Cursor, Entry, OrderView, Page};
+use orderlock_core::{
+    Document, IllegalTransition, LeaseEvent, LeaseState, LeaseView, OwnedIndex, Secret, SessionId,
+    StoreError, Target, Times, Version,
+};
+use tokio::sync::broadcast;
+
+/// How many hints of freed orders are kept for a slow reader.
+const HINTS: usize = 1_024;
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) secret: Option<Secret>,
+    pub(super) sessions: BTreeMap<SessionId, Session>,
+    pub(super) orders: BTreeMap<Target, Order>,
+    pub(super) journal: Vec<Record>,
+    pub(super) epoch: u64,
+    /// Counts grants and renewals, so that 'granted before the last renewal' needs no clock.
+    pub(super) events: u64,
+    pub(super) freed: broadcast::Sender<Target>,
+}
+
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) node: String,
+    pub(super) length: Duration,
+    /// When it was last renewed: by the clock, and as counted in events.
+    pub(super) renewed: Timestamp,
+    pub(super) renewed_event: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Order {
+    /// Which order it is in the order of their creation, from 1.
+    pub(super) serial: u64,
+    pub(super) version: Version,
+    pub(super) document: Document,
+    pub(super) index: OwnedIndex,
+    pub(super) times: Times,
+    pub(super) lock: LeaseState,
+    /// Which event granted the lease, if there is one.
+    pub(super) granted_event: u64,
+    /// Where its entries stand in the journal, by their number.
+    pub(super) entries: Vec<usize>,
+}
+
+/// One line of the journal and what only the store knows of it.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) entry: Entry,
+    /// When its answer is no longer given.
+    pub(super) expires: Timestamp,
+    /// When its key is no longer known.
+    pub(super) forgotten: Timestamp,
+    /// Whether `expire` has ended the tombstone.
+    pub(super) tombstone_ended: bool,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            secret: None,
+            sessions: BTreeMap::new(),
+            orders: BTreeMap::new(),
+            journal: Vec::new(),
+            epoch: 1,
+            events: 0,
+            freed: broadcast::Sender::new(HINTS),
+        }
+    }
+}
+
+impl State {
+    pub(super) fn next_event(&mut self) -> u64 {
+        self.events += 1;
+        self.events
+    }
+
+    /// Moves the lock of an order on. A stale holder's word is an illegal transition, and changes
+    /// nothing.
+    pub(super) fn step(
+        &mut self,
+        target: &Target,
+        event: LeaseEvent,
+    ) -> Result<(), IllegalTransition> {
+        let order = self.orders.get_mut(target).ok_or(IllegalTransition)?;
+        order.lock = order.lock.next(event)?;
+        Ok(())
+    }
+
+    /// Tells those who wait, if nobody holds the order now.
+    pub(super) fn hint(&self, target: &Target) {
+        let order = self.orders.get(target);
+        if order.is_some_and(|order| order.lock.lease().is_none()) {
+            // It fails only when nobody listens.
+            let _ = self.freed.send(target.clone());
+        }
+    }
+
+    /// Applies a change of content: the version moves by one.
+    pub(super) fn change(&mut self, target: &Target, change: &Change) {
+        if let Some(order) = self.orders.get_mut(target) {
+            order.version = order.version.next();
+            order.document = change.after.clone();
+            order.index = change.index.clone();
+            order.times.updated = change.at;
+        }
+    }
+
+    pub(super) fn view(&self, target: &Target) -> Option<OrderView> {
+        let order = self.orders.get(target)?;
+        Some(order.view(target))
+    }
+}
+
+impl Order {
+    pub(super) fn view(&self, target: &Target) -> OrderView {
+        OrderView {
+            target: target.clone(),
+            version: self.version,
+            document: self.document.clone(),
+            index: self.index.clone(),
+            times: self.times,
+            lease: self.lease_view(target),
+        }
+    }
+
+    /// Who holds the order, or which mark is open.
+    pub(super) fn lease_view(&self, target: &Target) -> Option<LeaseView> {
+        match &self.lock {
+            LeaseState::Free => None,
+            LeaseState::Held(lease) | LeaseState::Begun(lease, _) => Some(lease.view(target)),
+            LeaseState::Unattended(mark) => Some(mark.view(target)),
+        }
+    }
+}
+
+/// Cuts a page from items that each have a place, in the order in which they are to be read. A
+/// page takes at least one item, so that a reader always gets on.
+pub(super) fn page<T>(kind: char, items: impl Iterator<Item = (u64, T)>, limit: usize) -> Page<T> {
+    let mut items = items.peekable();
+    let mut taken = Vec::new();
+    let mut last = 0;
+    while taken.len() < limit.max(1) {
+        let Some((place, item)) = items.next() else {
+            break;
+        };
+        last = place;
+        taken.push(item);
+    }
+    let more = items.peek().is_some();
+    Page {
+        items: taken,
+        next: more.then(|| Cursor(format!("{kind}{last}").into())),
+    }
+}
+
+/// The place where the last page ended.
+pub(super) fn place(kind: char, cursor: Option<&Cursor>) -> Result<Option<u64>, StoreError> {
+    let Some(Cursor(text)) = cursor else {
+        return Ok(None);
+    };
+    let place = text.strip_prefix(kind).and_then(|text| text.parse().ok());
+    place.map(Some).ok_or(StoreError::InvalidCursor)
+}
