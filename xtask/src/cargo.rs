@@ -1,0 +1,188 @@
+//! The calls of cargo. All of them name the same packages, features and profile, so that no step
+//! builds again what another has built.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+
+use crate::process::Process;
+
+/// How long one call of cargo may take: a test that hangs ends the step, not the machine.
+const CARGO_MAX: Duration = Duration::from_mins(20);
+
+/// What every call that builds is about. `ci` is the profile that the task runner itself is built
+/// with.
+const SCOPE: [&str; 5] = [
+    "--workspace",
+    "--all-features",
+    "--locked",
+    "--profile",
+    "ci",
+];
+
+/// What cargo knows of this workspace.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Workspace {
+    /// The folder of the root manifest.
+    #[serde(rename = "workspace_root")]
+    pub(crate) root: PathBuf,
+    #[serde(rename = "target_directory")]
+    target: PathBuf,
+    /// The crates of this project.
+    pub(crate) packages: Vec<Package>,
+}
+
+/// One crate of this project, as its manifest describes it.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) manifest_path: PathBuf,
+    pub(crate) dependencies: Vec<Dependency>,
+    pub(crate) targets: Vec<Target>,
+}
+
+/// One line of a manifest's dependencies.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Dependency {
+    pub(crate) name: String,
+    /// The version requirement; `*` if there is none.
+    pub(crate) req: String,
+    /// `dev` or `build`; none for a normal one.
+    pub(crate) kind: Option<String>,
+}
+
+/// One thing that cargo builds from a crate.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Target {
+    pub(crate) name: String,
+    pub(crate) kind: Vec<String>,
+}
+
+impl Workspace {
+    /// Asks cargo for the workspace of the current folder.
+    ///
+    /// # Errors
+    /// Cargo cannot be started, or the manifests are wrong.
+    pub(crate) fn find() -> Result<Self> {
+        let output = Command::new("cargo")
+            .args(["metadata", "--no-deps", "--format-version", "1", "--locked"])
+            .stderr(Stdio::inherit())
+            .output()
+            .context("cargo cannot be started; install Rust from https://rustup.rs")?;
+        serde_json::from_slice(&output.stdout).context("cargo does not know this workspace")
+    }
+
+    /// Where a program that cargo has built lies, such as `orderlock` or `examples/confirm`.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.programs().join(name)
+    }
+
+    /// The folder of the programs that cargo has built.
+    pub(crate) fn programs(&self) -> PathBuf {
+        self.target.join("ci")
+    }
+
+    /// Looks at the formatting, and changes nothing.
+    ///
+    /// # Errors
+    /// A file is not formatted.
+    pub(crate) fn fmt(&self) -> Result<()> {
+        self.cargo(&["fmt", "--all", "--check"], &[])
+            .context("to format the code: cargo fmt --all")
+    }
+
+    /// Compiles everything with warnings as errors. The level goes to clippy as an argument:
+    /// `RUSTFLAGS` would make every later step build all dependencies again.
+    ///
+    /// # Errors
+    /// A lint is broken.
+    pub(crate) fn clippy(&self) -> Result<()> {
+        let call = self.scoped("clippy", &["--all-targets", "--", "-D", "warnings"]);
+        self.cargo(&call, &[])
+    }
+
+    /// Runs all tests, those in the documentation included. All of them run, so that one call
+    /// shows all that is broken.
+    ///
+    /// # Errors
+    /// A test failed.
+    pub(crate) fn test(&self) -> Result<()> {
+        self.cargo(&self.scoped("test", &["--no-fail-fast"]), &[])
+    }
+
+    /// Builds the server, the examples and all tests, without running them: exactly what
+    /// [`Workspace::test`] builds, and so nothing after it.
+    ///
+    /// # Errors
+    /// Something does not compile.
+    pub(crate) fn build(&self) -> Result<()> {
+        let call = self.scoped("build", &["--lib", "--bins", "--tests", "--examples"]);
+        self.cargo(&call, &[])
+    }
+
+    /// Builds the documentation of the libraries with warnings as errors. The flags reach rustdoc
+    /// alone.
+    ///
+    /// # Errors
+    /// The documentation has a broken link or another fault.
+    pub(crate) fn doc(&self) -> Result<()> {
+        let call = self.scoped("doc", &["--no-deps", "--lib"]);
+        self.cargo(&call, &[("RUSTDOCFLAGS", "-D warnings")])
+    }
+
+    /// The crates that a crate is built from with its default features alone, by name.
+    ///
+    /// # Errors
+    /// Cargo does not know the crate.
+    pub(crate) fn built_from(&self, package: &str) -> Result<Vec<String>> {
+        let output = Command::new("cargo")
+            .args(["tree", "--locked", "--package", package])
+            .args(["--edges", "normal", "--prefix", "none", "--format", "{p}"])
+            .current_dir(&self.root)
+            .stderr(Stdio::inherit())
+            .output()
+            .context("cargo tree cannot be started")?;
+        anyhow::ensure!(
+            output.status.success(),
+            "cargo tree does not know {package}"
+        );
+        let text = String::from_utf8(output.stdout).context("cargo tree writes UTF-8")?;
+        let names = text.lines().filter_map(|line| line.split(' ').next());
+        Ok(names.map(Into::into).collect())
+    }
+
+    /// A path as people write it: from the root of the workspace.
+    pub(crate) fn relative(&self, path: &Path) -> String {
+        let inside = path.strip_prefix(&self.root).unwrap_or(path);
+        inside.display().to_string()
+    }
+
+    fn scoped<'a>(&self, verb: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+        let mut call = vec![verb];
+        call.extend(SCOPE);
+        call.extend(more);
+        call
+    }
+
+    fn cargo(&self, call: &[&str], variables: &[(&str, &str)]) -> Result<()> {
+        let mut shown = String::new();
+        for (name, value) in variables {
+            shown.push_str(&format!("{name}='{value}' "));
+        }
+        shown.push_str(&format!("cargo {}", call.join(" ")));
+        println!("    {shown}");
+        let mut command = Command::new("cargo");
+        command
+            .args(call)
+            .envs(variables.iter().copied())
+            .current_dir(&self.root)
+            .stdin(Stdio::null());
+        Process::start(&mut command)?
+            .succeed(CARGO_MAX)
+            .with_context(|| format!("`{shown}`"))
+    }
+}

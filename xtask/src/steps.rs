@@ -1,0 +1,131 @@
+//! The steps of the test command, their order, and what is told about each.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
+use clap::ValueEnum;
+
+use crate::cargo::Workspace;
+use crate::tools::{self, Tool};
+use crate::{examples, tidy, walkthrough};
+
+/// One step of the test command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Step {
+    /// The formatting, by rustfmt.
+    Fmt,
+    /// The compiler's and clippy's warnings, as errors.
+    Clippy,
+    /// The laws of this project that no other tool knows.
+    Tidy,
+    /// Unit, integration and documentation tests, then every example.
+    Tests,
+    /// The documentation, with its warnings as errors.
+    Docs,
+    /// Every command of README.md, against a real server.
+    Walkthrough,
+}
+
+impl Step {
+    /// Every step, in the order in which they run.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Fmt,
+        Self::Clippy,
+        Self::Tidy,
+        Self::Tests,
+        Self::Docs,
+        Self::Walkthrough,
+    ];
+
+    /// The word for it on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Fmt => "fmt",
+            Self::Clippy => "clippy",
+            Self::Tidy => "tidy",
+            Self::Tests => "tests",
+            Self::Docs => "docs",
+            Self::Walkthrough => "walkthrough",
+        }
+    }
+
+    fn tools(self) -> &'static [Tool] {
+        match self {
+            Self::Fmt => &[Tool::Rustfmt],
+            Self::Clippy => &[Tool::Clippy, Tool::Compiler],
+            Self::Tidy => &[],
+            Self::Tests | Self::Docs => &[Tool::Compiler],
+            Self::Walkthrough => &[Tool::Compiler, Tool::Bash, Tool::Curl],
+        }
+    }
+
+    fn run(self, workspace: &Workspace) -> Result<()> {
+        match self {
+            Self::Fmt => workspace.fmt(),
+            Self::Clippy => workspace.clippy(),
+            Self::Tidy => tidy::run(workspace),
+            Self::Tests => workspace.test().and_then(|()| examples::run_all(workspace)),
+            Self::Docs => workspace.doc(),
+            Self::Walkthrough => walkthrough::run(workspace),
+        }
+    }
+}
+
+/// Runs the steps in order and stops at the first that fails. Returns the closing line.
+///
+/// # Errors
+/// What failed, and which command repeats it alone.
+pub(crate) fn run(steps: &[Step], workspace: &Workspace) -> Result<String> {
+    // Asked before the first step, so that nobody learns after many minutes that curl is missing.
+    for tool in steps.iter().flat_map(|step| step.tools()) {
+        tools::need(*tool)?;
+    }
+    let mut times = Vec::new();
+    for (position, step) in steps.iter().enumerate() {
+        let name = step.name();
+        println!("\n==> step {} of {}: {name}", position + 1, steps.len());
+        let start = Instant::now();
+        step.run(workspace).map_err(|error| {
+            let time = seconds(start.elapsed());
+            anyhow!("{name}, after {time}: {error:#}\nTo repeat it alone: cargo xtask test {name}")
+        })?;
+        println!("==> {name} passed in {}", seconds(start.elapsed()));
+        times.push((name, start.elapsed()));
+    }
+    Ok(summary(&times))
+}
+
+fn summary(times: &[(&str, Duration)]) -> String {
+    let total = times.iter().map(|(_, time)| *time).sum();
+    let each: Vec<String> = times
+        .iter()
+        .map(|(name, time)| format!("{name} {}", seconds(*time)))
+        .collect();
+    format!("PASSED in {}: {}", seconds(total), each.join(", "))
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_step_is_named_as_on_the_command_line() {
+        for step in Step::ALL {
+            assert_eq!(Step::from_str(step.name(), false), Ok(step));
+        }
+        assert_eq!(Step::value_variants(), Step::ALL);
+    }
+
+    #[test]
+    fn the_closing_line_adds_up() {
+        let times = [
+            ("fmt", Duration::from_millis(500)),
+            ("tidy", Duration::from_secs(2)),
+        ];
+        assert_eq!(summary(&times), "PASSED in 2.5 s: fmt 0.5 s, tidy 2.0 s");
+    }
+}
