@@ -9,8 +9,8 @@ use futures_util::future::{Either, select};
 use tokio::sync::oneshot;
 
 use super::ended::{Denied, Ended, OperationRequest, Running};
-use super::line::{Entered, Seat, Turn};
 use super::node::{Node, Phase};
+use super::place::{Entered, Seat, Turn};
 use super::session::Session;
 use crate::store::{Acquire, Acquired, Claim, Entry, Grant, Known, Lookup, MarkFate};
 use crate::{LeaseView, OrderStore as _, StoreError};
@@ -177,7 +177,10 @@ impl Admission {
                 // It was asked by another, under a session that has ended since.
                 Asked::SessionEnded => continue,
             };
-            if self.time_left().is_zero() || self.node.phase() > Phase::Open {
+            if self.node.phase() > Phase::Open {
+                return Err(self.end(&seat, Ended::Denied(Denied::ShuttingDown)));
+            }
+            if self.time_left().is_zero() {
                 let denied = self.in_the_way(&view);
                 return Err(self.end(&seat, Ended::Denied(denied)));
             }

@@ -12,8 +12,9 @@ use futures_util::future::{Either, select};
 use tokio::sync::oneshot;
 use tracing::Instrument as _;
 
+use super::checkpoint::HandlerLease;
 use super::ended::Failed;
-use super::locked::{HandlerLease, HeldLease, LockedOrder};
+use super::locked::{HeldLease, LockedOrder};
 use super::node::{Node, Phase};
 use crate::store::Grant;
 use crate::{Document, OrderType, Outcome, OwnedIndex, Problem};

@@ -12,40 +12,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
 
 use super::ended::{Ended, Running};
+use super::place::{Entered, Listener, Place, Seat, Turn};
 use crate::store::{Acquire, Acquired, Grant};
 use crate::{Fence, KeyId, SessionId, Target};
-
-/// What a request that waits is told.
-#[derive(Debug)]
-pub(crate) enum Turn {
-    /// It stands at the front now, and has perhaps been granted the order already.
-    Front(Option<Acquired>),
-    /// The attempt that it was attached to has ended.
-    Ended(Ended<Infallible>),
-    /// It would have to wait, and did not ask to.
-    Blocked(Running),
-    /// The node is shutting down.
-    Closed,
-}
-
-/// What became of a request that came to the line.
-#[derive(Debug)]
-pub(crate) enum Entered {
-    /// The line was empty: ask the store.
-    Front(Seat),
-    /// It has a place of its own in the line.
-    Waiting(Seat, oneshot::Receiver<Turn>),
-    /// It has joined an equal request.
-    Joined(Seat, oneshot::Receiver<Turn>),
-    /// An equal request is there, and this one did not ask to wait.
-    InProgress(Option<Running>),
-    /// Another key holds the order, and this request did not ask to wait.
-    Blocked(Running),
-    /// The line is full.
-    Full,
-    /// The node is shutting down.
-    Closed,
-}
 
 /// All lines of a node.
 #[derive(Debug)]
@@ -59,74 +28,6 @@ struct Inner {
     lines: HashMap<Target, VecDeque<Place>>,
     last_ticket: u64,
     closed: bool,
-}
-
-/// A place in line: one request, or several equal ones.
-#[derive(Debug)]
-struct Place {
-    number: u64,
-    /// What is asked of the store for this place. Its fence stays the same however often it is
-    /// asked, so that a lost answer is found again.
-    acquire: Acquire,
-    /// Who acts for the place, once it stands at the front.
-    leader: Option<u64>,
-    listeners: VecDeque<Listener>,
-    /// Set while the place holds the order.
-    running: Option<Running>,
-    /// Whether its predecessor is asking the store for it: then it stays even if all have left.
-    offered: bool,
-    /// Woken when the order may have been let go elsewhere.
-    freed: Arc<Notify>,
-}
-
-#[derive(Debug)]
-struct Listener {
-    ticket: u64,
-    patient: bool,
-    turn: oneshot::Sender<Turn>,
-}
-
-/// A request's hold on its place. Dropping it leaves the line, or ends the place if it is at the
-/// front, so that a fault here never blocks an order on this node.
-#[derive(Debug)]
-pub(crate) struct Seat {
-    lines: Arc<Lines>,
-    target: Target,
-    place: u64,
-    ticket: u64,
-}
-
-impl Seat {
-    pub(crate) fn target(&self) -> &Target {
-        &self.target
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.lines.abandon(self);
-    }
-}
-
-impl Place {
-    fn equals(&self, acquire: &Acquire) -> bool {
-        self.acquire.claim.key_id == acquire.claim.key_id
-            && self.acquire.claim.fingerprint == acquire.claim.fingerprint
-            && self.acquire.expected == acquire.expected
-    }
-
-    /// Gives a turn to the first listener who is still there; gives it back if there is none.
-    fn give(&mut self, mut turn: Turn) -> Option<Turn> {
-        while let Some(listener) = self.listeners.pop_front() {
-            self.leader = Some(listener.ticket);
-            match listener.turn.send(turn) {
-                Ok(()) => return None,
-                Err(unsent) => turn = unsent,
-            }
-        }
-        self.leader = None;
-        Some(turn)
-    }
 }
 
 impl Lines {
@@ -151,12 +52,7 @@ impl Lines {
         inner.last_ticket += 1;
         let ticket = inner.last_ticket;
         let target = acquire.claim.target();
-        let seat = |place| Seat {
-            lines: Arc::clone(self),
-            target: target.clone(),
-            place,
-            ticket,
-        };
+        let seat = |place| Seat::new(self, &target, place, ticket);
         let line = inner.lines.entry(target.clone()).or_default();
 
         let standing: usize = line
@@ -314,16 +210,7 @@ impl Lines {
                 inner.last_ticket += 1;
                 let ticket = inner.last_ticket;
                 front.leader = Some(ticket);
-                let (target, place) = (target.clone(), front.number);
-                return Some((
-                    Seat {
-                        lines: Arc::clone(self),
-                        target,
-                        place,
-                        ticket,
-                    },
-                    grant,
-                ));
+                return Some((Seat::new(self, target, front.number, ticket), grant));
             }
             line.pop_front();
         }
@@ -421,7 +308,7 @@ impl Lines {
         }
     }
 
-    fn abandon(self: &Arc<Self>, seat: &Seat) {
+    pub(super) fn abandon(self: &Arc<Self>, seat: &Seat) {
         if self.leave(seat) {
             return;
         }

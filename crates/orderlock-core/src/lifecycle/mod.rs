@@ -7,11 +7,13 @@
 
 mod admission;
 mod attempt;
+mod checkpoint;
 mod create;
 mod ended;
 mod line;
 mod locked;
 mod node;
+mod place;
 mod run;
 mod session;
 mod settle;

@@ -9,10 +9,11 @@ use tokio::sync::oneshot;
 
 use super::admission::{Admission, Admitted, Answered};
 use super::attempt::{Work, attempt, caught};
+use super::checkpoint::HandlerLease;
 use super::ended::{Ended, Failed, OperationRequest};
-use super::line::Seat;
-use super::locked::{HandlerLease, Interrupted, LockedOrder};
+use super::locked::{Interrupted, LockedOrder};
 use super::node::Node;
+use super::place::Seat;
 use super::settle::{Concluded, Settling, version_after};
 use crate::store::{Acquire, Change, MarkFate, NewEntry};
 use crate::{
@@ -87,7 +88,7 @@ pub(super) async fn serve<T, E, W, F, D>(
         lease: Arc::clone(&lease),
     };
     // A checkpoint that is on its way comes first.
-    let _last = lease.settling.lock().await;
+    lease.end().await;
     let failed = match result {
         Ok(work) => {
             let mut concluded = pin!(ending.settle(seat, work));

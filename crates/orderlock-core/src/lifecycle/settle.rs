@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::admission::Answered;
 use super::ended::{Ended, Failed};
-use super::line::Seat;
 use super::node::Node;
+use super::place::Seat;
 use crate::store::{Acquire, Change, Claim, Fate, MarkFate, NewEntry, Settle, Settled, Then};
 use crate::{Fence, OrderStore as _, OutcomeKind, StoreError, Version};
 

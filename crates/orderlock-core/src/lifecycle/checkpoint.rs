@@ -1,0 +1,260 @@
+//! What handler and lifecycle share of a lease, and the checkpoint that keeps it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use super::ended::Snapshot;
+use super::locked::Interrupted;
+use super::node::Node;
+use super::settle::Settling;
+use crate::store::{Acquire, Change, Fate, Grant, NewEntry, Settled, Then};
+use crate::{
+    Document, Fence, OperationKey, OrderId, OutcomeKind, OwnedIndex, Times, Timestamp, Version,
+};
+
+/// What handler and lifecycle share.
+pub(crate) struct HandlerLease {
+    /// None outside a lifecycle, in tests of handlers.
+    node: Option<Arc<Node>>,
+    acquire: Option<Acquire>,
+    order: OrderId,
+    key: OperationKey,
+    without_effect: AtomicBool,
+    held: Mutex<Held>,
+    /// Held while a checkpoint is on its way, so that the end waits for it.
+    settling: tokio::sync::Mutex<()>,
+}
+
+impl std::fmt::Debug for HandlerLease {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HandlerLease")
+            .field("order", &self.order)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The lease as the holder knows it.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) fence: Fence,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) index: OwnedIndex,
+    pub(crate) attempt: u32,
+    /// The settle that comes next.
+    pub(crate) step: u32,
+    /// Set by a checkpoint that was lost or whose answer was: nothing more can be applied.
+    pub(crate) interrupted: Option<Interrupted>,
+    /// Set when the attempt is over: a checkpoint that comes later must not pass for its settle.
+    ended: bool,
+    /// The store's clock at the grant, and this node's own: the difference of now and then,
+    /// added to the first, is the store's clock now, whatever this machine's clock says.
+    pub(crate) granted: (Timestamp, Instant),
+}
+
+impl HandlerLease {
+    pub(crate) fn new(
+        node: &Arc<Node>,
+        acquire: &Acquire,
+        grant: &Grant,
+        key: OperationKey,
+    ) -> Self {
+        let held = Held {
+            fence: grant.fence,
+            snapshot: Snapshot {
+                version: grant.version,
+                document: grant.document.clone(),
+                times: grant.times,
+            },
+            index: grant.index.clone(),
+            attempt: grant.attempt,
+            step: 0,
+            interrupted: None,
+            ended: false,
+            granted: (grant.now, node.now()),
+        };
+        Self {
+            node: Some(Arc::clone(node)),
+            acquire: Some(acquire.clone()),
+            order: acquire.claim.order.clone(),
+            key,
+            without_effect: AtomicBool::new(false),
+            held: Mutex::new(held),
+            settling: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// A lease outside any lifecycle, for tests of handlers: its checkpoints go nowhere.
+    pub(super) fn detached(order: OrderId, key: OperationKey, now: Instant) -> Self {
+        let epoch = Timestamp::UNIX_EPOCH;
+        let held = Held {
+            fence: Fence(0),
+            snapshot: Snapshot {
+                version: Version::FIRST,
+                document: Document::trusted("null"),
+                times: Times {
+                    created: epoch,
+                    updated: epoch,
+                },
+            },
+            index: OwnedIndex::default(),
+            attempt: 1,
+            step: 0,
+            interrupted: None,
+            ended: false,
+            granted: (epoch, now),
+        };
+        Self {
+            node: None,
+            acquire: None,
+            order,
+            key,
+            without_effect: AtomicBool::new(false),
+            held: Mutex::new(held),
+            settling: tokio::sync::Mutex::default(),
+        }
+    }
+
+    pub(super) fn order(&self) -> &OrderId {
+        &self.order
+    }
+
+    pub(super) fn key(&self) -> &OperationKey {
+        &self.key
+    }
+
+    pub(super) fn declare_without_effect(&self) {
+        self.without_effect.store(true, Ordering::Release);
+    }
+
+    /// Waits for a checkpoint that is on its way and lets no other begin.
+    pub(super) async fn end(&self) {
+        let _last = self.settling.lock().await;
+        self.held().ended = true;
+    }
+
+    pub(crate) fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_without_effect(&self) -> bool {
+        self.without_effect.load(Ordering::Acquire)
+    }
+
+    /// What checkpoints have applied, if any has.
+    pub(crate) fn partial(&self) -> Option<Snapshot> {
+        let held = self.held();
+        (held.step > 0).then(|| held.snapshot.clone())
+    }
+}
+
+impl Held {
+    /// The store's clock now.
+    pub(crate) fn store_now(&self, now: Instant) -> Timestamp {
+        let (granted, since) = self.granted;
+        granted
+            .saturating_add(now.saturating_duration_since(since))
+            .unwrap_or(granted)
+    }
+}
+
+impl HandlerLease {
+    /// Settles a part and keeps the lease; resolves with the new version when it is durable.
+    pub(super) async fn checkpoint(
+        shared: &Arc<Self>,
+        version: Version,
+        document: Document,
+        index: OwnedIndex,
+    ) -> Result<Version, Interrupted> {
+        let Some(node) = &shared.node else {
+            return Ok(version.next());
+        };
+        // In a task of its own: if the handler is dropped half way, its end still waits for what
+        // has been sent, and knows what came of it.
+        let (done, result) = oneshot::channel();
+        let lease = Arc::clone(shared);
+        node.runtime.spawn(Box::pin(async move {
+            let _on_the_way = lease.settling.lock().await;
+            let _handler_gone = done.send(lease.write_checkpoint(document, index).await);
+        }));
+        result.await.map_err(|_| Interrupted::Unknown)?
+    }
+
+    async fn write_checkpoint(
+        &self,
+        document: Document,
+        index: OwnedIndex,
+    ) -> Result<Version, Interrupted> {
+        let (Some(node), Some(acquire)) = (&self.node, &self.acquire) else {
+            return Err(Interrupted::Lost);
+        };
+        let settling = self.prepare_checkpoint(node, acquire, &document, &index)?;
+        let at = settling.entry.at;
+        let result = match node.settle(&settling, || Then::Keep).await {
+            Ok(Settled::Accepted(accepted)) => match accepted.durable.await {
+                Ok(Fate::Durable) => Ok(()),
+                Ok(Fate::Lost(_)) => Err(Interrupted::Lost),
+                Err(_) => Err(Interrupted::Unknown),
+            },
+            Ok(Settled::Lost(_)) => Err(Interrupted::Lost),
+            Ok(Settled::Impossible(_)) => Err(Interrupted::Unwritable),
+            Err(error) if error.may_have_happened() => Err(Interrupted::Unknown),
+            Err(_) => Err(Interrupted::Lost),
+        };
+        let mut held = self.held();
+        if let Err(interrupted) = result {
+            held.interrupted = Some(interrupted);
+            return Err(interrupted);
+        }
+        held.step += 1;
+        held.snapshot.version = held.snapshot.version.next();
+        held.snapshot.document = document;
+        held.snapshot.times.updated = at;
+        held.index = index;
+        Ok(held.snapshot.version)
+    }
+
+    fn prepare_checkpoint(
+        &self,
+        node: &Node,
+        acquire: &Acquire,
+        document: &Document,
+        index: &OwnedIndex,
+    ) -> Result<Settling, Interrupted> {
+        let held = self.held();
+        if let Some(interrupted) = held.interrupted {
+            return Err(interrupted);
+        }
+        if held.ended {
+            return Err(Interrupted::Lost);
+        }
+        if held.step >= node.limits.checkpoints {
+            return Err(Interrupted::Unwritable);
+        }
+        let at = held.store_now(node.now());
+        let change = Change {
+            before: held.snapshot.document.clone(),
+            after: document.clone(),
+            index: index.clone(),
+            at,
+        };
+        let entry = NewEntry {
+            operation: acquire.operation.clone(),
+            outcome: OutcomeKind::Checkpoint,
+            attempt: held.attempt,
+            at,
+            answer: None,
+            retention: node.limits.retention,
+        };
+        Ok(Settling {
+            claim: acquire.claim.clone(),
+            fence: held.fence,
+            step: held.step,
+            version: held.snapshot.version,
+            change: Some(change),
+            entry,
+        })
+    }
+}

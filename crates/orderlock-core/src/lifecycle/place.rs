@@ -1,0 +1,121 @@
+//! A place in line, and a request's hold on it.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use tokio::sync::{Notify, oneshot};
+
+use super::ended::{Ended, Running};
+use super::line::Lines;
+use crate::Target;
+use crate::store::{Acquire, Acquired};
+
+/// What a request that waits is told.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    /// It stands at the front now, and has perhaps been granted the order already.
+    Front(Option<Acquired>),
+    /// The attempt that it was attached to has ended.
+    Ended(Ended<Infallible>),
+    /// It would have to wait, and did not ask to.
+    Blocked(Running),
+    /// The node is shutting down.
+    Closed,
+}
+
+/// What became of a request that came to the line.
+#[derive(Debug)]
+pub(crate) enum Entered {
+    /// The line was empty: ask the store.
+    Front(Seat),
+    /// It has a place of its own in the line.
+    Waiting(Seat, oneshot::Receiver<Turn>),
+    /// It has joined an equal request.
+    Joined(Seat, oneshot::Receiver<Turn>),
+    /// An equal request is there, and this one did not ask to wait.
+    InProgress(Option<Running>),
+    /// Another key holds the order, and this request did not ask to wait.
+    Blocked(Running),
+    /// The line is full.
+    Full,
+    /// The node is shutting down.
+    Closed,
+}
+
+/// A place in line: one request, or several equal ones.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) number: u64,
+    /// What is asked of the store for this place. Its fence stays the same however often it is
+    /// asked, so that a lost answer is found again.
+    pub(super) acquire: Acquire,
+    /// Who acts for the place, once it stands at the front.
+    pub(super) leader: Option<u64>,
+    pub(super) listeners: VecDeque<Listener>,
+    /// Set while the place holds the order.
+    pub(super) running: Option<Running>,
+    /// Whether its predecessor is asking the store for it: then it stays even if all have left.
+    pub(super) offered: bool,
+    /// Woken when the order may have been let go elsewhere.
+    pub(super) freed: Arc<Notify>,
+}
+
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) ticket: u64,
+    pub(super) patient: bool,
+    pub(super) turn: oneshot::Sender<Turn>,
+}
+
+/// A request's hold on its place. Dropping it leaves the line, or ends the place if it is at the
+/// front, so that a fault here never blocks an order on this node.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(super) lines: Arc<Lines>,
+    pub(super) target: Target,
+    pub(super) place: u64,
+    pub(super) ticket: u64,
+}
+
+impl Seat {
+    pub(super) fn new(lines: &Arc<Lines>, target: &Target, place: u64, ticket: u64) -> Self {
+        Self {
+            lines: Arc::clone(lines),
+            target: target.clone(),
+            place,
+            ticket,
+        }
+    }
+
+    pub(crate) fn target(&self) -> &Target {
+        &self.target
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.lines.abandon(self);
+    }
+}
+
+impl Place {
+    pub(super) fn equals(&self, acquire: &Acquire) -> bool {
+        self.acquire.claim.key_id == acquire.claim.key_id
+            && self.acquire.claim.fingerprint == acquire.claim.fingerprint
+            && self.acquire.expected == acquire.expected
+    }
+
+    /// Gives a turn to the first listener who is still there; gives it back if there is none.
+    pub(super) fn give(&mut self, mut turn: Turn) -> Option<Turn> {
+        while let Some(listener) = self.listeners.pop_front() {
+            self.leader = Some(listener.ticket);
+            match listener.turn.send(turn) {
+                Ok(()) => return None,
+                Err(unsent) => turn = unsent,
+            }
+        }
+        self.leader = None;
+        Some(turn)
+    }
+}
