@@ -54,8 +54,8 @@ impl Step {
             Self::Fmt => &[Tool::Rustfmt],
             Self::Clippy => &[Tool::Clippy, Tool::Compiler],
             Self::Tidy => &[],
-            Self::Tests | Self::Docs => &[Tool::Compiler],
-            Self::Walkthrough => &[Tool::Compiler, Tool::Bash, Tool::Curl],
+            Self::Docs => &[Tool::Compiler],
+            Self::Tests | Self::Walkthrough => &[Tool::Compiler, Tool::Bash, Tool::Curl],
         }
     }
 

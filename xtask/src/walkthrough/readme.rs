@@ -50,6 +50,11 @@ impl Readme {
                     block.language == "text",
                     "README.md:{line}: the start-up text is in a ```text block"
                 );
+                // Else nobody could tell when the server has printed all of it.
+                ensure!(
+                    block.lines.last().is_some_and(|last| last.trim() != "..."),
+                    "README.md:{line}: the start-up text shows its last line, not `...`"
+                );
                 ensure!(
                     startup.replace(block.lines).is_none(),
                     "README.md:{line}: there are two start-up texts"
@@ -210,6 +215,10 @@ cargo run --release
             (
                 &format!("{startup}```console\nb\n```"),
                 "README.md:6: a console block begins",
+            ),
+            (
+                &startup.replace('a', "..."),
+                "README.md:3: the start-up text shows",
             ),
             (&format!("{startup}{startup}"), "two start-up texts"),
         ] {

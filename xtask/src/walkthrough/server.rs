@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use super::isolate;
-use crate::cargo::Workspace;
 use crate::process::{Lines, Process};
 
 /// How long the server may take to say where it listens.
@@ -32,12 +31,10 @@ impl Server {
     ///
     /// # Errors
     /// It does not start; with what it printed.
-    pub(super) fn start(workspace: &Workspace, folder: &Path) -> Result<Self> {
+    pub(super) fn start(mut command: Command, folder: &Path) -> Result<Self> {
         let log = folder.join("walkthrough-server.log");
-        let mut command = Command::new(workspace.program("orderlock"));
         isolate(&mut command, folder);
         command
-            .args(["serve", "--listen", "127.0.0.1:0"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(&log)?);

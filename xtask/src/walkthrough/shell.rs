@@ -4,12 +4,11 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
 use super::isolate;
-use crate::cargo::Workspace;
 use crate::process::{Lines, Process};
 
 /// How long one command may take.
@@ -41,18 +40,14 @@ pub(super) struct Ended {
 }
 
 impl Shell {
-    /// Starts a shell that finds the programs of this workspace first.
+    /// Starts a shell that finds the programs of one folder first.
     ///
     /// # Errors
     /// Bash cannot be started.
-    pub(super) fn start(workspace: &Workspace, folder: &Path) -> Result<Self> {
+    pub(super) fn start(programs: &Path, folder: &Path) -> Result<Self> {
         let inherited = std::env::var_os("PATH").unwrap_or_default();
         let others = std::env::split_paths(&inherited);
-        let path = std::env::join_paths([workspace.programs()].into_iter().chain(others))?;
-        Self::start_in(folder, &path)
-    }
-
-    fn start_in(folder: &Path, path: &std::ffi::OsStr) -> Result<Self> {
+        let path = std::env::join_paths([programs.to_owned()].into_iter().chain(others))?;
         let mut command = Command::new("bash");
         isolate(&mut command, folder);
         command
@@ -87,11 +82,13 @@ impl Shell {
             "source '{script}' </dev/null; printf '\\n{MARK}%s\\n' $?"
         )
         .context("the shell has ended")?;
+        let end = Instant::now() + COMMAND_MAX;
         let mut printed = Vec::new();
         loop {
-            let Some(line) = self.lines.next(COMMAND_MAX) else {
+            let left = end.saturating_duration_since(Instant::now());
+            let Some(line) = self.lines.next(left) else {
                 bail!(
-                    "the command ended the shell, or printed nothing for {} s",
+                    "the command ended the shell, or did not end in {} s",
                     COMMAND_MAX.as_secs()
                 );
             };
@@ -109,7 +106,7 @@ mod tests {
     use super::*;
 
     fn shell(folder: &Path) -> Shell {
-        Shell::start_in(folder, &std::env::var_os("PATH").unwrap()).unwrap()
+        Shell::start(folder, folder).unwrap()
     }
 
     fn text(ended: &Ended) -> String {
