@@ -217,7 +217,7 @@ cargo run --release
                 "README.md:6: a console block begins",
             ),
             (
-                &startup.replace('a', "..."),
+                &startup.replace("\na\n", "\n...\n"),
                 "README.md:3: the start-up text shows",
             ),
             (&format!("{startup}{startup}"), "two start-up texts"),
