@@ -1,0 +1,76 @@
+//! Shutting down.
+
+use std::time::Duration;
+
+use orderlock_core::{Denied, Ended, Failed};
+
+use crate::world::{World, patient, request, settled};
+
+#[tokio::test]
+async fn a_drain_tells_who_waits_and_lets_the_running_settle() {
+    let world = World::new().await;
+    let (first, mut handler) = world.add_later(request("k"));
+    handler.begun().await;
+    let waiting = world.add(patient("waiting"));
+    let attached = world.add(patient("k"));
+    world.waiting(2).await;
+    let lifecycle = world.lifecycle.clone();
+    let drain = tokio::spawn(async move { lifecycle.drain(Duration::from_secs(60)).await });
+    let ended = waiting.await;
+    assert!(
+        matches!(ended, Ended::Denied(Denied::ShuttingDown)),
+        "{ended:?}"
+    );
+    let ended = world.add(request("late")).await;
+    assert!(
+        matches!(ended, Ended::Denied(Denied::ShuttingDown)),
+        "{ended:?}"
+    );
+    handler.go();
+    assert_eq!(
+        settled(first.await),
+        (r#"applied {"count":1}"#.into(), false)
+    );
+    assert_eq!(
+        settled(attached.await),
+        (r#"applied {"count":1}"#.into(), true)
+    );
+    drain.await.unwrap().unwrap();
+    World::assert_free(&world.view().await, 2, 1);
+    assert!(!world.lifecycle.is_ready());
+}
+
+#[tokio::test]
+async fn a_handler_that_outlasts_the_drain_is_stopped_and_its_order_released() {
+    let world = World::new().await;
+    let (first, mut handler) = world.add_later(request("k"));
+    handler.begun().await;
+    let lifecycle = world.lifecycle.clone();
+    let drain = tokio::spawn(async move { lifecycle.drain(Duration::from_secs(5)).await });
+    world.waiting(1).await;
+    world.runtime.advance(Duration::from_secs(6));
+    let ended = first.await;
+    assert!(
+        matches!(
+            ended,
+            Ended::Failed {
+                failure: Failed::Stopped,
+                ..
+            }
+        ),
+        "{ended:?}"
+    );
+    drain.await.unwrap().unwrap();
+    World::assert_free(&world.view().await, 1, 0);
+}
+
+#[tokio::test]
+async fn an_idle_node_drains_at_once() {
+    let world = World::new().await;
+    world.lifecycle.drain(Duration::from_secs(5)).await.unwrap();
+    let ended = world.add(request("late")).await;
+    assert!(
+        matches!(ended, Ended::Denied(Denied::ShuttingDown)),
+        "{ended:?}"
+    );
+}
