@@ -1,0 +1,222 @@
+//! What an `acquire` comes to: from one snapshot of the file and the lease in memory.
+//!
+//! The same function decides on a reader, for a grant that needs no write, and on the writer, for
+//! one with a mark and for hand-overs.
+
+use orderlock_core::store::{Acquire, Acquired, Facts, Grant, KeyFacts, Verdict, decide};
+use orderlock_core::{Lease, LeaseEvent, LeaseState, Mark, Timestamp};
+use rusqlite::{Connection, named_params};
+
+use crate::error::Fault;
+use crate::journal::{KeyRow, entry_at, find_key, progress};
+use crate::leases::{Held, Session};
+use crate::rows::{OrderRow, find_order};
+use crate::time;
+use crate::turn::Turn;
+
+/// What is to be done about a request for a lease.
+#[derive(Debug)]
+pub(crate) enum Decided {
+    /// Only to answer.
+    Answer(Acquired),
+    /// To install the lease and then to answer.
+    Grant(Held, Box<Grant>),
+}
+
+/// The lock of an order: its live lease, or else what the file says.
+pub(crate) fn lock_state(order: &OrderRow, held: Option<&Held>) -> LeaseState {
+    match (held, &order.mark) {
+        (Some(held), _) => held.state().clone(),
+        (None, Some(mark)) => LeaseState::Unattended(mark.clone()),
+        (None, None) => LeaseState::Free,
+    }
+}
+
+/// Decides, from facts that the caller holds still.
+pub(crate) fn decide_acquire(
+    connection: &Connection,
+    request: &Acquire,
+    held: Option<&Held>,
+    session: Option<&Session>,
+    now: Timestamp,
+) -> Result<Decided, Fault> {
+    let claim = &request.claim;
+    let Some(order) = find_order(connection, &claim.target())? else {
+        return Ok(Decided::Answer(Acquired::NotFound));
+    };
+    let key = find_key(connection, order.row, claim.key_id, now)?;
+    let state = lock_state(&order, held);
+    let facts = Facts {
+        version: Some(order.version),
+        key: key.as_ref().map_or(KeyFacts::New, |key| key.facts),
+        lease: &state,
+        session_alive: session.is_some(),
+        now,
+    };
+    match decide(request, facts) {
+        Verdict::Grant { attempt } => {
+            let renewals = session.map_or(0, |session| session.renewals);
+            let state = granted(request, &state, attempt, now)?;
+            let held = Held::new(state, order.row, renewals)
+                .ok_or_else(|| Fault::refused("a grant left no lease"))?;
+            let grant = describe_grant(connection, request, order, attempt, now)?;
+            Ok(Decided::Grant(held, grant))
+        }
+        Verdict::Repeat => {
+            let attempt = state.lease().map_or(1, |lease| lease.attempt);
+            let grant = describe_grant(connection, request, order, attempt, now)?;
+            Ok(Decided::Answer(Acquired::Granted(grant)))
+        }
+        verdict => {
+            let answer = refusal(connection, verdict, &order, key.as_ref(), &state, now)?;
+            Ok(Decided::Answer(answer))
+        }
+    }
+}
+
+fn refusal(
+    connection: &Connection,
+    verdict: Verdict,
+    order: &OrderRow,
+    key: Option<&KeyRow>,
+    state: &LeaseState,
+    now: Timestamp,
+) -> Result<Acquired, Fault> {
+    let holder = || {
+        let lease = state.lease().map(|lease| lease.view(&order.target));
+        lease.ok_or_else(|| Fault::refused("a held order has no lease"))
+    };
+    Ok(match verdict {
+        Verdict::Settled => {
+            let key = key.ok_or_else(|| Fault::refused("a settled key has no entry"))?;
+            Acquired::Settled(entry_at(connection, key.position, now)?)
+        }
+        Verdict::InProgress => Acquired::InProgress(holder()?),
+        Verdict::Held => Acquired::Held(holder()?),
+        Verdict::Marked => {
+            let mark = state.mark().cloned();
+            let mark = mark.ok_or_else(|| Fault::refused("a marked order has no mark"))?;
+            Acquired::Marked(mark.into())
+        }
+        Verdict::Reused => Acquired::Reused,
+        Verdict::Expired => Acquired::Expired,
+        Verdict::VersionMismatch { current } => Acquired::VersionMismatch { current },
+        Verdict::NotFound => Acquired::NotFound,
+        Verdict::SessionEnded => Acquired::SessionEnded,
+        Verdict::Grant { .. } | Verdict::Repeat => {
+            return Err(Fault::refused("a grant is no refusal"));
+        }
+    })
+}
+
+/// The lock after the grant. A resumed mark keeps the time at which its first run began.
+fn granted(
+    request: &Acquire,
+    before: &LeaseState,
+    attempt: u32,
+    now: Timestamp,
+) -> Result<LeaseState, Fault> {
+    let claim = &request.claim;
+    let lease = Lease {
+        fence: request.fence,
+        session: request.session,
+        caller: claim.caller.clone(),
+        key_id: claim.key_id,
+        fingerprint: claim.fingerprint,
+        operation: request.operation.clone(),
+        attempt,
+        since: now,
+        steps: 0,
+    };
+    let mark = request.mark.map(|recovery| Mark {
+        caller: claim.caller.clone(),
+        key_id: claim.key_id,
+        fingerprint: claim.fingerprint,
+        operation: request.operation.clone(),
+        attempt,
+        recovery,
+        since: before.mark().map_or(now, |open| open.since),
+    });
+    let next = before.next(LeaseEvent::Granted(lease, mark));
+    next.map_err(|error| Fault::refused(error.to_string()))
+}
+
+fn describe_grant(
+    connection: &Connection,
+    request: &Acquire,
+    order: OrderRow,
+    attempt: u32,
+    now: Timestamp,
+) -> Result<Box<Grant>, Fault> {
+    let key_id = request.claim.key_id;
+    Ok(Box::new(Grant {
+        fence: request.fence,
+        progress: progress(connection, order.row, key_id, attempt, now)?,
+        version: order.version,
+        document: order.document,
+        index: order.index,
+        times: order.times,
+        now,
+        attempt,
+    }))
+}
+
+/// An `acquire` on the writer: what it grants takes effect with the batch, and its mark with it.
+pub(crate) fn acquire(turn: &mut Turn<'_>, request: &Acquire) -> Result<Acquired, Fault> {
+    let target = request.claim.target();
+    let held = turn.held(&target);
+    let session = turn.session(request.session);
+    let decided = decide_acquire(
+        turn.connection,
+        request,
+        held.as_ref(),
+        session.as_ref(),
+        turn.now,
+    )?;
+    match decided {
+        Decided::Answer(answer) => Ok(answer),
+        Decided::Grant(held, grant) => {
+            if let Some(mark) = held.state().mark() {
+                write_mark(turn.connection, held.row, mark)?;
+            }
+            turn.stage(&target, Some(held));
+            Ok(Acquired::Granted(grant))
+        }
+    }
+}
+
+fn write_mark(connection: &Connection, order: i64, mark: &Mark) -> rusqlite::Result<()> {
+    let (times, within) = match mark.recovery {
+        orderlock_core::Recovery::Reconcile => (None, None),
+        orderlock_core::Recovery::Resume { times, within } => {
+            (Some(times), Some(time::span_to_sql(within)))
+        }
+    };
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO marks (order_row, principal, key_id, fingerprint, operation,
+                 attempt, times, within, since)
+             VALUES (:order, :principal, :key_id, :fingerprint, :operation,
+                 :attempt, :times, :within, :since)",
+        )?
+        .execute(named_params! {
+            ":order": order,
+            ":principal": mark.caller.principal.as_str(),
+            ":key_id": mark.key_id.0,
+            ":fingerprint": mark.fingerprint.0,
+            ":operation": mark.operation.as_str(),
+            ":attempt": mark.attempt,
+            ":times": times,
+            ":within": within,
+            ":since": time::to_sql(mark.since),
+        })?;
+    Ok(())
+}
+
+/// Ends the mark of an order.
+pub(crate) fn clear_mark(connection: &Connection, order: i64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("DELETE FROM marks WHERE order_row = ?1")?
+        .execute([order])?;
+    Ok(())
+}

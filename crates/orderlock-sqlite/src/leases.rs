@@ -1,0 +1,177 @@
+//! The leases and sessions. They live in memory alone: the file has one owner, so that its death
+//! frees every order, and only marks need to survive.
+//!
+//! A grant without a mark touches nothing but memory. Everything else that ends or changes a lease
+//! is decided by the writer, in one order with the settles, and takes effect here after its commit.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use orderlock_core::{Fence, Lease, LeaseState, SessionId, Target, Tenant};
+use tokio::sync::broadcast;
+
+const SHARDS: usize = 16;
+
+/// How many freed orders a slow listener may lag behind before it loses some.
+const FREED: usize = 1_024;
+
+/// An order as it is held.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    /// `Held` or `Begun`, never another state.
+    state: Arc<LeaseState>,
+    /// The order's row: what a list finds it by.
+    pub(crate) row: i64,
+    /// How many renewals its session had at the grant.
+    pub(crate) renewals: u64,
+}
+
+impl Held {
+    /// None if nobody holds the order in that state.
+    pub(crate) fn new(state: LeaseState, row: i64, renewals: u64) -> Option<Self> {
+        state.lease()?;
+        Some(Self {
+            state: state.into(),
+            row,
+            renewals,
+        })
+    }
+
+    pub(crate) fn state(&self) -> &LeaseState {
+        &self.state
+    }
+
+    pub(crate) fn lease(&self) -> &Lease {
+        self.state
+            .lease()
+            .expect("`new` takes no state without a lease")
+    }
+}
+
+/// What memory knows of one order.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    pub(crate) held: Option<Held>,
+    /// The writer has decided about this order, and its commit is under way. Until that has ended
+    /// nobody but the writer may change the slot.
+    pub(crate) pinned: bool,
+}
+
+/// The sign of life of one node.
+#[derive(Clone, Debug)]
+pub(crate) struct Session {
+    pub(crate) node: Arc<str>,
+    pub(crate) length: Duration,
+    /// None if the length is beyond the clock's reach.
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) renewals: u64,
+}
+
+impl Session {
+    pub(crate) fn lapsed(&self, now: Instant) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now)
+    }
+}
+
+pub(crate) type Shard = HashMap<Target, Slot>;
+
+/// Every lease and every session.
+#[derive(Debug)]
+pub(crate) struct Leases {
+    shards: [Mutex<Shard>; SHARDS],
+    /// Only the writer changes them.
+    sessions: Mutex<HashMap<SessionId, Session>>,
+    freed: broadcast::Sender<Target>,
+    hasher: RandomState,
+}
+
+impl Leases {
+    pub(crate) fn new() -> Self {
+        Self {
+            shards: std::array::from_fn(|_| Mutex::default()),
+            sessions: Mutex::default(),
+            freed: broadcast::Sender::new(FREED),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// The part of memory that an order lies in. Whoever holds it may take a reader, never the
+    /// other way round.
+    pub(crate) fn shard(&self, target: &Target) -> MutexGuard<'_, Shard> {
+        let hash = self.hasher.hash_one(target);
+        let place = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
+        lock(&self.shards[place])
+    }
+
+    /// All of memory, for a look that must fit one snapshot of the file.
+    pub(crate) fn all(&self) -> Vec<MutexGuard<'_, Shard>> {
+        self.shards.iter().map(lock).collect()
+    }
+
+    /// One part after the other, for work that needs no common moment.
+    pub(crate) fn each_shard(&self) -> impl Iterator<Item = MutexGuard<'_, Shard>> {
+        self.shards.iter().map(lock)
+    }
+
+    pub(crate) fn session(&self, id: SessionId) -> Option<Session> {
+        lock(&self.sessions).get(&id).cloned()
+    }
+
+    pub(crate) fn sessions(&self) -> MutexGuard<'_, HashMap<SessionId, Session>> {
+        lock(&self.sessions)
+    }
+
+    /// The lease in a slot, unless its session has ended: then it counts as free, whoever gets
+    /// round to removing it.
+    pub(crate) fn live(&self, slot: Option<&Slot>) -> Option<Held> {
+        let held = slot?.held.as_ref()?;
+        let alive = lock(&self.sessions).contains_key(&held.lease().session);
+        alive.then(|| held.clone())
+    }
+
+    /// The live leases of a tenant, in the parts of memory that the caller has locked.
+    pub(crate) fn of_tenant(
+        &self,
+        tenant: &Tenant,
+        shards: &[MutexGuard<'_, Shard>],
+    ) -> HashMap<i64, Held> {
+        let sessions = lock(&self.sessions);
+        let slots = shards.iter().flat_map(|shard| shard.iter());
+        slots
+            .filter(|(target, _)| target.tenant == *tenant)
+            .filter_map(|(_, slot)| slot.held.as_ref())
+            .filter(|held| sessions.contains_key(&held.lease().session))
+            .map(|held| (held.row, held.clone()))
+            .collect()
+    }
+
+    /// Where an order lies that is held by this grant.
+    pub(crate) fn find(&self, tenant: &Tenant, fence: Fence) -> Option<Target> {
+        let holds = |slot: &Slot| {
+            let held = slot.held.as_ref();
+            held.is_some_and(|held| held.lease().fence == fence)
+        };
+        self.each_shard().find_map(|shard| {
+            let found = shard
+                .iter()
+                .find(|(target, slot)| target.tenant == *tenant && holds(slot));
+            found.map(|(target, _)| target.clone())
+        })
+    }
+
+    /// Tells those who wait that an order was let go. Nobody may be listening.
+    pub(crate) fn announce(&self, target: &Target) {
+        let _ = self.freed.send(target.clone());
+    }
+
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<Target> {
+        self.freed.subscribe()
+    }
+}
+
+/// Each of these values is changed in one step, so that a panic elsewhere leaves it whole.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,76 @@
+//! The file's layout, and its way from each version to the next.
+
+use orderlock_core::Runtime;
+use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite_migration::{M, Migrations};
+
+use crate::open::OpenError;
+
+/// "Olck", in SQLite's field for whose file it is.
+const APPLICATION_ID: i64 = 0x4f6c_636b;
+
+const STEPS: &[M<'_>] = &[M::up(include_str!(
+    "../migrations/0001_orders_and_journal.sql"
+))];
+
+/// Refuses a file that is another program's or a newer one's, before anything is written to it.
+pub(crate) fn inspect(connection: &Connection) -> Result<(), OpenError> {
+    let id: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
+    if id != APPLICATION_ID && (id != 0 || found != 0 || has_tables(connection)?) {
+        return Err(OpenError::Foreign);
+    }
+    if found > known {
+        return Err(OpenError::Newer { found, known });
+    }
+    Ok(())
+}
+
+/// Brings the file to this program's layout. A new file gets its own epoch.
+///
+/// Every step is one transaction, so that a file is never left between two versions.
+pub(crate) fn migrate(connection: &mut Connection, runtime: &dyn Runtime) -> Result<(), OpenError> {
+    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    Migrations::from_slice(STEPS)
+        .to_latest(connection)
+        .map_err(|error| match error {
+            rusqlite_migration::Error::RusqliteError { err, .. } => err.into(),
+            other => OpenError::Migration(Box::new(other)),
+        })?;
+    connection.execute(
+        "INSERT INTO store (one, epoch, owner) VALUES (1, ?1, 0) ON CONFLICT DO NOTHING",
+        [runtime.random().to_be_bytes()],
+    )?;
+    Ok(())
+}
+
+/// Raises the owner's number, and so takes the file from whoever had it. Returns the new number.
+pub(crate) fn take_ownership(
+    connection: &Connection,
+    new_epoch: Option<u128>,
+) -> Result<i64, OpenError> {
+    let number = connection.query_row(
+        "UPDATE store SET owner = owner + 1, epoch = coalesce(?1, epoch) RETURNING owner",
+        params![new_epoch.map(u128::to_be_bytes)],
+        |row| row.get(0),
+    )?;
+    Ok(number)
+}
+
+fn has_tables(connection: &Connection) -> rusqlite::Result<bool> {
+    connection
+        .query_row("SELECT 1 FROM sqlite_schema LIMIT 1", [], |_| Ok(()))
+        .optional()
+        .map(|found| found.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_step_is_valid() {
+        Migrations::from_slice(STEPS).validate().unwrap();
+    }
+}

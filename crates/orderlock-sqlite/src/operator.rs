@@ -1,0 +1,136 @@
+//! What an operator decides: to break a lease, to end a mark. Both stand in the journal.
+
+use orderlock_core::store::{BreakLease, Broken, Decision, Resolve, Resolved};
+use orderlock_core::{Fence, LeaseEvent, LeaseId, LeaseState, Mark, OutcomeKind, StoreError};
+
+use crate::acquire::{clear_mark, lock_state};
+use crate::error::Fault;
+use crate::journal::{self, Append, Memory};
+use crate::rows::{OrderRow, find_order};
+use crate::turn::Turn;
+
+/// Voids one grant. A mark stays.
+pub(crate) fn break_lease(turn: &mut Turn<'_>, request: &BreakLease) -> Result<Broken, Fault> {
+    let Some(fence) = fence_of(&request.lease) else {
+        return Ok(Broken::NotFound);
+    };
+    let Some(target) = turn.find(&request.tenant, fence) else {
+        return Ok(Broken::NotFound);
+    };
+    let held = turn.held(&target);
+    let Some(held) = held.filter(|held| held.lease().fence == fence) else {
+        return Ok(Broken::NotFound);
+    };
+    let order = find_order(turn.connection, &target)?
+        .ok_or_else(|| Fault::damaged("a held order is not in the file"))?;
+    let lease = held.lease();
+    let append = Append {
+        order: order.row,
+        version: order.version,
+        operation: &lease.operation,
+        outcome: OutcomeKind::LeaseBroken,
+        actor: &request.actor,
+        reason: Some(&request.reason),
+        at: turn.now,
+        attempt: lease.attempt,
+        key_id: lease.key_id,
+        fingerprint: lease.fingerprint,
+        grant: None,
+        change: None,
+        memory: None,
+    };
+    journal::append(turn.connection, &append, turn.now)?;
+    held.state()
+        .next(LeaseEvent::Voided(fence))
+        .map_err(|error| Fault::refused(error.to_string()))?;
+    turn.stage(&target, None);
+    Ok(Broken::Broken(lease.view(&target)))
+}
+
+/// The grant that an operator names.
+fn fence_of(lease: &LeaseId) -> Option<Fence> {
+    let digits = lease.0.strip_prefix("lck_")?;
+    let fence = Fence(u128::from_str_radix(digits, 16).ok()?);
+    // Only the one way to write it is its name.
+    (LeaseId::from(fence) == *lease).then_some(fence)
+}
+
+/// Ends a mark that nobody attends to.
+pub(crate) fn resolve(turn: &mut Turn<'_>, request: &Resolve) -> Result<Resolved, Fault> {
+    let held = turn.held(&request.target);
+    let Some(order) = find_order(turn.connection, &request.target)? else {
+        return Ok(Resolved::NotMarked);
+    };
+    let state = lock_state(&order, held.as_ref());
+    let resolved = state.next(LeaseEvent::Resolved(request.key_id));
+    let (LeaseState::Unattended(mark), Ok(LeaseState::Free)) = (&state, resolved) else {
+        return Ok(Resolved::NotMarked);
+    };
+    let append = match &request.decision {
+        Decision::RunAgain => cleared(turn, request, &order, mark),
+        Decision::Settle {
+            version,
+            change,
+            outcome,
+            answer,
+            retention,
+        } => {
+            if *version != order.version {
+                return Ok(Resolved::VersionMismatch {
+                    current: order.version,
+                });
+            }
+            if !outcome.is_final() {
+                let why = "a mark is settled by a final outcome only";
+                return Err(Fault::Refused(StoreError::Unsupported(why)));
+            }
+            let size = change.as_ref().map_or(0, |change| change.after.size());
+            if size > turn.document_bytes_max {
+                return Err(Fault::refused(format!(
+                    "an order of {size} bytes is too large"
+                )));
+            }
+            let version = match change {
+                Some(change) => journal::apply(turn.connection, &order, change)?,
+                None => order.version,
+            };
+            Append {
+                version,
+                outcome: *outcome,
+                change: change.as_ref().map(|change| &change.after),
+                memory: Some(Memory {
+                    answer: Some(answer),
+                    retention: *retention,
+                }),
+                ..cleared(turn, request, &order, mark)
+            }
+        }
+    };
+    let receipt = journal::append(turn.connection, &append, turn.now)?;
+    clear_mark(turn.connection, order.row)?;
+    Ok(Resolved::Resolved(receipt))
+}
+
+/// The entry that says that the mark was cleared.
+fn cleared<'a>(
+    turn: &Turn<'_>,
+    request: &'a Resolve,
+    order: &OrderRow,
+    mark: &'a Mark,
+) -> Append<'a> {
+    Append {
+        order: order.row,
+        version: order.version,
+        operation: &mark.operation,
+        outcome: OutcomeKind::MarkCleared,
+        actor: &request.actor,
+        reason: Some(&request.reason),
+        at: turn.now,
+        attempt: mark.attempt,
+        key_id: mark.key_id,
+        fingerprint: mark.fingerprint,
+        grant: None,
+        change: None,
+        memory: None,
+    }
+}

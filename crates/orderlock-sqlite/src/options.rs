@@ -1,0 +1,74 @@
+//! What a store can be told at its opening.
+
+use std::sync::Arc;
+
+use orderlock_core::{Runtime, TokioRuntime};
+
+/// How a store is opened. Every bound has a default.
+#[derive(Clone, Debug)]
+pub struct SqliteOptions {
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) queue: usize,
+    pub(crate) batch: usize,
+    pub(crate) readers: usize,
+    pub(crate) document_bytes_max: usize,
+    pub(crate) new_epoch: bool,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self {
+            runtime: Arc::new(TokioRuntime),
+            queue: 4_096,
+            batch: 512,
+            readers: 4,
+            document_bytes_max: 1024 * 1024,
+            new_epoch: false,
+        }
+    }
+}
+
+impl SqliteOptions {
+    /// Where the store's clock and randomness come from.
+    #[must_use]
+    pub fn with_runtime(mut self, runtime: Arc<dyn Runtime>) -> Self {
+        self.runtime = runtime;
+        self
+    }
+
+    /// How many writes may wait for the writer; one more waits for room before it is sent.
+    #[must_use]
+    pub fn with_queue(mut self, writes: usize) -> Self {
+        self.queue = writes.max(1);
+        self
+    }
+
+    /// How many writes one commit may carry.
+    #[must_use]
+    pub fn with_batch(mut self, writes: usize) -> Self {
+        self.batch = writes.max(1);
+        self
+    }
+
+    /// How many connections read at the same time.
+    #[must_use]
+    pub fn with_readers(mut self, connections: usize) -> Self {
+        self.readers = connections.max(1);
+        self
+    }
+
+    /// The largest document that the store takes, in bytes.
+    #[must_use]
+    pub fn with_document_bytes_max(mut self, bytes: usize) -> Self {
+        self.document_bytes_max = bytes;
+        self
+    }
+
+    /// Begins a new epoch of the journal. Say so when the file is a restored backup: what
+    /// subscribers have read of the journal may be lost, and they must begin again.
+    #[must_use]
+    pub fn with_new_epoch(mut self) -> Self {
+        self.new_epoch = true;
+        self
+    }
+}

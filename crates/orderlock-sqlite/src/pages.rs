@@ -1,0 +1,317 @@
+//! Lists: each page is one snapshot, bounded in rows and in bytes.
+
+use std::collections::HashMap;
+
+use orderlock_core::store::{
+    Cursor, Entries, EntriesSince, Entry, Filter, History, Leases as LeasesRequest, List,
+    OrderView, Page,
+};
+use orderlock_core::{LeaseView, StoreError, Tenant, Timestamp};
+use rusqlite::{Connection, OptionalExtension as _, named_params};
+
+use crate::error::Fault;
+use crate::leases::Held;
+use crate::read::view;
+use crate::rows::{
+    OrderRow, entry_columns, entry_row, find_order, order_columns, order_row, signed,
+};
+
+/// The most rows on a page, whatever is asked for.
+const ROWS_MAX: usize = 1_000;
+/// From so many bytes on, a page takes no more rows.
+const BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How many held orders are looked at for one page of a filtered list, and how many entries of
+/// other tenants are passed over in one piece of the journal.
+const SCAN_MAX: usize = 4_096;
+
+/// The tenant's live leases at the snapshot, by the order's row.
+pub(crate) type HeldRows = HashMap<i64, Held>;
+
+/// A row with its place in the list and its size.
+struct Placed<T> {
+    place: i64,
+    bytes: usize,
+    item: T,
+}
+
+/// Takes rows up to the bounds. Says where the next page begins if a row was left.
+fn fill<T>(
+    rows: impl Iterator<Item = rusqlite::Result<Placed<T>>>,
+    limit: usize,
+) -> rusqlite::Result<(Vec<T>, Option<i64>)> {
+    let limit = limit.clamp(1, ROWS_MAX);
+    let (mut items, mut bytes, mut last) = (Vec::new(), 0, None);
+    for row in rows {
+        let row = row?;
+        if items.len() == limit || bytes >= BYTES_MAX {
+            return Ok((items, last));
+        }
+        bytes += row.bytes;
+        last = Some(row.place);
+        items.push(row.item);
+    }
+    Ok((items, None))
+}
+
+/// A cursor is a letter for the list and the place in it.
+fn cursor(list: &str, place: i64) -> Cursor {
+    Cursor(format!("{list}{place}").into())
+}
+
+fn place(list: &str, cursor: Option<&Cursor>) -> Result<Option<i64>, Fault> {
+    let Some(cursor) = cursor else {
+        return Ok(None);
+    };
+    let digits = cursor.0.strip_prefix(list);
+    match digits.and_then(number) {
+        Some(place) => Ok(Some(place)),
+        None => Err(Fault::Refused(StoreError::InvalidCursor)),
+    }
+}
+
+fn number(digits: &str) -> Option<i64> {
+    let all_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| all_digits)
+}
+
+/// A page of orders, newest first.
+pub(crate) fn list(
+    connection: &Connection,
+    request: &List,
+    held: &HeldRows,
+) -> Result<Page<OrderView>, Fault> {
+    let before = place("o", request.cursor.as_ref())?.unwrap_or(i64::MAX);
+    let (rows, next) = match request.filter.locked {
+        Some(true) => locked_orders(connection, request, held, before)?,
+        Some(false) => orders(connection, request, before, |row| !held.contains_key(&row))?,
+        None => orders(connection, request, before, |_| true)?,
+    };
+    Ok(Page {
+        items: rows
+            .into_iter()
+            .map(|order| {
+                let held = held.get(&order.row);
+                view(order, held)
+            })
+            .collect(),
+        next: next.map(|place| cursor("o", place)),
+    })
+}
+
+/// The statement for each combination of filters, so that each has its index.
+pub(crate) fn list_statement(filter: &Filter) -> &'static str {
+    macro_rules! statement {
+        ($conditions:literal) => {
+            concat!(
+                "SELECT ",
+                order_columns!(),
+                "WHERE o.tenant = :tenant AND o.row < :before ",
+                $conditions,
+                " ORDER BY o.row DESC"
+            )
+        };
+    }
+    match (&filter.status, &filter.customer) {
+        // The tautologies bind both parameters in every statement.
+        (None, None) => statement!("AND :status IS NULL AND :customer IS NULL"),
+        (Some(_), None) => statement!("AND o.status = :status AND :customer IS NULL"),
+        (None, Some(_)) => statement!("AND :status IS NULL AND o.customer = :customer"),
+        (Some(_), Some(_)) => statement!("AND o.status = :status AND o.customer = :customer"),
+    }
+}
+
+fn orders(
+    connection: &Connection,
+    request: &List,
+    before: i64,
+    wanted: impl Fn(i64) -> bool,
+) -> Result<(Vec<OrderRow>, Option<i64>), Fault> {
+    let mut statement = connection.prepare_cached(list_statement(&request.filter))?;
+    let parameters = named_params! {
+        ":tenant": request.tenant.as_str(), ":before": before,
+        ":status": request.filter.status, ":customer": request.filter.customer,
+    };
+    // The row's number comes first, so that an unwanted row is not read any further.
+    let rows = statement.query_map(parameters, |row| match wanted(row.get(0)?) {
+        true => order_row(row).map(Some),
+        false => Ok(None),
+    })?;
+    Ok(fill(
+        rows.filter_map(|row| row.map(|row| row.map(placed)).transpose()),
+        request.limit,
+    )?)
+}
+
+fn placed(order: OrderRow) -> Placed<OrderRow> {
+    Placed {
+        place: order.row,
+        bytes: order.document.size(),
+        item: order,
+    }
+}
+
+/// Held orders are few beside all orders: it goes from the leases to the rows.
+fn locked_orders(
+    connection: &Connection,
+    request: &List,
+    held: &HeldRows,
+    before: i64,
+) -> Result<(Vec<OrderRow>, Option<i64>), Fault> {
+    let mut candidates: Vec<i64> = held.keys().copied().filter(|row| *row < before).collect();
+    candidates.sort_unstable_by(|one, other| other.cmp(one));
+    let cut = candidates.get(SCAN_MAX - 1).copied();
+    let cut = cut.filter(|_| candidates.len() > SCAN_MAX);
+    let Filter {
+        status, customer, ..
+    } = &request.filter;
+    let fits = |order: &OrderRow| {
+        (status.is_none() || order.index.status == *status)
+            && (customer.is_none() || order.index.customer == *customer)
+    };
+    let sql = concat!("SELECT ", order_columns!(), "WHERE o.row = :row");
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = candidates.iter().take(SCAN_MAX).filter_map(|row| {
+        let found = statement.query_row(named_params! { ":row": row }, order_row);
+        match found.optional() {
+            Ok(order) => order.filter(&fits).map(|order| Ok(placed(order))),
+            Err(error) => Some(Err(error)),
+        }
+    });
+    let (orders, next) = fill(rows, request.limit)?;
+    Ok((orders, next.or(cut)))
+}
+
+/// A page of an order's entries, oldest first.
+pub(crate) fn history(
+    connection: &Connection,
+    request: &History,
+    now: Timestamp,
+) -> Result<Option<Page<Entry>>, Fault> {
+    let after = place("h", request.cursor.as_ref())?.unwrap_or(0);
+    let Some(order) = find_order(connection, &request.target)? else {
+        return Ok(None);
+    };
+    let mut statement = connection.prepare_cached(concat!(
+        "SELECT ",
+        entry_columns!(),
+        "WHERE e.order_row = :order AND e.number > :after ORDER BY e.number"
+    ))?;
+    let rows = statement.query_map(
+        named_params! { ":order": order.row, ":after": after },
+        |row| entry_row(row, now).map(|entry| placed_entry(signed(entry.number), entry)),
+    )?;
+    let (items, next) = fill(rows, request.limit)?;
+    Ok(Some(Page {
+        items,
+        next: next.map(|place| cursor("h", place)),
+    }))
+}
+
+fn placed_entry(place: i64, entry: Entry) -> Placed<Entry> {
+    let change = entry.change.as_ref().map_or(0, |change| change.size());
+    let body = entry.answer.as_ref().map_or(0, |answer| answer.body.len());
+    Placed {
+        place,
+        bytes: change + body,
+        item: entry,
+    }
+}
+
+/// A page of held and marked orders, oldest order first.
+pub(crate) fn leases(
+    connection: &Connection,
+    request: &LeasesRequest,
+    held: &HeldRows,
+) -> Result<Page<LeaseView>, Fault> {
+    let after = place("l", request.cursor.as_ref())?.unwrap_or(0);
+    let limit = request.limit.clamp(1, ROWS_MAX);
+    let mut rows: Vec<i64> = held.keys().copied().filter(|row| *row > after).collect();
+    rows.extend(marked(connection, &request.tenant, after, limit, held)?);
+    rows.sort_unstable();
+    let sql = concat!("SELECT ", order_columns!(), "WHERE o.row = :row");
+    let mut statement = connection.prepare_cached(sql)?;
+    let views = rows.iter().map(|row| {
+        let order = statement.query_row(named_params! { ":row": row }, order_row)?;
+        Ok(Placed {
+            place: order.row,
+            bytes: 0,
+            item: view(order, held.get(row)).lease,
+        })
+    });
+    let (items, next) = fill(views, limit)?;
+    Ok(Page {
+        items: items.into_iter().flatten().collect(),
+        next: next.map(|place| cursor("l", place)),
+    })
+}
+
+/// The rows of marks that nobody attends to: one more than fit a page.
+fn marked(
+    connection: &Connection,
+    tenant: &Tenant,
+    after: i64,
+    limit: usize,
+    held: &HeldRows,
+) -> Result<Vec<i64>, Fault> {
+    let mut statement = connection.prepare_cached(
+        "SELECT m.order_row FROM marks m CROSS JOIN orders o ON o.row = m.order_row
+         WHERE m.order_row > :after AND o.tenant = :tenant ORDER BY m.order_row",
+    )?;
+    let parameters = named_params! { ":after": after, ":tenant": tenant.as_str() };
+    let rows = statement.query_map(parameters, |row| row.get::<_, i64>(0))?;
+    let unattended = rows.filter(|row| !matches!(row, Ok(row) if held.contains_key(row)));
+    Ok(unattended.take(limit + 1).collect::<Result<_, _>>()?)
+}
+
+/// A piece of the journal. Positions commit in their order, because one thread writes them, so
+/// that a reader never meets a gap that is filled later.
+///
+/// In a file of many tenants a piece may be empty although more follows: its cursor then stands
+/// further on than the one that was given.
+pub(crate) fn entries_since(
+    connection: &Connection,
+    request: &EntriesSince,
+    now: Timestamp,
+) -> Result<Entries, Fault> {
+    let (epoch, newest): ([u8; 16], i64) = connection
+        .prepare_cached(
+            "SELECT epoch, (SELECT coalesce(max(position), 0) FROM entries) FROM store",
+        )?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let epoch = u128::from_be_bytes(epoch);
+    let after = match &request.cursor {
+        None => 0,
+        Some(cursor) => match journal_place(cursor) {
+            None => return Err(Fault::Refused(StoreError::InvalidCursor)),
+            // Behind the end too: an older copy of the file has taken its place.
+            Some((of, place)) if of != epoch || place > newest => return Ok(Entries::NewEpoch),
+            Some((_, place)) => place,
+        },
+    };
+    let until = newest.min(after.saturating_add(signed(SCAN_MAX as u64)));
+    let mut statement = connection.prepare_cached(concat!(
+        "SELECT ",
+        entry_columns!(),
+        // The plus keeps the tenant's index out: the journal is read in its own order.
+        "WHERE e.position > :after AND e.position <= :until AND +o.tenant = :tenant
+         ORDER BY e.position"
+    ))?;
+    let rows = statement.query_map(
+        named_params! { ":after": after, ":until": until, ":tenant": request.tenant.as_str() },
+        |row| entry_row(row, now).map(|entry| placed_entry(signed(entry.position.0), entry)),
+    )?;
+    let (entries, next) = fill(rows, request.limit)?;
+    let next = next.unwrap_or(until);
+    Ok(Entries::Some {
+        entries,
+        next: Cursor(format!("e{epoch:032x}.{next}").into()),
+    })
+}
+
+fn journal_place(cursor: &Cursor) -> Option<(u128, i64)> {
+    let (epoch, place) = cursor.0.strip_prefix('e')?.split_once('.')?;
+    let epoch = u128::from_str_radix(epoch, 16)
+        .ok()
+        .filter(|_| epoch.len() == 32)?;
+    Some((epoch, number(place)?))
+}

@@ -1,0 +1,184 @@
+//! Rows and what they stand for.
+
+use orderlock_core::store::{Entry, Position};
+use orderlock_core::{
+    Answer, Caller, Document, Fence, Fingerprint, KeyId, Mark, OperationName, OrderId, OutcomeKind,
+    OwnedIndex, Principal, Recovery, Target, Tenant, Times, Timestamp, Version,
+};
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
+
+use crate::time;
+
+/// An order's row, with the mark on it.
+#[derive(Debug)]
+pub(crate) struct OrderRow {
+    pub(crate) row: i64,
+    pub(crate) target: Target,
+    pub(crate) version: Version,
+    pub(crate) index: OwnedIndex,
+    pub(crate) times: Times,
+    pub(crate) document: Document,
+    pub(crate) mark: Option<Mark>,
+}
+
+/// The columns of [`order_row`], of `orders o LEFT JOIN marks m`.
+macro_rules! order_columns {
+    () => {
+        "o.row, o.tenant, o.id, o.version, o.status, o.customer, o.created, o.updated, o.document, \
+         m.principal, m.key_id, m.fingerprint, m.operation, m.attempt, m.times, m.within, m.since \
+         FROM orders o LEFT JOIN marks m ON m.order_row = o.row "
+    };
+}
+
+/// The columns of [`entry_row`], of `entries e`, its order and what is remembered of its key.
+macro_rules! entry_columns {
+    () => {
+        "e.position, o.tenant, o.id, e.number, e.version, e.operation, e.outcome, e.actor, \
+         e.reason, e.at, e.attempt, e.key_id, e.fingerprint, e.fence, e.step, e.change, \
+         k.expires, k.status, k.content_type, k.location, k.version, k.body \
+         FROM entries e JOIN orders o ON o.row = e.order_row \
+         LEFT JOIN keys k ON k.position = e.position "
+    };
+}
+
+pub(crate) use {entry_columns, order_columns};
+
+pub(crate) fn find_order(
+    connection: &Connection,
+    target: &Target,
+) -> rusqlite::Result<Option<OrderRow>> {
+    connection
+        .prepare_cached(concat!(
+            "SELECT ",
+            order_columns!(),
+            "WHERE o.tenant = :tenant AND o.id = :id"
+        ))?
+        .query_row(
+            named_params! { ":tenant": target.tenant.as_str(), ":id": target.order.as_str() },
+            order_row,
+        )
+        .optional()
+}
+
+pub(crate) fn order_row(row: &Row<'_>) -> rusqlite::Result<OrderRow> {
+    let target = target(row, 1)?;
+    Ok(OrderRow {
+        row: row.get(0)?,
+        version: version(row.get(3)?),
+        index: OwnedIndex {
+            status: row.get(4)?,
+            customer: row.get(5)?,
+        },
+        times: Times {
+            created: time::from_sql(row.get(6)?),
+            updated: time::from_sql(row.get(7)?),
+        },
+        document: Document::trusted(row.get::<_, Vec<u8>>(8)?),
+        mark: mark(row, &target.tenant)?,
+        target,
+    })
+}
+
+fn mark(row: &Row<'_>, tenant: &Tenant) -> rusqlite::Result<Option<Mark>> {
+    let Some(principal) = row.get::<_, Option<String>>(9)? else {
+        return Ok(None);
+    };
+    let recovery = match row.get::<_, Option<u32>>(14)? {
+        None => Recovery::Reconcile,
+        Some(times) => Recovery::Resume {
+            times,
+            within: time::span_from_sql(row.get(15)?),
+        },
+    };
+    Ok(Some(Mark {
+        caller: Caller {
+            tenant: tenant.clone(),
+            principal: name(9, Principal::parse(&principal))?,
+        },
+        key_id: KeyId(row.get(10)?),
+        fingerprint: Fingerprint(row.get(11)?),
+        operation: name(12, OperationName::parse(&row.get::<_, String>(12)?))?,
+        attempt: row.get(13)?,
+        recovery,
+        since: time::from_sql(row.get(16)?),
+    }))
+}
+
+/// An entry as it is read at this time: an answer past its retention is not shown, whether or not
+/// it has been removed yet.
+pub(crate) fn entry_row(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<Entry> {
+    let outcome: String = row.get(6)?;
+    let outcome = OutcomeKind::parse(&outcome).ok_or_else(|| unreadable(6, "an outcome"))?;
+    let expires = row.get::<_, Option<i64>>(16)?.map(time::from_sql);
+    let retained = expires.is_some_and(|expires| expires > now);
+    let answer = if retained { answer(row)? } else { None };
+    Ok(Entry {
+        position: Position(unsigned(row.get(0)?)),
+        target: target(row, 1)?,
+        number: unsigned(row.get(3)?),
+        version: version(row.get(4)?),
+        operation: name(5, OperationName::parse(&row.get::<_, String>(5)?))?,
+        outcome,
+        actor: name(7, Principal::parse(&row.get::<_, String>(7)?))?,
+        reason: row.get(8)?,
+        at: time::from_sql(row.get(9)?),
+        attempt: row.get(10)?,
+        key_id: KeyId(row.get(11)?),
+        fingerprint: Fingerprint(row.get(12)?),
+        fence: row
+            .get::<_, Option<[u8; 16]>>(13)?
+            .map(|bytes| Fence(u128::from_be_bytes(bytes))),
+        step: row.get(14)?,
+        change: row.get::<_, Option<Vec<u8>>>(15)?.map(Document::trusted),
+        answer,
+        expires: expires.filter(|_| outcome.is_final()),
+    })
+}
+
+fn answer(row: &Row<'_>) -> rusqlite::Result<Option<Answer>> {
+    let Some(status) = row.get::<_, Option<u16>>(17)? else {
+        return Ok(None);
+    };
+    Ok(Some(Answer {
+        status,
+        content_type: row.get(18)?,
+        location: row.get(19)?,
+        version: row.get::<_, Option<i64>>(20)?.map(version),
+        body: row.get::<_, Vec<u8>>(21)?.into(),
+    }))
+}
+
+fn target(row: &Row<'_>, column: usize) -> rusqlite::Result<Target> {
+    Ok(Target {
+        tenant: name(column, Tenant::parse(&row.get::<_, String>(column)?))?,
+        order: name(
+            column + 1,
+            OrderId::parse(&row.get::<_, String>(column + 1)?),
+        )?,
+    })
+}
+
+fn name<T>(column: usize, name: Result<T, orderlock_core::InvalidText>) -> rusqlite::Result<T> {
+    name.map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+    })
+}
+
+fn unreadable(column: usize, what: &'static str) -> rusqlite::Error {
+    let message = format!("not {what} that this program knows");
+    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, message.into())
+}
+
+/// Versions, numbers and positions count from 1 and grow by one: they stay far below 63 bits.
+pub(crate) fn unsigned(number: i64) -> u64 {
+    number.unsigned_abs()
+}
+
+pub(crate) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+pub(crate) fn version(number: i64) -> Version {
+    Version(unsigned(number))
+}
