@@ -4,6 +4,7 @@ mod checkpoint;
 mod create;
 mod drain;
 mod ending;
+mod lease;
 mod line;
 mod nodes;
 mod world;

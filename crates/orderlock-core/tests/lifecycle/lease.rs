@@ -1,0 +1,141 @@
+//! Every pair of lease state and event, compared with the table in `docs/lock-lifecycle.md`.
+
+use std::collections::BTreeSet;
+
+use orderlock_core::{
+    Caller, Fence, Fingerprint, KeyId, Lease, LeaseEvent, LeaseState, Mark, Operation, Recovery,
+    SessionId, Timestamp,
+};
+
+fn lease(fence: u128) -> Lease {
+    Lease {
+        fence: Fence(fence),
+        session: SessionId(1),
+        caller: Caller::single(),
+        key_id: KeyId([1; 32]),
+        fingerprint: Fingerprint([1; 32]),
+        operation: Operation::named("confirm").name().clone(),
+        attempt: 1,
+        since: Timestamp::UNIX_EPOCH,
+        steps: 0,
+    }
+}
+
+fn mark(key: u8) -> Mark {
+    let Lease {
+        caller,
+        fingerprint,
+        operation,
+        attempt,
+        since,
+        ..
+    } = lease(1);
+    let key_id = KeyId([key; 32]);
+    Mark {
+        caller,
+        key_id,
+        fingerprint,
+        operation,
+        attempt,
+        recovery: Recovery::Reconcile,
+        since,
+    }
+}
+
+fn states() -> [(&'static str, LeaseState); 4] {
+    [
+        ("Free", LeaseState::Free),
+        ("Held", LeaseState::Held(lease(1))),
+        ("Begun", LeaseState::Begun(lease(1), mark(1))),
+        ("Unattended", LeaseState::Unattended(mark(1))),
+    ]
+}
+
+/// Every event, from the holder or about the key that the states above name.
+fn events(fence: u128, key: u8) -> Vec<(&'static str, LeaseEvent)> {
+    let fence = Fence(fence);
+    let granted = Lease {
+        key_id: KeyId([key; 32]),
+        ..lease(2)
+    };
+    vec![
+        ("Granted", LeaseEvent::Granted(granted.clone(), None)),
+        (
+            "Granted with a mark",
+            LeaseEvent::Granted(granted, Some(mark(key))),
+        ),
+        ("Settled", LeaseEvent::Settled(fence)),
+        ("Checkpointed", LeaseEvent::Checkpointed(fence)),
+        ("Released", LeaseEvent::Released(fence)),
+        (
+            "ReleasedWithoutEffect",
+            LeaseEvent::ReleasedWithoutEffect(fence),
+        ),
+        ("Voided", LeaseEvent::Voided(fence)),
+        ("Resolved", LeaseEvent::Resolved(KeyId([key; 32]))),
+    ]
+}
+
+fn name(state: &LeaseState) -> &'static str {
+    match state {
+        LeaseState::Free => "Free",
+        LeaseState::Held(_) => "Held",
+        LeaseState::Begun(..) => "Begun",
+        LeaseState::Unattended(_) => "Unattended",
+    }
+}
+
+#[test]
+fn the_arrows_are_those_of_the_picture() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/lock-lifecycle.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let rows = text.lines().filter_map(|line| {
+        let cells: Vec<_> = line.split('|').map(str::trim).collect();
+        let known = states()
+            .iter()
+            .any(|(state, _)| cells.get(1) == Some(state));
+        known.then(|| {
+            (
+                cells[1].to_owned(),
+                cells[2].to_owned(),
+                cells[3].to_owned(),
+            )
+        })
+    });
+    let documented: BTreeSet<_> = rows.collect();
+
+    let mut arrows = BTreeSet::new();
+    for (from, state) in states() {
+        for (event, happening) in events(1, 1) {
+            if let Ok(next) = state.next(happening) {
+                arrows.insert((from.to_owned(), event.to_owned(), name(&next).to_owned()));
+            }
+        }
+    }
+    println!(
+        "{} arrows in the code, {} in the table",
+        arrows.len(),
+        documented.len()
+    );
+    assert_eq!(arrows, documented);
+}
+
+#[test]
+fn no_word_of_a_stale_holder_or_of_another_key_moves_anything() {
+    for (from, state) in states() {
+        for (event, happening) in events(9, 9) {
+            let moved = state.next(happening);
+            let expected = from == "Free" && event.starts_with("Granted");
+            assert_eq!(moved.is_ok(), expected, "{from}, {event}: {moved:?}");
+        }
+    }
+}
+
+#[test]
+fn a_checkpoint_counts_its_step() {
+    let held = LeaseState::Held(lease(1))
+        .next(LeaseEvent::Checkpointed(Fence(1)))
+        .unwrap();
+    let again = held.next(LeaseEvent::Checkpointed(Fence(1))).unwrap();
+    assert_eq!(again.lease().unwrap().steps, 2);
+}
