@@ -33,7 +33,7 @@ use crate::TestRuntime;
 ///         store.restart();
 ///     }
 /// }
-/// ```ignore
+/// ```
 pub trait StoreFactory: Send + Sync + 'static {
     /// The store under examination.
     type Store: OrderStore;

@@ -14,6 +14,21 @@ mod list;
 mod world;
 
 mod acquire;
+mod checkpoints;
+mod create;
+mod fences;
+mod handover;
+mod journal;
+mod marks;
+mod operator;
+mod race;
+mod release;
+mod repeats;
+mod retention;
+mod sessions;
+mod settle;
+mod tenants;
+mod views;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! What a check works with: one store, its clock, and short words for long requests.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use orderlock_core::store::{
@@ -30,7 +30,7 @@ pub(crate) struct World {
 /// tasks can have it.
 #[derive(Clone)]
 pub(crate) struct Verbs {
-    pub(crate) store: Arc<dyn OrderStore>,
+    slot: Arc<Mutex<Option<Arc<dyn OrderStore>>>>,
     pub(crate) runtime: TestRuntime,
 }
 
@@ -53,7 +53,7 @@ pub(crate) enum Ended {
 impl World {
     pub(crate) fn new(opened: Box<dyn Opened>, runtime: TestRuntime) -> Self {
         let verbs = Verbs {
-            store: opened.store(),
+            slot: Arc::new(Mutex::new(Some(opened.store()))),
             runtime: runtime.clone(),
         };
         Self {
@@ -70,19 +70,23 @@ impl World {
         Self::new(opened.another(runtime.clone()).await, runtime)
     }
 
-    /// Closes the store and opens the same data again, as a restarted process does.
-    pub(crate) async fn restart(self) -> Self {
-        let Self {
-            runtime,
-            opened,
-            verbs,
-        } = self;
-        drop(verbs);
-        Self::new(opened.unwrap().reopen().await, runtime)
+    /// Closes the store and opens the same data again, as a restarted process does. Nodes go on
+    /// with the store that is opened.
+    pub(crate) async fn restart(&mut self) {
+        self.verbs.slot.lock().unwrap().take();
+        let opened = self.opened.take().unwrap().reopen().await;
+        *self.verbs.slot.lock().unwrap() = Some(opened.store());
+        self.opened = Some(opened);
     }
 }
 
 impl Verbs {
+    /// The store, as it is open now.
+    pub(crate) fn store(&self) -> Arc<dyn OrderStore> {
+        let slot = self.slot.lock().unwrap();
+        Arc::clone(slot.as_ref().expect("no check speaks while it restarts"))
+    }
+
     /// Lets time pass.
     pub(crate) fn pass(&self, duration: Duration) {
         self.runtime.advance(duration);
@@ -95,7 +99,7 @@ impl Verbs {
     /// A node of this name, joined under a new session.
     pub(crate) async fn join(&self, node: &str) -> Node {
         let session = SessionId(self.runtime.random());
-        self.store
+        self.store()
             .join(Join {
                 node: node.into(),
                 session,
@@ -124,16 +128,16 @@ impl Verbs {
     }
 
     pub(crate) async fn create(&self, request: Create) -> Created {
-        self.store.create(request).await.unwrap()
+        self.store().create(request).await.unwrap()
     }
 
     pub(crate) async fn acquire(&self, request: Acquire) -> Acquired {
-        self.store.acquire(request).await.unwrap()
+        self.store().acquire(request).await.unwrap()
     }
 
     /// Settles and waits until it is durable or lost.
     pub(crate) async fn settle(&self, request: Settle) -> Ended {
-        match self.store.settle(request).await.unwrap() {
+        match self.store().settle(request).await.unwrap() {
             Settled::Lost(loss) => Ended::Lost(loss),
             Settled::Impossible(_) => Ended::Impossible,
             Settled::Accepted(accepted) => match accepted.durable.await.unwrap() {
@@ -144,15 +148,15 @@ impl Verbs {
     }
 
     pub(crate) async fn release(&self, request: Release) -> Released {
-        self.store.release(request).await.unwrap()
+        self.store().release(request).await.unwrap()
     }
 
     pub(crate) async fn resolve(&self, request: Resolve) -> Resolved {
-        self.store.resolve(request).await.unwrap()
+        self.store().resolve(request).await.unwrap()
     }
 
     pub(crate) async fn break_lease(&self, request: BreakLease) -> Broken {
-        self.store.break_lease(request).await.unwrap()
+        self.store().break_lease(request).await.unwrap()
     }
 
     pub(crate) async fn known(&self, claim: &orderlock_core::store::Claim) -> Known {
@@ -160,11 +164,11 @@ impl Verbs {
             target: claim.target(),
             key_id: claim.key_id,
         };
-        self.store.lookup(request).await.unwrap()
+        self.store().lookup(request).await.unwrap()
     }
 
     pub(crate) async fn read(&self, target: Target) -> Option<OrderView> {
-        self.store.read(Read { target }).await.unwrap()
+        self.store().read(Read { target }).await.unwrap()
     }
 
     /// An order of the single tenant that must be there.
@@ -192,7 +196,7 @@ impl Verbs {
                 limit: 100,
                 cursor,
             };
-            let page: Page<Entry> = self.store.history(request).await.unwrap().unwrap();
+            let page: Page<Entry> = self.store().history(request).await.unwrap().unwrap();
             entries.extend(page.items);
             cursor = page.next;
             if cursor.is_none() {
@@ -213,7 +217,7 @@ impl Verbs {
             cursor,
             limit,
         };
-        match self.store.entries_since(request).await.unwrap() {
+        match self.store().entries_since(request).await.unwrap() {
             Entries::Some { entries, next } => (entries, next),
             Entries::NewEpoch => panic!("a new epoch, although nothing was restored"),
         }
@@ -241,7 +245,7 @@ impl Verbs {
                 limit: 100,
                 cursor,
             };
-            let page = self.store.leases(request).await.unwrap();
+            let page = self.store().leases(request).await.unwrap();
             leases.extend(page.items);
             cursor = page.next;
             if cursor.is_none() {
@@ -254,7 +258,7 @@ impl Verbs {
     pub(crate) async fn sweep(&self) -> usize {
         let mut voided = 0;
         for _ in 0..1_000 {
-            let swept = self.store.sweep(Sweep { limit: 100 }).await.unwrap();
+            let swept = self.store().sweep(Sweep { limit: 100 }).await.unwrap();
             voided += swept.voided;
             if !swept.more {
                 return voided;
@@ -267,7 +271,7 @@ impl Verbs {
     pub(crate) async fn expire(&self) -> (usize, usize) {
         let (mut answers, mut tombstones) = (0, 0);
         for _ in 0..1_000 {
-            let expired = self.store.expire(Expire { limit: 100 }).await.unwrap();
+            let expired = self.store().expire(Expire { limit: 100 }).await.unwrap();
             answers += expired.answers;
             tombstones += expired.tombstones;
             if !expired.more {

@@ -1,0 +1,136 @@
+//! Retention and tombstones: how long a key is answered, and how long it is known.
+
+use std::time::Duration;
+
+use orderlock_core::store::{Acquired, Known, Retention};
+
+use super::world::{Held, Node, World, applied, single};
+use crate::fixtures::{self, RETENTION};
+
+const MOMENT: Duration = Duration::from_millis(10);
+
+async fn settled(world: &World) -> (Node, Held) {
+    world.order("o1").await;
+    let node = world.join("a").await;
+    let held = node.hold("o1", "k1").await;
+    applied(world.settle(held.settle()).await);
+    (node, held)
+}
+
+/// The node's session has lapsed with the time that passed, but nobody has ended it.
+async fn retry(node: &Node) -> Acquired {
+    node.acquire(node.request(fixtures::claim("o1", "k1")))
+        .await
+}
+
+pub(crate) async fn an_answer_is_kept_for_its_time(world: World) {
+    let (node, held) = settled(&world).await;
+    world.pass(RETENTION.answer.checked_sub(MOMENT).unwrap());
+    world.expire().await;
+    let Acquired::Settled(entry) = retry(&node).await else {
+        panic!("its time is not over");
+    };
+    assert_eq!(entry.answer, held.settle().entry.answer);
+    // Being asked for does not extend it.
+    world.pass(MOMENT);
+    assert_eq!(retry(&node).await, Acquired::Expired);
+}
+
+pub(crate) async fn past_its_time_it_counts_as_expired_at_once(world: World) {
+    let (node, held) = settled(&world).await;
+    world.pass(RETENTION.answer);
+    for expired in [false, true] {
+        assert_eq!(retry(&node).await, Acquired::Expired);
+        let known = world.known(&held.request.claim).await;
+        assert_eq!(known, Known::Expired(held.request.claim.fingerprint));
+        let reused = fixtures::asking(fixtures::claim("o1", "k1"), r#"{"other": 1}"#);
+        assert_eq!(node.acquire(node.request(reused)).await, Acquired::Reused);
+        if !expired {
+            // The creation's answer is as old.
+            assert_eq!(world.expire().await.0, 2);
+        }
+    }
+    assert_eq!(world.expire().await, (0, 0));
+}
+
+pub(crate) async fn the_record_outlives_its_answer(world: World) {
+    let (_, held) = settled(&world).await;
+    let before = world.history("o1").await;
+    world.pass(RETENTION.answer);
+    world.expire().await;
+    world.pass(RETENTION.tombstone);
+    world.expire().await;
+    let mut after = world.history("o1").await;
+    assert!(after.iter().all(|entry| entry.answer.is_none()));
+    for (entry, was) in after.iter_mut().zip(&before) {
+        entry.answer.clone_from(&was.answer);
+        entry.expires = was.expires;
+    }
+    assert_eq!(after, before);
+    assert_eq!(after[1].key_id, held.request.claim.key_id);
+}
+
+pub(crate) async fn after_its_tombstone_a_key_is_unknown(world: World) {
+    let (node, held) = settled(&world).await;
+    world.pass(RETENTION.tombstone.checked_sub(MOMENT).unwrap());
+    world.expire().await;
+    assert_eq!(retry(&node).await, Acquired::Expired);
+    world.pass(MOMENT);
+    let (_, tombstones) = world.expire().await;
+    assert_eq!(tombstones, 1, "the creation's tombstone is the order");
+    assert_eq!(world.known(&held.request.claim).await, Known::Unknown);
+    let again = node.hold("o1", "k1").await;
+    assert_eq!(again.grant.attempt, 1);
+    applied(world.settle(again.settle()).await);
+    assert_eq!(world.count("o1").await, 2);
+    // The key stands for its new answer.
+    let Acquired::Settled(entry) = retry(&node).await else {
+        panic!("it was settled just now");
+    };
+    assert_eq!(entry.answer, again.settle().entry.answer);
+    assert_eq!(world.expire().await, (0, 0));
+}
+
+pub(crate) async fn each_settle_brings_its_own_time(world: World) {
+    world.order("o1").await;
+    let node = world.join("a").await;
+    for (key, hours) in [("k1", 1), ("k2", 2)] {
+        let held = node.hold("o1", key).await;
+        let mut request = held.settle();
+        request.entry.retention = Retention {
+            answer: Duration::from_secs(hours * 3600),
+            ..RETENTION
+        };
+        let receipt = applied(world.settle(request).await);
+        let hours = Duration::from_secs(hours * 3600);
+        assert_eq!(receipt.expires, held.grant.now + hours);
+    }
+    world.pass(Duration::from_secs(3600));
+    assert_eq!(retry(&node).await, Acquired::Expired);
+    let known = world.known(&fixtures::claim("o1", "k2")).await;
+    assert!(matches!(known, Known::Settled(_)), "{known:?}");
+}
+
+pub(crate) async fn ends_in_small_batches(world: World) {
+    world.order("o1").await;
+    let node = world.join("a").await;
+    for turn in 0..6 {
+        let held = node.hold("o1", &format!("k{turn}")).await;
+        applied(world.settle(held.settle()).await);
+    }
+    world.pass(RETENTION.answer);
+    let (mut answers, mut turns) = (0, 0);
+    loop {
+        let expire = orderlock_core::store::Expire { limit: 2 };
+        let expired = world.store().expire(expire).await.unwrap();
+        assert!(expired.answers + expired.tombstones <= 2, "{expired:?}");
+        answers += expired.answers;
+        turns += 1;
+        assert!(turns < 20, "expire never comes to its end");
+        if !expired.more {
+            break;
+        }
+    }
+    assert_eq!(answers, 7);
+    assert_eq!(world.journal(&single()).await.len(), 7);
+}
