@@ -124,13 +124,15 @@ impl Workspace {
         self.cargo(&call, &[])
     }
 
-    /// Builds the documentation of the libraries with warnings as errors. The flags reach rustdoc
+    /// Builds the documentation of the libraries and examples with warnings as errors. The flags reach rustdoc
     /// alone.
     ///
     /// # Errors
     /// The documentation has a broken link or another fault.
     pub(crate) fn doc(&self) -> Result<()> {
-        let call = self.scoped("doc", &["--no-deps", "--lib"]);
+        // The examples are named because cargo then takes the features of the tests' dependencies
+        // too, as all other steps do. Without that, it would check nearly all crates again.
+        let call = self.scoped("doc", &["--no-deps", "--lib", "--examples"]);
         self.cargo(&call, &[("RUSTDOCFLAGS", "-D warnings")])
     }
 
