@@ -1,0 +1,327 @@
+//! From how a request ended to what the client is told: the one match for every door.
+
+use std::error::Error;
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response as AxumResponse};
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body_util::Full;
+use orderlock_core::{
+    Answer, Answers, AppliedPart, Denied, Ended, Failed, OperationName, OutcomeKind, Problem,
+    Recovery, Running, SettledView, Snapshot, StoreError, Target, Timestamp,
+};
+
+use crate::header::{IDEMPOTENCY_EXPIRES, IDEMPOTENT_REPLAYED, PREFERENCE_APPLIED, value};
+use crate::json::JsonAnswers;
+use crate::problems::{self, ProblemKind, Retry};
+
+/// An answer of Orderlock's own: its body is whole and small.
+pub type Reply = Response<Full<Bytes>>;
+
+/// What was asked for, as far as the answer depends on it.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Which order; none for a creation whose id is not known yet.
+    pub order: Option<Target>,
+    /// Which operation.
+    pub operation: OperationName,
+    /// How the operation's mark is recovered, if it leaves one.
+    pub recovery: Option<Recovery>,
+    /// The wait that was granted, if the client asked for one.
+    pub wait: Option<Duration>,
+}
+
+/// Tells a client how its request ended.
+///
+/// # Errors
+/// The handler's own error, where the client is to be told nothing else.
+pub fn answer<E>(answers: &dyn Answers, asked: &Asked, ended: Ended<E>) -> Result<Reply, E> {
+    let mut reply = tell(answers, asked, ended)?;
+    if let Some(wait) = asked.wait {
+        let text = format!("wait={}", wait.as_secs());
+        set(&mut reply, PREFERENCE_APPLIED, &text);
+    }
+    Ok(reply)
+}
+
+/// Tells a client a problem that is not stored. `Retry-After` comes with the kinds that may pass.
+#[must_use]
+pub fn problem_reply(answers: &dyn Answers, problem: &Problem) -> Reply {
+    with_retry_after(reply(&answers.problem(problem, None)), problem)
+}
+
+/// Tells a client a stored answer.
+#[must_use]
+pub fn reply(answer: &Answer) -> Reply {
+    let mut reply = Response::new(Full::new(answer.body.clone()));
+    *reply.status_mut() = status(answer.status);
+    set(&mut reply, header::CONTENT_TYPE, &answer.content_type);
+    if let Some(location) = &answer.location {
+        set(&mut reply, header::LOCATION, location);
+    }
+    if let Some(version) = answer.version {
+        set(&mut reply, header::ETAG, &format!("\"{version}\""));
+    }
+    reply
+}
+
+/// The problem that a request was denied with: what happened, and what to do now.
+#[must_use]
+pub fn denied_problem(order: Option<&Target>, denied: &Denied) -> Problem {
+    let kind = match denied {
+        Denied::KeyReused => problems::IDEMPOTENCY_KEY_REUSED,
+        Denied::KeyExpired => problems::IDEMPOTENCY_KEY_EXPIRED,
+        Denied::InProgress(_) => problems::IDEMPOTENCY_KEY_IN_PROGRESS,
+        Denied::Locked(_) => problems::ORDER_LOCKED,
+        Denied::QueueFull => problems::ORDER_QUEUE_FULL,
+        Denied::VersionMismatch { .. } => problems::VERSION_MISMATCH,
+        Denied::OutcomeUnknown(_) => problems::OUTCOME_UNKNOWN,
+        Denied::NotFound => problems::ORDER_NOT_FOUND,
+        Denied::Exists => problems::ORDER_EXISTS,
+        Denied::ShuttingDown => problems::SHUTTING_DOWN,
+        Denied::StoreUnavailable(error) => {
+            log_store(error);
+            problems::STORE_UNAVAILABLE
+        }
+        // A denial that this version does not know yet ran nothing either.
+        _ => problems::STORE_UNAVAILABLE,
+    };
+    let problem = about(&kind, order);
+    match denied {
+        Denied::InProgress(Some(running)) | Denied::Locked(running) => {
+            with_running(problem, running)
+        }
+        Denied::VersionMismatch { current } => problem.with_member("currentVersion", current.0),
+        Denied::OutcomeUnknown(mark) => problem
+            .with_member("operation", mark.operation.as_str())
+            .with_member("since", time(mark.since))
+            .with_member("attempt", mark.attempt),
+        _ => problem,
+    }
+}
+
+fn tell<E>(answers: &dyn Answers, asked: &Asked, ended: Ended<E>) -> Result<Reply, E> {
+    let order = asked.order.as_ref();
+    let unstored =
+        |problem: Problem, partial: Option<&Snapshot>| unstored(answers, asked, problem, partial);
+    Ok(match ended {
+        Ended::Settled {
+            answer,
+            replayed,
+            expires,
+            ..
+        } => settled(&answer, replayed, expires),
+        Ended::Refused(answer) => reply(&answer),
+        Ended::Failed {
+            partial,
+            marked: true,
+            failure,
+        } => {
+            log_failure(order, &failure);
+            unstored(mark_stays(asked), partial.as_ref())
+        }
+        Ended::Lost {
+            partial,
+            marked: true,
+        } => unstored(mark_stays(asked), partial.as_ref()),
+        Ended::Lost {
+            partial,
+            marked: false,
+        } => unstored(about(&problems::LEASE_LOST, order), partial.as_ref()),
+        Ended::Failed {
+            failure: Failed::Error(error),
+            partial: None,
+            ..
+        } => return Err(error),
+        Ended::Failed {
+            failure: Failed::Attached(answer),
+            partial: None,
+            ..
+        } => reply(&answer),
+        Ended::Failed {
+            failure, partial, ..
+        } => {
+            log_failure(order, &failure);
+            unstored(failure_problem(order, &failure), partial.as_ref())
+        }
+        Ended::Denied(denied) => unstored(denied_problem(order, &denied), None),
+        // An end that this version does not know yet is found under the same key.
+        Ended::Unknown | _ => unstored(about(&problems::SETTLE_UNKNOWN, order), None),
+    })
+}
+
+fn settled(answer: &Answer, replayed: bool, expires: Option<Timestamp>) -> Reply {
+    let mut reply = reply(answer);
+    if replayed {
+        set(&mut reply, IDEMPOTENT_REPLAYED, "true");
+    }
+    if let Some(expires) = expires {
+        set(&mut reply, IDEMPOTENCY_EXPIRES, &time(expires));
+    }
+    reply
+}
+
+/// A problem that is not stored, with the order where checkpoints have changed it.
+fn unstored(
+    answers: &dyn Answers,
+    asked: &Asked,
+    problem: Problem,
+    partial: Option<&Snapshot>,
+) -> Reply {
+    let (Some(partial), Some(target)) = (partial, &asked.order) else {
+        return problem_reply(answers, &problem);
+    };
+    let problem = problem.applied(AppliedPart::Partial);
+    let view = SettledView {
+        target,
+        operation: &asked.operation,
+        outcome: OutcomeKind::Checkpoint,
+        problem: Some(&problem),
+        document: &partial.document,
+        version: partial.version,
+        times: partial.times,
+    };
+    with_retry_after(reply(&answers.problem(&problem, Some(view))), &problem)
+}
+
+fn failure_problem<E>(order: Option<&Target>, failure: &Failed<E>) -> Problem {
+    let failed = &problems::HANDLER_FAILED;
+    match failure {
+        Failed::TimedOut => about(&problems::HANDLER_TIMEOUT, order),
+        Failed::Stopped => about(&problems::SHUTTING_DOWN, order),
+        Failed::Unreadable(_) => failed.problem().retryable(false).with_detail(format!(
+            "{} is stored in a form that this operation cannot read. An operator must look into it.",
+            named(order)
+        )),
+        Failed::Unwritable(_) => failed.problem().retryable(false).with_detail(format!(
+            "What the operation made of {} cannot be stored: it is too large, or is refused by the \
+             store. Repeating it will not help.",
+            named(order).to_lowercase()
+        )),
+        _ => about(failed, order),
+    }
+}
+
+/// The problem of an operation whose mark stays.
+fn mark_stays(asked: &Asked) -> Problem {
+    let kind = &problems::OUTCOME_UNKNOWN;
+    let resumes = matches!(asked.recovery, Some(Recovery::Resume { .. }));
+    let next = if resumes {
+        "Repeat the request with the same key: it resumes. Until then no other operation runs on \
+         the order."
+    } else {
+        kind.next
+    };
+    kind.problem()
+        .retryable(resumes)
+        .with_member("operation", asked.operation.as_str())
+        .with_detail(format!(
+            "{}: {} {next}",
+            named(asked.order.as_ref()),
+            kind.what
+        ))
+}
+
+/// A problem of this kind, with a detail that names the order.
+fn about(kind: &ProblemKind, order: Option<&Target>) -> Problem {
+    kind.problem()
+        .with_detail(format!("{}: {} {}", named(order), kind.what, kind.next))
+}
+
+fn named(order: Option<&Target>) -> String {
+    order.map_or_else(
+        || "The order".to_owned(),
+        |target| format!("Order {}", target.order),
+    )
+}
+
+fn with_running(problem: Problem, running: &Running) -> Problem {
+    let problem = match &running.operation {
+        Some(operation) => problem.with_member("operation", operation.as_str()),
+        None => problem,
+    };
+    match running.since {
+        Some(since) => problem.with_member("since", time(since)),
+        None => problem,
+    }
+}
+
+fn with_retry_after(mut reply: Reply, problem: &Problem) -> Reply {
+    let passes = problem.is_retryable() && [409, 429, 503].contains(&problem.status());
+    if let (true, Some(Retry::After(seconds))) = (
+        passes,
+        ProblemKind::find(problem.kind()).map(|kind| kind.retry),
+    ) {
+        reply
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    reply
+}
+
+fn log_failure<E>(order: Option<&Target>, failure: &Failed<E>) {
+    let order = named(order);
+    match failure {
+        Failed::Unreadable(reason) => {
+            tracing::error!(
+                order,
+                reason,
+                "the stored order does not fit the handler's type"
+            );
+        }
+        Failed::Unwritable(reason) => {
+            tracing::error!(order, reason, "what the handler returned cannot be stored");
+        }
+        Failed::Panicked => tracing::error!(order, "the handler panicked"),
+        _ => {}
+    }
+}
+
+fn log_store(error: &StoreError) {
+    let cause = error.source().map(ToString::to_string);
+    tracing::warn!(%error, cause, "the order store is out of reach");
+}
+
+/// A time as every answer shows it: RFC 3339, UTC.
+pub(crate) fn time(time: Timestamp) -> String {
+    time.to_string()
+}
+
+pub(crate) fn status(code: u16) -> StatusCode {
+    StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// Sets a header; a value that is no header text, out of a user's own answers, is left out.
+fn set(reply: &mut Reply, name: HeaderName, text: &str) {
+    if let Some(value) = value(text) {
+        reply.headers_mut().insert(name, value);
+    }
+}
+
+/// A problem as the rejection of an extractor, or as a handler's error.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rejection(pub Problem);
+
+impl From<Problem> for Rejection {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> AxumResponse {
+        problem_reply(&JsonAnswers::new(), &self.0).into_response()
+    }
+}
+
+/// The answer to a path that no route has, as a problem: for `Router::fallback`.
+pub async fn route_not_found() -> Rejection {
+    Rejection(problems::ROUTE_NOT_FOUND.described())
+}
+
+/// The answer to a method that a route does not take, as a problem: for
+/// `Router::method_not_allowed_fallback`, which adds the `Allow` header.
+pub async fn method_not_allowed() -> Rejection {
+    Rejection(problems::METHOD_NOT_ALLOWED.described())
+}

@@ -1,0 +1,189 @@
+//! The service that the layer makes.
+
+use std::error::Error;
+use std::fmt;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use http::{Method, Request, Response};
+use http_body_util::{Either, Full};
+use orderlock_core::axum::{CarriedLock, CarriedOutcome};
+use orderlock_core::{Answer, Answers, Document, LockedOrder, Operation, Outcome, Problem};
+use tower::ServiceExt as _;
+use tower_service::Service;
+
+use crate::caller::TypeName;
+use crate::problems::{self, ProblemKind};
+use crate::request::Entrance;
+
+/// What the inner service is given: the buffered body of an operation, or the untouched body of
+/// what passes through.
+pub type RequestBody<B> = Either<Full<Bytes>, B>;
+
+/// What the client is given: an answer of the lock's own, or the inner service's response.
+pub type ResponseBody<B> = Either<Full<Bytes>, B>;
+
+/// A service under the lock. See [`OrderLockLayer`](super::OrderLockLayer).
+///
+/// # Readiness
+///
+/// The service is always ready. A request waits for its order first, and only after the grant a
+/// clone of the inner service is polled for readiness and called, the same clone for both. So a
+/// request that stands in line holds no permit of an inner concurrency limit, and an inner service
+/// that is not ready makes an operation wait under the lock, within the handler's time limit. What
+/// bounds the waiting is the line, not the readiness of this service: a `load_shed` outside it
+/// never sheds, and the line's own answer is 429 `order-queue-full`.
+#[derive(Clone)]
+pub struct OrderLockService<S> {
+    inner: S,
+    entrance: Entrance,
+    operation: Operation,
+}
+
+impl<S> OrderLockService<S> {
+    pub(crate) fn new(inner: S, entrance: Entrance, operation: Operation) -> Self {
+        Self {
+            inner,
+            entrance,
+            operation,
+        }
+    }
+}
+
+impl<S> fmt::Debug for OrderLockService<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OrderLockService")
+            .field("operation", &self.operation)
+            .field("inner", &TypeName::<S>::new())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What passes by the lock: nothing is applied for it.
+enum Passed<B, E> {
+    /// The inner service's own answer.
+    Response(Response<B>),
+    /// The inner service's own error.
+    Error(E),
+    /// A handler that does not fit.
+    Mistake(ProblemKind),
+}
+
+impl<S, B, R> Service<Request<B>> for OrderLockService<S>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Send + 'static,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    R: Send + 'static,
+{
+    type Response = Response<ResponseBody<R>>;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let inner = self.inner.clone();
+        let passes = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
+        if passes {
+            let response = inner.oneshot(request.map(Either::Right));
+            return response
+                .map(|result| Ok(result?.map(Either::Right)))
+                .boxed();
+        }
+        let (entrance, operation) = (self.entrance.clone(), self.operation.clone());
+        serve(inner, entrance, operation, request).boxed()
+    }
+}
+
+async fn serve<S, B, R>(
+    inner: S,
+    entrance: Entrance,
+    operation: Operation,
+    request: Request<B>,
+) -> Result<Response<ResponseBody<R>>, S::Error>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Send + 'static,
+    S::Future: Send,
+    S::Error: Send + 'static,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    R: Send + 'static,
+{
+    let refuse = |problem: Problem| Ok(entrance.refuse(&problem).map(Either::Left));
+    let (mut parts, body) = request.into_parts();
+    let head = match entrance.head(&mut parts) {
+        Ok(head) => head,
+        Err(problem) => return refuse(problem),
+    };
+    let body = match entrance.body.read(body, &*entrance.runtime).await {
+        Ok(body) => body,
+        Err(problem) => return refuse(problem),
+    };
+    let asked = head.asked(&operation);
+    let wanted = head.into_request(operation, &body);
+    let request = Request::from_parts(parts, Either::Left(Full::new(body)));
+    let work = move |order| locked(inner, request, order);
+    let answers = std::sync::Arc::clone(entrance.lifecycle.answers());
+    let describe = move |passed: &Passed<R, S::Error>| passed.describe(&*answers);
+    let ended = entrance
+        .lifecycle
+        .run_described(wanted, work, describe)
+        .await;
+    match entrance.answer(&asked, ended) {
+        Ok(reply) => Ok(reply.map(Either::Left)),
+        Err(Passed::Response(response)) => Ok(response.map(Either::Right)),
+        Err(Passed::Error(error)) => Err(error),
+        Err(Passed::Mistake(kind)) => refuse(kind.described()),
+    }
+}
+
+/// The inner service's run under the lock.
+async fn locked<S, B, R>(
+    inner: S,
+    mut request: Request<RequestBody<B>>,
+    order: LockedOrder<Document>,
+) -> Result<Outcome<Document>, Passed<R, S::Error>>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>>,
+{
+    let lock = CarriedLock::new(order);
+    request.extensions_mut().insert(lock.clone());
+    let mut response = inner.oneshot(request).await.map_err(Passed::Error)?;
+    let carried = response.extensions_mut().remove::<CarriedOutcome>();
+    let mistake = match carried.and_then(|carried| carried.take()) {
+        Some(outcome) if lock.is_taken() => return Ok(outcome),
+        Some(_) => problems::ORDER_NOT_TAKEN,
+        None if response.status().is_success() => problems::OUTCOME_MISSING,
+        None => return Err(Passed::Response(response)),
+    };
+    tracing::error!(kind = mistake.kind, "{}", mistake.what);
+    Err(Passed::Mistake(mistake))
+}
+
+impl<B, E> Passed<B, E> {
+    /// What requests that waited for the same attempt are told. A response may stream and cannot
+    /// be told twice, so they get its status alone.
+    fn describe(&self, answers: &dyn Answers) -> Answer {
+        let problem = match self {
+            Self::Mistake(kind) => kind.described(),
+            Self::Error(_) => problems::HANDLER_FAILED.described(),
+            Self::Response(response) => {
+                let kind = problems::HANDLER_FAILED;
+                Problem::new(response.status().as_u16(), kind.kind, kind.title)
+                    .retryable(true)
+                    .applied(orderlock_core::AppliedPart::None)
+                    .with_detail(format!("{} {}", kind.what, kind.next))
+            }
+        };
+        answers.problem(&problem, None)
+    }
+}

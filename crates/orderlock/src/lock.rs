@@ -1,0 +1,329 @@
+//! The lock as an application holds it: one store, one caller source, and the doors to it.
+
+use std::convert::Infallible;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::routing::{self, MethodFilter, MethodRouter};
+use orderlock_core::{
+    Answers, Body, Caller, CreateRequest, Document, Ended, Failed, Fingerprint, IdempotencyKey,
+    Lifecycle, Limits, Operation, OrderId, OrderStore, OrderType, Runtime, StoreError,
+    TokioRuntime,
+};
+
+use crate::adapter::{LockedHandler, OrderHandler};
+use crate::body::BodyLimits;
+use crate::caller::{CallerSource, OrderIdSource, PathParam};
+use crate::json::JsonAnswers;
+use crate::layer::OrderLockLayer;
+use crate::request::Entrance;
+
+/// Locks orders, hands them to handlers, applies what the handlers return and unlocks, in one
+/// atomic write.
+///
+/// It is made once and cloned freely: clones share one node. The `with_..` methods that say so
+/// make a new node over the same store, so that they belong before the first route.
+#[derive(Debug)]
+pub struct OrderLock<T> {
+    entrance: Entrance,
+    node: NodeParts,
+    order: PhantomData<fn() -> T>,
+}
+
+/// What the node is made from. A lifecycle cannot be changed, so it is made again.
+#[derive(Clone, Debug)]
+struct NodeParts {
+    store: Arc<dyn OrderStore>,
+    answers: Arc<dyn Answers>,
+    limits: Limits,
+    name: Option<String>,
+}
+
+impl NodeParts {
+    fn build(&self, runtime: &Arc<dyn Runtime>) -> Lifecycle {
+        let builder =
+            Lifecycle::builder(Arc::clone(&self.store), Shared(Arc::clone(&self.answers)))
+                .limits(self.limits.clone())
+                .runtime(Arc::clone(runtime));
+        match &self.name {
+            Some(name) => builder.node_name(name).build(),
+            None => builder.build(),
+        }
+    }
+}
+
+/// Answers that several lifecycles share.
+#[derive(Debug)]
+struct Shared(Arc<dyn Answers>);
+
+impl Answers for Shared {
+    fn answer(&self, settled: orderlock_core::SettledView<'_>) -> orderlock_core::Answer {
+        self.0.answer(settled)
+    }
+
+    fn problem(
+        &self,
+        problem: &orderlock_core::Problem,
+        order: Option<orderlock_core::SettledView<'_>>,
+    ) -> orderlock_core::Answer {
+        self.0.problem(problem, order)
+    }
+}
+
+impl<T> Clone for OrderLock<T> {
+    fn clone(&self) -> Self {
+        Self {
+            entrance: self.entrance.clone(),
+            node: self.node.clone(),
+            order: PhantomData,
+        }
+    }
+}
+
+impl<T> OrderLock<T> {
+    /// A lock over a store, with the default limits, answers and Tokio. Nothing is asked of the
+    /// store before the first request.
+    ///
+    /// The caller source is part of every key's scope, so that there is no default for it.
+    #[must_use]
+    pub fn new(store: impl OrderStore, caller: impl CallerSource) -> Self
+    where
+        T: OrderType,
+    {
+        let runtime: Arc<dyn Runtime> = Arc::new(TokioRuntime);
+        let node = NodeParts {
+            store: Arc::new(store),
+            answers: Arc::new(JsonAnswers::new()),
+            limits: Limits::default(),
+            name: None,
+        };
+        Self::over(node.build(&runtime), node, runtime, caller)
+    }
+
+    /// A lock over a lifecycle that is there already, for several order types or callers on one
+    /// node. Its store, answers and limits are the lifecycle's; bodies are timed by Tokio.
+    ///
+    /// A `with_..` method that makes a new node makes one that shares the store, the answers and
+    /// the limits, and nothing else, with the lifecycle that is given here.
+    #[must_use]
+    pub fn from_lifecycle(lifecycle: Lifecycle, caller: impl CallerSource) -> Self
+    where
+        T: OrderType,
+    {
+        let node = NodeParts {
+            store: Arc::clone(lifecycle.store()),
+            answers: Arc::clone(lifecycle.answers()),
+            limits: lifecycle.limits().clone(),
+            name: None,
+        };
+        Self::over(lifecycle, node, Arc::new(TokioRuntime), caller)
+    }
+
+    fn over(
+        lifecycle: Lifecycle,
+        node: NodeParts,
+        runtime: Arc<dyn Runtime>,
+        caller: impl CallerSource,
+    ) -> Self {
+        let entrance = Entrance {
+            lifecycle,
+            caller: Arc::new(caller),
+            order_id: Arc::new(PathParam("id")),
+            runtime,
+            body: BodyLimits::default(),
+        };
+        Self {
+            entrance,
+            node,
+            order: PhantomData,
+        }
+    }
+
+    fn rebuilt(mut self, change: impl FnOnce(&mut NodeParts)) -> Self {
+        change(&mut self.node);
+        self.entrance.lifecycle = self.node.build(&self.entrance.runtime);
+        self
+    }
+
+    /// Other bounds than the defaults. Makes a new node.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        self.rebuilt(|node| node.limits = limits)
+    }
+
+    /// Other answers than [`JsonAnswers`]. Makes a new node.
+    #[must_use]
+    pub fn with_answers(self, answers: impl Answers) -> Self {
+        self.rebuilt(|node| node.answers = Arc::new(answers))
+    }
+
+    /// The node's lasting name: see
+    /// [`LifecycleBuilder::node_name`](orderlock_core::LifecycleBuilder::node_name). Makes a new
+    /// node.
+    #[must_use]
+    pub fn with_node_name(self, name: impl Into<String>) -> Self {
+        self.rebuilt(|node| node.name = Some(name.into()))
+    }
+
+    /// Another source of tasks, time and randomness than Tokio. Makes a new node.
+    #[must_use]
+    pub fn with_runtime(mut self, runtime: Arc<dyn Runtime>) -> Self {
+        self.entrance.runtime = runtime;
+        self.rebuilt(|_| {})
+    }
+
+    /// Where requests say which order they are for; otherwise [`PathParam`]`("id")`.
+    #[must_use]
+    pub fn with_order_id(mut self, order_id: impl OrderIdSource) -> Self {
+        self.entrance.order_id = Arc::new(order_id);
+        self
+    }
+
+    /// The most bytes that a request's body may have, otherwise 1 MiB: more gets 413
+    /// `body-too-large`. It is the only limit: extractors under the lock have no other.
+    #[must_use]
+    pub fn with_body_limit(mut self, bytes: usize) -> Self {
+        self.entrance.body.bytes = bytes;
+        self
+    }
+
+    /// How long a request's body may take to arrive, otherwise 10 s: longer gets 408
+    /// `body-too-slow`.
+    #[must_use]
+    pub fn with_body_time(mut self, time: Duration) -> Self {
+        self.entrance.body.time = time;
+        self
+    }
+
+    /// A route that runs an operation on `POST`, under the lock of the order that the path names.
+    ///
+    /// The handler's first argument is [`LockedOrder<T>`](crate::LockedOrder) and its result
+    /// `Result<Outcome<T>, E>`; the other arguments are extractors, as in any axum handler. They
+    /// run before the lock is asked for.
+    pub fn post<H, M, S>(&self, operation: impl Into<Operation>, handler: H) -> MethodRouter<S>
+    where
+        H: OrderHandler<T, M, S>,
+        T: OrderType,
+        M: 'static,
+        S: Clone + Send + Sync + 'static,
+    {
+        self.on(MethodFilter::POST, operation, handler)
+    }
+
+    /// Like [`post`](Self::post), for `PUT`.
+    pub fn put<H, M, S>(&self, operation: impl Into<Operation>, handler: H) -> MethodRouter<S>
+    where
+        H: OrderHandler<T, M, S>,
+        T: OrderType,
+        M: 'static,
+        S: Clone + Send + Sync + 'static,
+    {
+        self.on(MethodFilter::PUT, operation, handler)
+    }
+
+    /// Like [`post`](Self::post), for `PATCH`.
+    pub fn patch<H, M, S>(&self, operation: impl Into<Operation>, handler: H) -> MethodRouter<S>
+    where
+        H: OrderHandler<T, M, S>,
+        T: OrderType,
+        M: 'static,
+        S: Clone + Send + Sync + 'static,
+    {
+        self.on(MethodFilter::PATCH, operation, handler)
+    }
+
+    /// Like [`post`](Self::post), for `DELETE`.
+    pub fn delete<H, M, S>(&self, operation: impl Into<Operation>, handler: H) -> MethodRouter<S>
+    where
+        H: OrderHandler<T, M, S>,
+        T: OrderType,
+        M: 'static,
+        S: Clone + Send + Sync + 'static,
+    {
+        self.on(MethodFilter::DELETE, operation, handler)
+    }
+
+    fn on<H, M, S>(
+        &self,
+        method: MethodFilter,
+        operation: impl Into<Operation>,
+        handler: H,
+    ) -> MethodRouter<S>
+    where
+        H: OrderHandler<T, M, S>,
+        T: OrderType,
+        M: 'static,
+        S: Clone + Send + Sync + 'static,
+    {
+        routing::on(method, self.handler(operation, handler))
+    }
+
+    /// The same as an axum handler, to stand beside others: `get(read).post(orders.handler(..))`.
+    pub fn handler<H, M, S>(
+        &self,
+        operation: impl Into<Operation>,
+        handler: H,
+    ) -> LockedHandler<T, H, M, S>
+    where
+        H: OrderHandler<T, M, S>,
+        T: OrderType,
+    {
+        LockedHandler::new(self.entrance.clone(), operation.into(), handler)
+    }
+
+    /// The same lifecycle as a tower layer, for any tower service. See [`OrderLockLayer`].
+    pub fn layer(&self, operation: impl Into<Operation>) -> OrderLockLayer {
+        OrderLockLayer::new(self.entrance.clone(), operation.into())
+    }
+
+    /// The same lock without HTTP: for message consumers, gRPC services and tests.
+    #[must_use]
+    pub fn lifecycle(&self) -> &Lifecycle {
+        &self.entrance.lifecycle
+    }
+
+    /// Creates an order, at most once for each caller and key. Its id is derived from both if
+    /// none is given. The operation is called `create`, and the order is its body.
+    ///
+    /// The order is inserted with its first entry in one write; what is returned is durable.
+    pub async fn create(
+        &self,
+        caller: &Caller,
+        key: IdempotencyKey,
+        order_id: Option<OrderId>,
+        order: T,
+    ) -> Ended<Infallible>
+    where
+        T: OrderType,
+    {
+        let document = match Document::encode_indexed(&order) {
+            Ok(document) => document,
+            Err(error) => {
+                return Ended::Failed {
+                    failure: Failed::Unwritable(error.to_string()),
+                    partial: None,
+                    marked: false,
+                };
+            }
+        };
+        let operation = Operation::named("create").name().clone();
+        let body = Body::Json(document.as_bytes());
+        let request = CreateRequest {
+            caller: caller.clone(),
+            fingerprint: Fingerprint::of(&operation, order_id.as_ref(), body),
+            order: order_id,
+            key,
+            operation,
+        };
+        self.lifecycle().create(request, document).await
+    }
+
+    /// Ends the node's work: see [`Lifecycle::drain`].
+    ///
+    /// # Errors
+    /// [`StoreError`] if the node's session could not be ended: it lapses by itself.
+    pub async fn drain(&self, limit: Duration) -> Result<(), StoreError> {
+        self.lifecycle().drain(limit).await
+    }
+}
