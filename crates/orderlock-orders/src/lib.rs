@@ -1,1 +1,65 @@
-//! orderlock-orders
+//! Orderlock's ready order model and its process: pure functions, no I/O.
+//!
+//! An [`Order`] is what is stored. A [`Command`] is an operation with its body, read strictly.
+//! [`run`] takes both and returns the new order, or says that nothing is left to do, or refuses.
+//! What may follow what stands in one table, [`TABLE`].
+//!
+//! ```
+//! use orderlock_core::Outcome;
+//! use orderlock_orders::{Command, NewOrder, Order, OrderOperation, ProcessConfig, Status};
+//!
+//! let body = br#"{"customer": "cus_42", "currency": "EUR", "submit": true,
+//!     "lines": [{"sku": "TEA-250", "name": "Green tea", "quantity": 2, "unitPrice": 1299}]}"#;
+//! let order = orderlock_orders::create(NewOrder::read(body)?);
+//! assert_eq!(order.total().minor_units(), 2598);
+//!
+//! // Two deliveries of one piece each.
+//! let config = ProcessConfig::default();
+//! let confirm = Command::read(OrderOperation::Confirm, b"")?;
+//! let fulfill = Command::read(OrderOperation::Fulfill, br#"{"lines": [{"line": 1, "quantity": 1}]}"#)?;
+//! let mut order = order;
+//! for command in [confirm, fulfill.clone(), fulfill.clone()] {
+//!     if let Outcome::Applied(changed) = orderlock_orders::decide(order.clone(), command, &config) {
+//!         order = changed;
+//!     }
+//! }
+//! assert_eq!(order.status(), Status::Fulfilled);
+//!
+//! // A third one is refused, with what the order takes instead.
+//! let Outcome::Refused(problem) = orderlock_orders::decide(order, fulfill, &config) else {
+//!     panic!("nothing is left to deliver");
+//! };
+//! assert_eq!((problem.status(), problem.kind()), (409, "transition-not-allowed"));
+//! # Ok::<(), orderlock_orders::BodyError>(())
+//! ```
+
+mod body;
+pub mod bounds;
+mod check;
+mod model;
+mod money;
+#[cfg(feature = "openapi")]
+mod openapi;
+mod operation;
+mod operations;
+mod payment;
+mod problems;
+mod process;
+mod refusal;
+mod render;
+mod status;
+
+pub use body::{
+    BodyError, FieldError, Invalid, LineQuantity, LinesBody, NewLine, NewOrder, OrderPatch,
+    PatchLine, PaymentBody, ReasonBody,
+};
+pub use model::{Hold, Line, Order};
+pub use money::{Amount, Currency, InvalidCurrency};
+pub use operation::{BodyShape, OperationRow, OrderOperation, To};
+pub use operations::{Command, Done, create, decide, run};
+pub use payment::{Payment, PaymentKind, PaymentRecord};
+pub use problems::{PROBLEMS, ProblemKind};
+pub use process::{ProcessConfig, TABLE, allowed, available};
+pub use refusal::Refusal;
+pub use render::markdown;
+pub use status::{PaymentStatus, Status};

@@ -1,0 +1,188 @@
+//! JSON text to values, without losing anything on the way.
+//!
+//! What serde would repair in silence is an error here: a member named twice, a number that a
+//! double does not keep, a character that stores cannot hold.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Number, Value};
+
+use super::error::{BodyError, Errors, Path};
+use crate::bounds::{AMOUNT_MAX, BODY_DEPTH_MAX};
+
+/// Reads a body; an empty one counts as `{}`.
+pub(super) fn read(body: &[u8], errors: &mut Errors) -> Result<Value, BodyError> {
+    if body.trim_ascii().is_empty() {
+        return Ok(Value::Object(Map::new()));
+    }
+    let raw: &RawValue =
+        serde_json::from_slice(body).map_err(|error| BodyError::Malformed(error.to_string()))?;
+    Ok(value(raw, Path::Root, BODY_DEPTH_MAX, errors).unwrap_or_default())
+}
+
+/// Reads one value; `None` if an error was noted for it.
+fn value(raw: &RawValue, path: Path<'_>, depth: usize, errors: &mut Errors) -> Option<Value> {
+    let text = raw.get();
+    let read = match text.as_bytes().first() {
+        Some(b'{' | b'[') if depth == 0 => Err("It is nested too deep.".to_owned()),
+        Some(b'{') => return object(text, path, depth, errors),
+        Some(b'[') => return array(text, path, depth, errors),
+        Some(b'"') => string(text).map(Value::String),
+        Some(b'-' | b'0'..=b'9') => number(text).map(Value::Number),
+        _ => serde_json::from_str(text).map_err(|error| error.to_string()),
+    };
+    read.map_err(|detail| errors.add(path, detail)).ok()
+}
+
+fn object(text: &str, path: Path<'_>, depth: usize, errors: &mut Errors) -> Option<Value> {
+    let Members(members) = match serde_json::from_str(text) {
+        Ok(members) => members,
+        Err(error) => {
+            errors.add(path, format!("It cannot be read: {error}."));
+            return None;
+        }
+    };
+    let mut object = Map::new();
+    for (name, raw) in members {
+        let path = Path::Member(&path, &name);
+        if name.contains('\0') {
+            errors.add(path, "A name must not hold the character U+0000.");
+        } else if object.contains_key(&name) {
+            errors.add(path, "It is given twice.");
+        } else {
+            // A member that cannot be read still counts as given.
+            let value = value(raw, path, depth - 1, errors).unwrap_or_default();
+            object.insert(name, value);
+        }
+    }
+    Some(Value::Object(object))
+}
+
+fn array(text: &str, path: Path<'_>, depth: usize, errors: &mut Errors) -> Option<Value> {
+    let items: Vec<&RawValue> = match serde_json::from_str(text) {
+        Ok(items) => items,
+        Err(error) => {
+            errors.add(path, format!("It cannot be read: {error}."));
+            return None;
+        }
+    };
+    let mut array = Vec::with_capacity(items.len());
+    for (at, raw) in items.into_iter().enumerate() {
+        array.push(value(raw, Path::Item(&path, at), depth - 1, errors).unwrap_or_default());
+    }
+    Some(Value::Array(array))
+}
+
+fn string(text: &str) -> Result<String, String> {
+    let string: String =
+        serde_json::from_str(text).map_err(|_| "It is not Unicode text.".to_owned())?;
+    if string.contains('\0') {
+        return Err("It must not hold the character U+0000.".to_owned());
+    }
+    Ok(string)
+}
+
+/// The most significant digits of a decimal that a double always keeps.
+const DIGITS_MAX: usize = 15;
+
+fn number(text: &str) -> Result<Number, String> {
+    let refused = || {
+        let detail = "It must be a whole number within 2^53 - 1, or a decimal of at most 15 digits \
+                      that count: not every JSON client keeps others.";
+        Err(detail.to_owned())
+    };
+    if !text.contains(['.', 'e', 'E']) {
+        return match text.parse::<i64>() {
+            Ok(number) if number.unsigned_abs() <= AMOUNT_MAX => Ok(Number::from(number)),
+            _ => refused(),
+        };
+    }
+    let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
+    let digits = mantissa.trim_start_matches(['-', '0', '.']);
+    let count = digits.bytes().filter(u8::is_ascii_digit).count();
+    let number = text.parse::<f64>().unwrap_or(f64::INFINITY);
+    // Below the normal doubles digits are lost; zero itself has none that count.
+    let kept = number.is_normal() || (number == 0.0 && count == 0);
+    match Number::from_f64(number) {
+        Some(number) if kept && count <= DIGITS_MAX => Ok(number),
+        _ => refused(),
+    }
+}
+
+/// The members of an object as they stand, equal names included.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Members<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Reader)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pointers(body: &str) -> Vec<String> {
+        let mut errors = Errors::default();
+        let value = read(body.as_bytes(), &mut errors).unwrap();
+        match errors.finish(Some(value)) {
+            Ok(_) => Vec::new(),
+            Err(BodyError::Invalid(invalid)) => {
+                println!("{body:.80}: {:?}", invalid.errors);
+                invalid.errors.into_iter().map(|e| e.pointer).collect()
+            }
+            Err(malformed) => panic!("{malformed}"),
+        }
+    }
+
+    #[test]
+    fn numbers_that_a_double_keeps_are_taken() {
+        let body = "[0, -1, 9007199254740991, 0.1, -2.50, 1e3, 1.5E-7, 0.0, 123456789012.345, -0]";
+        assert!(pointers(body).is_empty());
+    }
+
+    #[test]
+    fn numbers_that_change_on_the_way_are_not() {
+        let body = "[9007199254740993, 1e400, 1e-400, 0.1234567890123456, 1.5e-310, \
+                    12345678901234567890123]";
+        assert_eq!(pointers(body), ["/0", "/1", "/2", "/3", "/4", "/5"]);
+    }
+
+    #[test]
+    fn every_fault_is_found_with_its_place() {
+        let body = r#"{"a": 1, "a": 2, "b/c~": ["x\u0000"], "d\u0000": 1, "e": "\ud800"}"#;
+        assert_eq!(pointers(body), ["/a", "/b~1c~0/0", "/d\0", "/e"]);
+    }
+
+    #[test]
+    fn depth_is_bounded_however_deep_the_text_is() {
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        let pointer = pointers(&deep);
+        assert_eq!(pointer, ["/0".repeat(BODY_DEPTH_MAX)]);
+    }
+
+    #[test]
+    fn what_is_not_json_is_malformed() {
+        for body in [&b"{"[..], b"{} {}", b"nul", b"\xff", b"'a'", b"[1,]", b"01"] {
+            let read = read(body, &mut Errors::default());
+            assert!(matches!(read, Err(BodyError::Malformed(_))), "{body:?}");
+        }
+    }
+}

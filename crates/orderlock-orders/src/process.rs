@@ -1,0 +1,230 @@
+//! The order process: one table. Routes, refusals, OpenAPI, documents and buttons are derived from
+//! it, so that none of them says what another denies.
+
+use crate::operation::{BodyShape, OperationRow, To};
+use crate::operations::guard;
+use crate::{Order, OrderOperation, Status};
+
+use OrderOperation as O;
+use Status::{
+    Cancelled, Completed, Confirmed, Draft, Expired, Fulfilled, OnHold, PartiallyFulfilled,
+    PartiallyReturned, Pending, Returned,
+};
+
+/// What an installation may choose about the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcessConfig {
+    /// Whether `confirm` needs the whole total authorized or paid.
+    pub confirm_needs_payment: bool,
+}
+
+const PAYABLE: &[Status] = &[Pending, Confirmed, PartiallyFulfilled, Fulfilled];
+
+/// The process.
+pub const TABLE: &[OperationRow] = &[
+    OperationRow {
+        operation: O::Create,
+        label: "Create",
+        done: "Created",
+        summary: "Makes an order, as a draft or handed in at once.",
+        from: &[],
+        to: To::OneOf(&[Draft, Pending]),
+        body: BodyShape::NewOrder,
+        done_in: None,
+        refused_when: "the body is not valid",
+        guard: guard::nothing,
+    },
+    OperationRow {
+        operation: O::Edit,
+        label: "Edit",
+        done: "Edited",
+        summary: "Changes lines, customer and metadata by a JSON merge patch.",
+        from: &[Draft, Pending],
+        to: To::Same,
+        body: BodyShape::Patch,
+        done_in: None,
+        refused_when: "more is paid than the new total; the total would rise after a refund; \
+                       a pending order would lose its customer or its last line",
+        guard: guard::nothing,
+    },
+    OperationRow {
+        operation: O::Submit,
+        label: "Submit",
+        done: "Submitted",
+        summary: "Hands a draft in.",
+        from: &[Draft],
+        to: To::OneOf(&[Pending]),
+        body: BodyShape::Empty,
+        done_in: Some(Pending),
+        refused_when: "it has no lines or no customer",
+        guard: guard::complete,
+    },
+    OperationRow {
+        operation: O::Confirm,
+        label: "Confirm",
+        done: "Confirmed",
+        summary: "Accepts a pending order.",
+        from: &[Pending],
+        to: To::OneOf(&[Confirmed]),
+        body: BodyShape::Empty,
+        done_in: Some(Confirmed),
+        refused_when: "payment is required by configuration and not authorized",
+        guard: guard::secured,
+    },
+    OperationRow {
+        operation: O::Cancel,
+        label: "Cancel",
+        done: "Cancelled",
+        summary: "Calls an order off: what is not delivered never will be.",
+        from: &[Draft, Pending, Confirmed, OnHold],
+        to: To::OneOf(&[Cancelled]),
+        body: BodyShape::Reason,
+        done_in: Some(Cancelled),
+        refused_when: "anything is fulfilled",
+        guard: guard::unfulfilled,
+    },
+    OperationRow {
+        operation: O::Expire,
+        label: "Expire",
+        done: "Expired",
+        summary: "Gives up on a pending order that nobody tried to pay.",
+        from: &[Pending],
+        to: To::OneOf(&[Expired]),
+        body: BodyShape::Empty,
+        done_in: Some(Expired),
+        refused_when: "a payment is recorded",
+        guard: guard::without_payment,
+    },
+    OperationRow {
+        operation: O::Hold,
+        label: "Hold",
+        done: "Put on hold",
+        summary: "Sets an order aside.",
+        from: &[Pending, Confirmed, PartiallyFulfilled],
+        to: To::OneOf(&[OnHold]),
+        body: BodyShape::Reason,
+        done_in: Some(OnHold),
+        refused_when: "",
+        guard: guard::nothing,
+    },
+    OperationRow {
+        operation: O::Resume,
+        label: "Resume",
+        done: "Resumed",
+        summary: "Takes an order from hold back to where it stood.",
+        from: &[OnHold],
+        to: To::BeforeHold,
+        body: BodyShape::Empty,
+        done_in: None,
+        refused_when: "",
+        guard: guard::nothing,
+    },
+    OperationRow {
+        operation: O::AuthorizePayment,
+        label: "Authorize payment",
+        done: "Payment authorized",
+        summary: "Records that a payment provider keeps money ready.",
+        from: PAYABLE,
+        to: To::Same,
+        body: BodyShape::Payment,
+        done_in: None,
+        refused_when: "over the total",
+        guard: guard::authorizable,
+    },
+    OperationRow {
+        operation: O::CapturePayment,
+        label: "Capture payment",
+        done: "Payment captured",
+        summary: "Records that money was taken, from an authorization or directly.",
+        from: PAYABLE,
+        to: To::Same,
+        body: BodyShape::Payment,
+        done_in: None,
+        refused_when: "over the total, or over the authorization where there is one",
+        guard: guard::capturable,
+    },
+    OperationRow {
+        operation: O::Refund,
+        label: "Refund",
+        done: "Payment refunded",
+        summary: "Records that captured money went back.",
+        from: &Status::ALL,
+        to: To::Same,
+        body: BodyShape::Payment,
+        done_in: None,
+        refused_when: "over the captured amount",
+        guard: guard::refundable,
+    },
+    OperationRow {
+        operation: O::Fulfill,
+        label: "Fulfill",
+        done: "Delivered",
+        summary: "Records a delivery.",
+        from: &[Confirmed, PartiallyFulfilled],
+        to: To::OneOf(&[PartiallyFulfilled, Fulfilled]),
+        body: BodyShape::Lines,
+        done_in: None,
+        refused_when: "over the ordered quantity",
+        guard: guard::nothing,
+    },
+    OperationRow {
+        operation: O::Return,
+        label: "Return",
+        done: "Returned",
+        summary: "Records that delivered pieces came back.",
+        from: &[PartiallyFulfilled, Fulfilled, Completed, PartiallyReturned],
+        to: To::OneOf(&[PartiallyReturned, Returned]),
+        body: BodyShape::Lines,
+        done_in: None,
+        refused_when: "over the fulfilled quantity",
+        guard: guard::nothing,
+    },
+    OperationRow {
+        operation: O::Complete,
+        label: "Complete",
+        done: "Completed",
+        summary: "Closes an order that is delivered and paid.",
+        from: &[Fulfilled],
+        to: To::OneOf(&[Completed]),
+        body: BodyShape::Empty,
+        done_in: Some(Completed),
+        refused_when: "a balance is unpaid",
+        guard: guard::paid,
+    },
+    OperationRow {
+        operation: O::Reopen,
+        label: "Reopen",
+        done: "Reopened",
+        summary: "Takes a cancellation back: the order is pending again.",
+        from: &[Cancelled],
+        to: To::OneOf(&[Pending]),
+        body: BodyShape::Empty,
+        done_in: None,
+        refused_when: "money was refunded, or it has no lines or no customer",
+        guard: guard::reopenable,
+    },
+];
+
+/// The row of an operation.
+pub(crate) const fn row(operation: OrderOperation) -> &'static OperationRow {
+    // The rows stand in the order of the names; a test compares them.
+    &TABLE[operation as usize]
+}
+
+/// The operations that start from a state, in the order of the table. [`available`] also asks
+/// whether a certain order takes them.
+#[must_use]
+pub fn allowed(status: Status) -> Vec<OrderOperation> {
+    let starts = TABLE.iter().filter(|row| row.from.contains(&status));
+    starts.map(|row| row.operation).collect()
+}
+
+/// The operations that an order takes now, in the order of the table: what a refusal lists as
+/// `allowed`, and which buttons are shown. Only a wrong body can still make one of them fail.
+#[must_use]
+pub fn available(order: &Order, config: &ProcessConfig) -> Vec<OrderOperation> {
+    let taken = TABLE
+        .iter()
+        .filter(|row| row.from.contains(&order.status) && (row.guard)(order, config).is_ok());
+    taken.map(|row| row.operation).collect()
+}
