@@ -27,13 +27,16 @@ const ERROR_BYTES_MAX: usize = 1024 * 1024;
 #[derive(Debug)]
 pub struct ViaLock;
 
+/// Only the type's own; it holds none of them.
+type Marker<T, M, S> = PhantomData<fn() -> (T, M, S)>;
+
 /// A function that runs under the lock of an order, as an axum handler. Made by
 /// [`OrderLock::handler`](crate::OrderLock::handler).
 pub struct LockedHandler<T, H, M, S> {
     entrance: Entrance,
     operation: Operation,
     handler: H,
-    marker: PhantomData<fn() -> (T, M, S)>,
+    marker: Marker<T, M, S>,
 }
 
 impl<T, H, M, S> LockedHandler<T, H, M, S> {
