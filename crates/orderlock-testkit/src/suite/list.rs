@@ -147,6 +147,8 @@ macro_rules! for_each_check {
                 one_of_many_settles_of_a_grant_is_written,
                 chains_and_newcomers_share_an_order,
                 leases_voided_at_any_moment_do_no_damage;
+            model:
+                says_and_shows_the_same;
         }
     };
 }

@@ -20,6 +20,7 @@ mod fences;
 mod handover;
 mod journal;
 mod marks;
+mod model;
 mod operator;
 mod race;
 mod release;
@@ -38,7 +39,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 pub use factory::{Door, StoreFactory};
-use world::World;
+pub(crate) use world::{Ended, Verbs, World, single};
 
 use crate::TestRuntime;
 

@@ -52,10 +52,7 @@ pub(crate) enum Ended {
 
 impl World {
     pub(crate) fn new(opened: Box<dyn Opened>, runtime: TestRuntime) -> Self {
-        let verbs = Verbs {
-            slot: Arc::new(Mutex::new(Some(opened.store()))),
-            runtime: runtime.clone(),
-        };
+        let verbs = Verbs::new(opened.store(), runtime.clone());
         Self {
             runtime,
             opened: Some(opened),
@@ -81,6 +78,13 @@ impl World {
 }
 
 impl Verbs {
+    pub(crate) fn new(store: Arc<dyn OrderStore>, runtime: TestRuntime) -> Self {
+        Self {
+            slot: Arc::new(Mutex::new(Some(store))),
+            runtime,
+        }
+    }
+
     /// The store, as it is open now.
     pub(crate) fn store(&self) -> Arc<dyn OrderStore> {
         let slot = self.slot.lock().unwrap();

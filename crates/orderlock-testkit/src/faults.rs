@@ -1,0 +1,354 @@
+//! A store that fails on demand: before, after, late, twice, or not at all.
+
+use std::fmt;
+use std::future::{Future, pending};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::FutureExt as _;
+use futures_util::stream::BoxStream;
+use orderlock_core::store::{
+    Acquire, Acquired, BreakLease, Broken, Create, Created, Entries, EntriesSince, Entry, Expire,
+    Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, OrderView, Page,
+    Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
+    StoreInfo, Sweep, Swept,
+};
+use orderlock_core::{LeaseView, OrderStore, StoreError, Target};
+use tokio::sync::watch;
+
+/// A verb of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "each is the verb of its name")]
+pub enum Verb {
+    Join,
+    Renew,
+    Leave,
+    Sweep,
+    Create,
+    Read,
+    List,
+    History,
+    Lookup,
+    Acquire,
+    Settle,
+    Release,
+    Leases,
+    BreakLease,
+    Resolve,
+    EntriesSince,
+    Expire,
+}
+
+/// What goes wrong with one call.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// It does not happen, and the caller is told so.
+    FailBefore,
+    /// It happens, and the caller is told that this is not known.
+    FailAfter,
+    /// It does not happen, and the caller is told that this is not known: the same words as
+    /// [`FailAfter`](Self::FailAfter), so that nobody can guess.
+    LoseRequest,
+    /// It waits at the gate, then happens, and its answer arrives.
+    DelayBefore(Gate),
+    /// It happens at once, and its answer waits at the gate.
+    DelayAfter(Gate),
+    /// It happens twice, and the caller gets the second answer.
+    Repeat,
+    /// It happens, and no answer ever arrives.
+    DropAnswer,
+    /// It never happens, and no answer ever arrives.
+    Hang,
+}
+
+/// Which calls a fault strikes, each fault once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum When {
+    /// The call of this number, of whatever verb, from 1.
+    Step(u64),
+    /// The call of this verb of this number, from 1.
+    Call(Verb, u64),
+}
+
+/// What shall go wrong, and when. The counts begin when the store is wrapped.
+#[derive(Clone, Debug, Default)]
+pub struct Plan(Vec<(When, Fault)>);
+
+impl Plan {
+    /// Nothing goes wrong.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The call of this number, counted over all verbs from 1, goes wrong.
+    #[must_use]
+    pub fn at_step(mut self, number: u64, fault: Fault) -> Self {
+        self.0.push((When::Step(number), fault));
+        self
+    }
+
+    /// The call of this number of a verb, counted from 1, goes wrong.
+    #[must_use]
+    pub fn at_call(mut self, verb: Verb, number: u64, fault: Fault) -> Self {
+        self.0.push((When::Call(verb, number), fault));
+        self
+    }
+}
+
+/// Where delayed calls wait until the test opens it. Clones are the same gate.
+#[derive(Clone, Debug)]
+pub struct Gate(watch::Sender<Passage>);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Passage {
+    open: bool,
+    arrived: usize,
+}
+
+impl Gate {
+    /// A closed gate.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(watch::Sender::new(Passage::default()))
+    }
+
+    /// Lets everything pass, now and later.
+    pub fn open(&self) {
+        self.0.send_modify(|passage| passage.open = true);
+    }
+
+    /// Resolves when so many calls have come to the gate: the signal that something is under way.
+    pub async fn reached(&self, count: usize) {
+        let mut passage = self.0.subscribe();
+        // The sender lives in `self`, so the channel cannot close in between.
+        let _ = passage.wait_for(|passage| passage.arrived >= count).await;
+    }
+
+    async fn pass(&self) {
+        self.0.send_modify(|passage| passage.arrived += 1);
+        let mut passage = self.0.subscribe();
+        let _ = passage.wait_for(|passage| passage.open).await;
+    }
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A fault that has struck.
+#[derive(Clone, Debug)]
+pub struct Struck {
+    /// Which call it was, counted over all verbs from 1.
+    pub step: u64,
+    /// Which verb.
+    pub verb: Verb,
+    /// What went wrong.
+    pub fault: Fault,
+}
+
+/// A store round another that fails as planned. Clones are the same store.
+///
+/// Calls are counted when their futures are first polled. A call whose caller goes away at the gate
+/// of a [`Fault::DelayBefore`] does not happen any more, as a request that never left.
+/// [`describe`](OrderStore::describe) and [`freed`](OrderStore::freed) never fail.
+pub struct FaultStore<S> {
+    inner: Arc<S>,
+    ledger: Arc<Mutex<Ledger>>,
+}
+
+#[derive(Debug, Default)]
+struct Ledger {
+    plan: Vec<(When, Fault)>,
+    calls: Vec<Verb>,
+    struck: Vec<Struck>,
+    severed: bool,
+}
+
+impl<S> FaultStore<S> {
+    /// Wraps a store.
+    #[must_use]
+    pub fn new(inner: S, plan: Plan) -> Self {
+        let ledger = Ledger {
+            plan: plan.0,
+            ..Ledger::default()
+        };
+        Self {
+            inner: Arc::new(inner),
+            ledger: Arc::new(Mutex::new(ledger)),
+        }
+    }
+
+    /// The store inside, which never fails on demand.
+    #[must_use]
+    pub fn inner(&self) -> &S {
+        &self.inner
+    }
+
+    /// Adds to what shall go wrong; the counts go on from where they are.
+    pub fn plan(&self, plan: Plan) {
+        self.with_ledger(|ledger| ledger.plan.extend(plan.0));
+    }
+
+    /// The next call of a verb goes wrong.
+    pub fn fail_next(&self, verb: Verb, fault: Fault) {
+        self.with_ledger(|ledger| {
+            let number = ledger.number_of(verb) + 1;
+            ledger.plan.push((When::Call(verb, number), fault));
+        });
+    }
+
+    /// From now on no call comes to the store and none is answered, as for a node that is cut off
+    /// or dead. Do this before a node's futures are dropped: what they do while they are dropped,
+    /// a killed process does not do.
+    pub fn sever(&self) {
+        self.with_ledger(|ledger| ledger.severed = true);
+    }
+
+    /// Calls come to the store again. Those that were made in between are never answered.
+    pub fn mend(&self) {
+        self.with_ledger(|ledger| ledger.severed = false);
+    }
+
+    /// What has gone wrong so far, in order; a severed store's calls are not among it.
+    #[must_use]
+    pub fn struck(&self) -> Vec<Struck> {
+        self.with_ledger(|ledger| ledger.struck.clone())
+    }
+
+    /// Every call so far, in order.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Verb> {
+        self.with_ledger(|ledger| ledger.calls.clone())
+    }
+
+    fn with_ledger<T>(&self, use_it: impl FnOnce(&mut Ledger) -> T) -> T {
+        use_it(&mut self.ledger.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Ledger {
+    fn number_of(&self, verb: Verb) -> u64 {
+        self.calls.iter().filter(|call| **call == verb).count() as u64
+    }
+
+    /// Counts a call in, and says what goes wrong with it.
+    fn enter(&mut self, verb: Verb) -> Option<Fault> {
+        self.calls.push(verb);
+        if self.severed {
+            return Some(Fault::Hang);
+        }
+        let step = self.calls.len() as u64;
+        let call = When::Call(verb, self.number_of(verb));
+        let due = |(when, _): &(When, Fault)| *when == When::Step(step) || *when == call;
+        let place = self.plan.iter().position(due)?;
+        let (_, fault) = self.plan.remove(place);
+        self.struck.push(Struck {
+            step,
+            verb,
+            fault: fault.clone(),
+        });
+        Some(fault)
+    }
+}
+
+impl<S: OrderStore> FaultStore<S> {
+    /// One call of a verb, counted when its future is first polled.
+    fn call<T, R, V, F>(&self, verb: Verb, request: R, ask: V) -> StoreFuture<'_, T>
+    where
+        T: Send,
+        R: Clone + Send + Sync + 'static,
+        V: Fn(Arc<S>, R) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<T, StoreError>> + Send,
+    {
+        let inner = Arc::clone(&self.inner);
+        async move {
+            let ask = |request| ask(Arc::clone(&inner), request);
+            match self.with_ledger(|ledger| ledger.enter(verb)) {
+                None => ask(request).await,
+                Some(Fault::FailBefore) => Err(StoreError::NotApplied("planned".into())),
+                Some(Fault::LoseRequest) => Err(StoreError::OutcomeUnknown("planned".into())),
+                Some(Fault::FailAfter) => {
+                    ask(request).await?;
+                    Err(StoreError::OutcomeUnknown("planned".into()))
+                }
+                Some(Fault::DelayBefore(gate)) => {
+                    gate.pass().await;
+                    ask(request).await
+                }
+                Some(Fault::DelayAfter(gate)) => {
+                    let answer = ask(request).await;
+                    gate.pass().await;
+                    answer
+                }
+                Some(Fault::Repeat) => {
+                    ask(request.clone()).await?;
+                    ask(request).await
+                }
+                Some(Fault::DropAnswer) => {
+                    ask(request).await?;
+                    pending().await
+                }
+                Some(Fault::Hang) => pending().await,
+            }
+        }
+        .boxed()
+    }
+}
+
+impl<S> Clone for FaultStore<S> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            ledger: Arc::clone(&self.ledger),
+        }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for FaultStore<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("FaultStore").field(&self.inner).finish()
+    }
+}
+
+macro_rules! faulty {
+    ($($verb:ident $call:ident: $request:ty => $answer:ty;)+) => {
+        #[deny(clippy::missing_trait_methods)]
+        impl<S: OrderStore> OrderStore for FaultStore<S> {
+            fn describe(&self) -> StoreInfo {
+                self.inner.describe()
+            }
+
+            fn freed(&self) -> BoxStream<'static, Target> {
+                self.inner.freed()
+            }
+
+            $(fn $call(&self, request: $request) -> StoreFuture<'_, $answer> {
+                self.call(Verb::$verb, request, |inner, request| async move {
+                    inner.$call(request).await
+                })
+            })+
+        }
+    };
+}
+
+faulty! {
+    Join join: Join => Joined;
+    Renew renew: Renew => Renewed;
+    Leave leave: Leave => Left;
+    Sweep sweep: Sweep => Swept;
+    Create create: Create => Created;
+    Read read: Read => Option<OrderView>;
+    List list: List => Page<OrderView>;
+    History history: History => Option<Page<Entry>>;
+    Lookup lookup: Lookup => Known;
+    Acquire acquire: Acquire => Acquired;
+    Settle settle: Settle => Settled;
+    Release release: Release => Released;
+    Leases leases: Leases => Page<LeaseView>;
+    BreakLease break_lease: BreakLease => Broken;
+    Resolve resolve: Resolve => Resolved;
+    EntriesSince entries_since: EntriesSince => Entries;
+    Expire expire: Expire => Expired;
+}
