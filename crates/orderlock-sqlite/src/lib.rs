@@ -52,6 +52,8 @@ mod read;
 mod rows;
 mod settle;
 mod store;
+#[cfg(test)]
+mod tests;
 mod time;
 mod turn;
 mod writer;

@@ -151,7 +151,14 @@ fn connect(path: &Path, create: OpenFlags) -> rusqlite::Result<Connection> {
 
 /// Makes it the one connection that writes and checkpoints.
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    if mode != "wal" {
+        // Without it a commit would block every reader, and this store is not made for that.
+        let cannot = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_CANTOPEN);
+        let why = "the file system cannot keep a write-ahead log".to_owned();
+        return Err(rusqlite::Error::SqliteFailure(cannot, Some(why)));
+    }
     // A commit returns when it survives power loss; the other two matter on macOS alone, where a
     // plain flush stops at the drive's cache.
     connection.pragma_update(None, "synchronous", "FULL")?;
@@ -159,6 +166,8 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "checkpoint_fullfsync", true)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // In KiB, as SQLite has it: what a full batch touches stays in memory until its commit.
+    connection.pragma_update(None, "cache_size", -32 * 1024)?;
     // The writer decides when to checkpoint: never between a commit and its answers.
     connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))
 }

@@ -1,0 +1,196 @@
+//! What happens when the file or the writer fails.
+
+use orderlock_core::store::{Acquired, Settled};
+use orderlock_core::{OrderStore as _, StoreError, Version};
+use rusqlite::{Connection, named_params};
+
+use super::{Bench, accepted, granted, start};
+
+#[tokio::test]
+async fn a_file_that_takes_no_writes_is_said_to_be_so_until_it_does() {
+    let bench = Bench::new().await;
+    bench.order("o").await;
+    let settle = bench.held("o", "k").await;
+    let set = |on: bool| {
+        bench.on_writer(move |turn| Ok(turn.connection.pragma_update(None, "query_only", on)?))
+    };
+    let stopped = bench.stop().await;
+    // All in one batch, in this order.
+    let refused = bench.store.settle(settle.clone());
+    let (on, refused, off, ()) = tokio::join!(set(true), refused, set(false), stopped.go());
+    let error = refused.unwrap_err();
+    on.unwrap();
+    off.unwrap();
+    assert!(matches!(error, StoreError::ReadOnly(_)), "{error:?}");
+    // The lease is still held: the same settle takes effect now.
+    accepted(bench.store.settle(settle).await.unwrap());
+}
+
+#[tokio::test]
+async fn another_owner_ends_the_work() {
+    let bench = Bench::new().await;
+    bench.order("o").await;
+    let settle = bench.held("o", "k").await;
+    // A process that does not see our lock, on a file system without locks for example.
+    let path = bench.folder.path().join("orders.db");
+    let other = Connection::open(path).unwrap();
+    other
+        .execute("UPDATE store SET owner = owner + 1", [])
+        .unwrap();
+    for _ in 0..2 {
+        let error = bench.store.settle(settle.clone()).await.unwrap_err();
+        assert!(matches!(error, StoreError::NotApplied(_)), "{error:?}");
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("another process"), "{cause}");
+    }
+    let refused = bench.store.acquire(bench.request("o", "other")).await;
+    assert!(
+        matches!(refused, Err(StoreError::NotApplied(_))),
+        "{refused:?}"
+    );
+    assert_eq!(bench.view("o").await.version, Version(1));
+}
+
+#[tokio::test]
+async fn a_writer_that_panics_leaves_nobody_waiting() {
+    let bench = Bench::new().await;
+    bench.order("o").await;
+    let settle = bench.held("o", "k").await;
+    let later = settle.clone();
+    let stopped = bench.stop().await;
+    let settled = start(&bench.store, move |store| store.settle(settle)).await;
+    let panicked = bench.on_writer::<()>(|_| panic!("on purpose"));
+    let (panicked, ()) = tokio::join!(panicked, stopped.go());
+    let settled = settled.await.unwrap().map(|_| ());
+    for told in [panicked, settled] {
+        assert!(
+            matches!(told, Err(StoreError::OutcomeUnknown(_))),
+            "{told:?}"
+        );
+    }
+    bench.store.settle(later).await.unwrap_err();
+    assert_eq!(bench.view("o").await.version, Version(1));
+}
+
+/// The commit happened and its knowledge was lost: memory still holds the lease as it was.
+#[tokio::test]
+async fn a_repeated_settle_brings_memory_up_to_the_file() {
+    let bench = Bench::new().await;
+    bench.order("o").await;
+    let settle = bench.held("o", "k").await;
+    let receipt = accepted(bench.store.settle(settle.clone()).await.unwrap()).receipt;
+    // As if the answer to the commit had been an I/O error: the lease is back as it was.
+    let lease = bench.request("o", "k");
+    let (target, fence, session) = (lease.claim.target(), settle.fence, bench.session);
+    let put_back = move |turn: &mut crate::turn::Turn<'_>| {
+        assert!(turn.held(&target).is_none());
+        let lease = orderlock_core::Lease {
+            fence,
+            session,
+            caller: lease.claim.caller.clone(),
+            key_id: lease.claim.key_id,
+            fingerprint: lease.claim.fingerprint,
+            operation: lease.operation.clone(),
+            attempt: 1,
+            since: turn.now,
+            steps: 0,
+        };
+        let state = orderlock_core::LeaseState::Held(lease);
+        turn.stage(&target, crate::leases::Held::new(state, 1, 0));
+        Ok(())
+    };
+    bench.on_writer(put_back).await.unwrap();
+    let other = bench.store.acquire(bench.request("o", "other")).await;
+    assert!(matches!(other, Ok(Acquired::Held(_))), "{other:?}");
+
+    let again = accepted(bench.store.settle(settle).await.unwrap());
+    assert_eq!(again.receipt, receipt);
+    assert_eq!(bench.view("o").await.version, Version(2), "applied once");
+    granted(
+        bench
+            .store
+            .acquire(bench.request("o", "other"))
+            .await
+            .unwrap(),
+    );
+}
+
+/// A damaged page is found when it is read, and said to be damage.
+#[tokio::test]
+async fn a_damaged_row_is_called_damaged() {
+    let bench = Bench::new().await;
+    bench.order("o").await;
+    bench
+        .on_writer(|turn| {
+            let sql = "UPDATE entries SET outcome = 'nonsense'";
+            Ok(turn.connection.execute(sql, [])?)
+        })
+        .await
+        .unwrap();
+    let request = orderlock_core::store::History {
+        target: orderlock_testkit::fixtures::ids::target("o"),
+        limit: 10,
+        cursor: None,
+    };
+    let error = bench.store.history(request).await.unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn every_list_is_read_in_the_order_of_an_index() {
+    use orderlock_core::store::Filter;
+    let bench = Bench::new().await;
+    let some = || Some(String::from("x"));
+    for (status, customer) in [
+        (None, None),
+        (some(), None),
+        (None, some()),
+        (some(), some()),
+    ] {
+        let filter = Filter {
+            status,
+            customer,
+            locked: None,
+        };
+        let sql = format!(
+            "EXPLAIN QUERY PLAN {}",
+            crate::pages::list_statement(&filter)
+        );
+        let plan: Vec<String> = bench
+            .on_writer(move |turn| {
+                let mut statement = turn.connection.prepare(&sql)?;
+                let steps = statement.query_map(
+                    named_params! {
+                        ":tenant": "t", ":before": 9, ":status": "x", ":customer": "x",
+                    },
+                    |row| row.get(3),
+                )?;
+                Ok(steps.collect::<Result<_, _>>()?)
+            })
+            .await
+            .unwrap();
+        println!("{filter:?}: {plan:?}");
+        assert!(
+            plan.iter().all(|step| !step.contains("TEMP B-TREE")),
+            "{plan:?}"
+        );
+        assert!(
+            plan.iter().any(|step| step.contains("INDEX orders_by")),
+            "{plan:?}"
+        );
+    }
+}
+
+/// Settled comes with its answer also while the writer is busy with others.
+#[tokio::test]
+async fn a_replay_waits_for_no_commit() {
+    let bench = Bench::new().await;
+    bench.order("o").await;
+    let settle = bench.held("o", "k").await;
+    let accepted_settle = bench.store.settle(settle).await.unwrap();
+    assert!(matches!(accepted_settle, Settled::Accepted(_)));
+    let stopped = bench.stop().await;
+    let replay = bench.store.acquire(bench.request("o", "k")).await.unwrap();
+    assert!(matches!(replay, Acquired::Settled(_)), "{replay:?}");
+    stopped.go().await;
+}

@@ -1,0 +1,184 @@
+//! What the seam cannot show: who shares a commit, what happens while one is under way, and what
+//! happens when it fails.
+
+mod batching;
+mod faults;
+mod full;
+mod races;
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::task::Poll;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use orderlock_core::store::{
+    Acquire, Acquired, Created, Grant, Join, OrderView, Read, Settle, Settled, StoreFuture,
+};
+use orderlock_core::{Fence, OrderStore as _, Runtime as _, SessionId, StoreError};
+use orderlock_testkit::{TestRuntime, fixtures};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use crate::error::Fault;
+use crate::turn::Turn;
+use crate::{SqliteOptions, SqliteStore};
+
+/// A store on a clock of its own, with one node that has joined.
+pub(super) struct Bench {
+    pub(super) store: SqliteStore,
+    pub(super) runtime: TestRuntime,
+    pub(super) session: SessionId,
+    pub(super) folder: TempDir,
+}
+
+impl Bench {
+    pub(super) async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = TestRuntime::new();
+        let options = SqliteOptions::default().with_runtime(Arc::new(runtime.clone()));
+        let store = SqliteStore::open(folder.path().join("orders.db"), options).unwrap();
+        let session = join(&store, &runtime, "node").await;
+        Self {
+            store,
+            runtime,
+            session,
+            folder,
+        }
+    }
+
+    pub(super) async fn order(&self, order: &str) {
+        let claim = fixtures::claim(order, &format!("create-{order}"));
+        let request = fixtures::create(claim, self.runtime.wall());
+        let created = self.store.create(request).await.unwrap();
+        assert!(matches!(created, Created::Inserted(_)), "{created:?}");
+    }
+
+    pub(super) fn request(&self, order: &str, key: &str) -> Acquire {
+        let fence = Fence(self.runtime.random());
+        fixtures::acquire(fixtures::claim(order, key), self.session, fence)
+    }
+
+    /// The settle of an order that is held from here on.
+    pub(super) async fn held(&self, order: &str, key: &str) -> Settle {
+        let request = self.request(order, key);
+        let grant = granted(self.store.acquire(request.clone()).await.unwrap());
+        fixtures::settle(&request, &grant)
+    }
+
+    pub(super) async fn view(&self, order: &str) -> OrderView {
+        let target = fixtures::ids::target(order);
+        self.store.read(Read { target }).await.unwrap().unwrap()
+    }
+
+    /// Runs a piece of work on the writer.
+    pub(super) async fn on_writer<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&mut Turn<'_>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.store.inner().writer.run(work).await
+    }
+
+    /// Stops the writer inside a batch, once everything that is queued before has been decided.
+    pub(super) async fn stop(&self) -> Stopped {
+        let stop = self.queue_stop();
+        stop.reached().await
+    }
+
+    /// Queues a stop without waiting for it.
+    pub(super) fn queue_stop(&self) -> QueuedStop {
+        let (reached, is_reached) = tokio::sync::oneshot::channel();
+        let (go, gone) = mpsc::channel::<()>();
+        let mut reached = Some(reached);
+        let store = self.store.clone();
+        let work = move |_: &mut Turn<'_>| {
+            if let Some(reached) = reached.take() {
+                let _ = reached.send(());
+            }
+            // Bounded, so that a test that fails while the writer stands does not hang.
+            let _ = gone.recv_timeout(Duration::from_secs(60));
+            Ok(())
+        };
+        let job = tokio::spawn(async move { store.inner().writer.run(work).await });
+        QueuedStop {
+            is_reached,
+            stopped: Stopped { go, job },
+        }
+    }
+}
+
+pub(super) struct QueuedStop {
+    is_reached: tokio::sync::oneshot::Receiver<()>,
+    stopped: Stopped,
+}
+
+impl QueuedStop {
+    pub(super) async fn reached(self) -> Stopped {
+        self.is_reached.await.unwrap();
+        self.stopped
+    }
+}
+
+/// The writer stands until this is told to go on.
+pub(super) struct Stopped {
+    go: mpsc::Sender<()>,
+    job: JoinHandle<Result<(), StoreError>>,
+}
+
+impl Stopped {
+    pub(super) async fn go(self) {
+        drop(self.go);
+        self.job.await.unwrap().unwrap();
+    }
+}
+
+/// Starts a verb and lets it come to where it waits: into the writer's queue, if the writer
+/// stands.
+pub(super) async fn start<T: Send + 'static>(
+    store: &SqliteStore,
+    verb: impl FnOnce(&SqliteStore) -> StoreFuture<'_, T> + Send + 'static,
+) -> JoinHandle<Result<T, StoreError>> {
+    let store = store.clone();
+    let (polled, is_polled) = tokio::sync::oneshot::channel();
+    let task = tokio::spawn(async move {
+        let mut verb = verb(&store);
+        // One poll puts the job into the queue, as long as there is room.
+        let first = poll_fn(|context| Poll::Ready(verb.poll_unpin(context))).await;
+        let _ = polled.send(());
+        match first {
+            Poll::Ready(result) => result,
+            Poll::Pending => verb.await,
+        }
+    });
+    is_polled.await.unwrap();
+    task
+}
+
+pub(super) async fn join(store: &SqliteStore, runtime: &TestRuntime, node: &str) -> SessionId {
+    let session = SessionId(runtime.random());
+    let request = Join {
+        node: node.into(),
+        session,
+        length: Duration::from_secs(10),
+        secret: fixtures::secret(),
+    };
+    store.join(request).await.unwrap();
+    session
+}
+
+#[track_caller]
+pub(super) fn granted(acquired: Acquired) -> Grant {
+    match acquired {
+        Acquired::Granted(grant) => *grant,
+        other => panic!("not granted but {other:?}"),
+    }
+}
+
+#[track_caller]
+pub(super) fn accepted(settled: Settled) -> orderlock_core::store::Accepted {
+    match settled {
+        Settled::Accepted(accepted) => accepted,
+        other => panic!("not accepted but {other:?}"),
+    }
+}
