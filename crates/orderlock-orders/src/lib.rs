@@ -39,7 +39,7 @@ mod check;
 mod model;
 mod money;
 #[cfg(feature = "openapi")]
-mod openapi;
+pub mod openapi;
 mod operation;
 mod operations;
 mod payment;

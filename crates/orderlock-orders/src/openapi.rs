@@ -1,11 +1,25 @@
-//! The schemas that no derive can give: those of the types with a JSON form of their own.
+//! The schemas that no derive can give.
 
-use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{KnownFormat, RefOr, Schema, SchemaFormat};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::bounds::AMOUNT_MAX;
-use crate::{Amount, Currency};
+use crate::{Amount, Currency, Order};
+
+/// The schema of an order's members, open for those of an envelope round it: the schema of
+/// [`Order`] itself bars every further member, and no envelope could satisfy it.
+#[must_use]
+pub fn order_members() -> Object {
+    match Order::schema() {
+        RefOr::T(Schema::Object(mut object)) => {
+            object.additional_properties = None;
+            object
+        }
+        // A derived schema of a struct is an object; a test holds it.
+        _ => Object::default(),
+    }
+}
 
 impl PartialSchema for Amount {
     fn schema() -> RefOr<Schema> {

@@ -58,6 +58,7 @@ fn the_bodies_have_the_members_that_the_table_names() {
         let mut named: Vec<&str> = shape.members().to_vec();
         named.sort_unstable();
         assert_eq!(members(&schema), named, "{shape:?}");
+        assert_eq!(schema["additionalProperties"], false, "{shape:?}");
     }
     assert_eq!(
         members(&schema::<NewLine>()),
@@ -80,6 +81,9 @@ fn the_order_shows_the_members_of_its_schema() {
     let names =
         |value: &Value| -> Vec<String> { value.as_object().unwrap().keys().cloned().collect() };
     assert_eq!(required(schema::<Order>()), names(&shown));
+    let open = serde_json::to_value(orderlock_orders::openapi::order_members()).unwrap();
+    assert_eq!(required(open.clone()), names(&shown));
+    assert_eq!(open.get("additionalProperties"), None);
     let mut line = names(&shown["lines"][0]);
     line.sort();
     assert_eq!(required(schema::<Line>()), line);

@@ -13,6 +13,7 @@ use crate::bounds::{LINES_MAX, REASON_MAX, REFERENCE_MAX};
 /// The body of `cancel` and `hold`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", serde(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct ReasonBody {
     /// Why, for people.
@@ -26,6 +27,7 @@ pub struct ReasonBody {
 /// The body of `authorize-payment`, `capture-payment` and `refund`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", serde(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct PaymentBody {
     /// How much, in minor units; more than nothing.
@@ -42,6 +44,7 @@ pub struct PaymentBody {
 /// The body of `fulfill` and `return`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", serde(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct LinesBody {
     /// How many pieces of which lines; each line at most once.
@@ -52,6 +55,7 @@ pub struct LinesBody {
 /// Some pieces of one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", serde(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct LineQuantity {
     /// The number of the line.

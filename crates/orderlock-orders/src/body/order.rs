@@ -12,6 +12,7 @@ use crate::{Amount, Currency};
 /// What a new order is made of: the body of `create`, read and found good.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", serde(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct NewOrder {
     /// Whose order it is. Needed at the latest when the order is submitted.
@@ -36,6 +37,7 @@ pub struct NewOrder {
 /// One line of a new order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", serde(deny_unknown_fields))]
 #[cfg_attr(feature = "openapi", schema(rename_all = "camelCase"))]
 #[non_exhaustive]
 pub struct NewLine {
@@ -55,6 +57,7 @@ pub struct NewLine {
 /// A JSON merge patch (RFC 7396) of the editable part of an order. What is not named stays.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", serde(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct OrderPatch {
     /// The new customer; `null` takes the customer away.
@@ -63,8 +66,7 @@ pub struct OrderPatch {
         schema(value_type = Option<String>, required = false, min_length = 1, max_length = 255)
     )]
     pub customer: Option<Option<String>>,
-    /// All lines that the order shall have; `null` takes all lines away. An array is replaced as a
-    /// whole: a line that is not in it is removed.
+    /// All lines that the order shall have: one that is missing is removed. `null` removes all.
     #[cfg_attr(feature = "openapi", schema(max_items = 500))]
     pub lines: Option<Vec<PatchLine>>,
     /// A merge patch of the metadata; `null` empties it.
@@ -75,6 +77,7 @@ pub struct OrderPatch {
 /// One line of an edited order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", serde(deny_unknown_fields))]
 #[cfg_attr(feature = "openapi", schema(rename_all = "camelCase"))]
 #[non_exhaustive]
 pub struct PatchLine {

@@ -1,6 +1,8 @@
 //! Orders for the tests, made through the public door alone.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod steps;
+
 use orderlock_orders::{
     Command, Done, NewOrder, Order, OrderOperation, ProcessConfig, Refusal, Status, create, run,
 };
