@@ -10,8 +10,8 @@ use super::node::Node;
 use super::settle::unwritable;
 use crate::store::{Claim, Create, Created, NewEntry};
 use crate::{
-    Document, OrderStore as _, OrderType, OutcomeKind, OwnedIndex, SettledView, StoreError, Times,
-    Version,
+    Answer, Document, OperationName, OrderStore as _, OrderType, OutcomeKind, OwnedIndex,
+    SettledView, StoreError, Target, Times, Version,
 };
 
 impl Node {
@@ -69,20 +69,7 @@ impl Node {
             created: at,
             updated: at,
         };
-        let view = SettledView {
-            target: &claim.target(),
-            operation: &operation,
-            outcome: OutcomeKind::Created,
-            problem: None,
-            document: &document,
-            version: Version::FIRST,
-            times,
-        };
-        let answer = caught(|| self.answers.answer(view)).ok_or(Ended::Failed {
-            failure: Failed::Panicked,
-            partial: None,
-            marked: false,
-        })?;
+        let answer = self.creation_answer(&claim.target(), &operation, &document, times)?;
         let entry = NewEntry {
             operation: operation.clone(),
             outcome: OutcomeKind::Created,
@@ -112,6 +99,30 @@ impl Node {
             Err(error) if error.may_have_happened() => Ended::Unknown,
             Err(error) => Ended::Denied(Denied::StoreUnavailable(Arc::new(error))),
         })
+    }
+
+    fn creation_answer(
+        &self,
+        target: &Target,
+        operation: &OperationName,
+        document: &Document,
+        times: Times,
+    ) -> Result<Answer, Answered> {
+        let view = SettledView {
+            target,
+            operation,
+            outcome: OutcomeKind::Created,
+            problem: None,
+            document,
+            version: Version::FIRST,
+            times,
+        };
+        let panicked = Ended::Failed {
+            failure: Failed::Panicked,
+            partial: None,
+            marked: false,
+        };
+        caught(|| self.answers.answer(view)).ok_or(panicked)
     }
 
     /// Inserts, and looks again under the same key while the answer is lost.

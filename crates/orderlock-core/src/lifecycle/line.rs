@@ -5,7 +5,7 @@
 //! never missed. An equal request (same key, fingerprint and expected version) joins the one that
 //! runs or waits and takes no second place. A wait holds no thread and no connection.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,7 +25,8 @@ pub(crate) struct Lines {
 
 #[derive(Debug, Default)]
 struct Inner {
-    lines: HashMap<Target, VecDeque<Place>>,
+    /// Ordered, so that whoever walks them does so in the same order at every run.
+    lines: BTreeMap<Target, VecDeque<Place>>,
     last_ticket: u64,
     closed: bool,
 }

@@ -15,7 +15,7 @@ use super::locked::{Interrupted, LockedOrder};
 use super::node::Node;
 use super::place::Seat;
 use super::settle::{Concluded, Settling, version_after};
-use crate::store::{Acquire, Change, MarkFate, NewEntry};
+use crate::store::{Acquire, Change, Grant, MarkFate, NewEntry};
 use crate::{
     Answer, Document, Operation, OperationKey, OrderType, Outcome, OutcomeKind, Problem,
     SettledView, Times,
@@ -48,48 +48,17 @@ pub(super) async fn serve<T, E, W, F, D>(
     D: Fn(&E) -> Answer + Send + 'static,
 {
     let mut reply = Reply(Some(reply));
-    let session = match node.session().await {
-        Ok(session) => session,
-        Err(denied) => return reply.send(Ended::Denied(denied)),
-    };
-    let admission = Admission::new(Arc::clone(&node), &session, &request, client);
-    let Admitted {
-        seat,
-        acquire,
-        grant,
-    } = match admission.admit().await {
-        Ok(admitted) => admitted,
+    let (ending, seat, grant) = match begin(&node, &request, client).await {
+        Ok(begun) => begun,
         Err(answered) => {
             log(&request, 0, &answered);
             return reply.send(answered.tell());
         }
     };
-    let OperationRequest {
-        caller,
-        order,
-        key,
-        operation,
-        ..
-    } = &request;
-    let key = OperationKey::new(
-        &session.secret,
-        caller,
-        order,
-        operation.name(),
-        key.clone(),
-    );
-    let lease = Arc::new(HandlerLease::new(&node, &acquire, &grant, key));
-    let result = attempt(&node, Arc::clone(&lease), &grant, work).await;
-
-    let ending = Ending {
-        node: Arc::clone(&node),
-        operation,
-        acquire,
-        lease: Arc::clone(&lease),
-    };
+    let result = attempt(&node, Arc::clone(&ending.lease), &grant, work).await;
     // A checkpoint that is on its way comes first.
-    lease.end().await;
-    let failed = match result {
+    ending.lease.end().await;
+    match result {
         Ok(work) => {
             let mut concluded = pin!(ending.settle(seat, work));
             let answered = match node.within(node.limits.store, concluded.as_mut()).await {
@@ -100,40 +69,87 @@ pub(super) async fn serve<T, E, W, F, D>(
                 }
             };
             log(&request, grant.attempt, &answered);
-            return reply.send(answered.tell());
+            reply.send(answered.tell());
         }
-        Err(failed) => failed,
-    };
-    let shared = match &failed {
+        Err(failed) => {
+            let shared = share(&failed, describe);
+            let answered = ending.fail(seat, shared).await;
+            log(&request, grant.attempt, &answered);
+            reply.send(match answered {
+                Ended::Failed {
+                    partial, marked, ..
+                } => Ended::Failed {
+                    failure: failed,
+                    partial,
+                    marked,
+                },
+                other => other.tell(),
+            });
+        }
+    }
+}
+
+/// From the request to its grant, or to the answer that makes one unnecessary.
+async fn begin(
+    node: &Arc<Node>,
+    request: &OperationRequest,
+    client: oneshot::Sender<Infallible>,
+) -> Result<(Ending, Seat, Box<Grant>), Answered> {
+    let session = node.session().await.map_err(Ended::Denied)?;
+    let admission = Admission::new(Arc::clone(node), &session, request, client);
+    let Admitted {
+        seat,
+        acquire,
+        grant,
+    } = admission.admit().await?;
+    let OperationRequest {
+        caller,
+        order,
+        key,
+        operation,
+        ..
+    } = request;
+    let key = OperationKey::new(
+        &session.secret,
+        caller,
+        order,
+        operation.name(),
+        key.clone(),
+    );
+    let lease = Arc::new(HandlerLease::new(node, &acquire, &grant, key));
+    let (node, operation) = (Arc::clone(node), operation.clone());
+    Ok((
+        Ending {
+            node,
+            operation,
+            acquire,
+            lease,
+        },
+        seat,
+        grant,
+    ))
+}
+
+/// A failure as requests that were attached to the attempt are told it.
+fn share<E>(failed: &Failed<E>, describe: impl Fn(&E) -> Answer) -> Failed<Infallible> {
+    match failed {
         Failed::Error(error) => match caught(|| describe(error)) {
             Some(answer) => Failed::Attached(answer),
             None => Failed::Panicked,
         },
         other => other.without_error(),
-    };
-    let answered = ending.fail(seat, shared).await;
-    log(&request, grant.attempt, &answered);
-    reply.send(match answered {
-        Ended::Failed {
-            partial, marked, ..
-        } => Ended::Failed {
-            failure: failed,
-            partial,
-            marked,
-        },
-        other => other.tell(),
-    });
+    }
 }
 
 /// An attempt that is over and has not been settled or released yet.
-struct Ending<'a> {
+struct Ending {
     node: Arc<Node>,
-    operation: &'a Operation,
+    operation: Operation,
     acquire: Acquire,
     lease: Arc<HandlerLease>,
 }
 
-impl Ending<'_> {
+impl Ending {
     /// The attempt failed: lets the order go. An external operation's mark stays, unless the
     /// handler has declared that nothing happened outside.
     async fn fail(&self, seat: Seat, failure: Failed<Infallible>) -> Answered {

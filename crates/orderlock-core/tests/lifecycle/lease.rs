@@ -91,9 +91,10 @@ fn the_arrows_are_those_of_the_picture() {
     let text = std::fs::read_to_string(path).unwrap();
     let rows = text.lines().filter_map(|line| {
         let cells: Vec<_> = line.split('|').map(str::trim).collect();
-        let known = states()
-            .iter()
-            .any(|(state, _)| cells.get(1) == Some(state));
+        let known = cells.len() >= 6
+            && states()
+                .iter()
+                .any(|(state, _)| cells.get(1) == Some(state));
         known.then(|| {
             (
                 cells[1].to_owned(),
