@@ -1,5 +1,7 @@
 //! The lock lifecycle of Orderlock, its vocabulary and the store seam. It knows no HTTP and no SQL.
 
+#![warn(clippy::iter_over_hash_type)] // its order differs from run to run
+
 #[cfg(feature = "axum")]
 #[doc(hidden)]
 pub mod axum;
