@@ -138,6 +138,8 @@ fn operations_without_a_body_take_an_empty_one_and_nothing_else() {
         assert_eq!(operation(name, r#"{"force": true}"#), ["/force"]);
         assert_eq!(operation(name, "[]"), [""]);
     }
+    // An order is not made on an order.
+    assert_eq!(operation("create", "{}"), [""]);
 }
 
 #[test]
