@@ -1,6 +1,8 @@
 //! A store and the model side by side: whatever is asked of both, in whatever order, both say and
 //! show the same.
 
+mod holder;
+mod operator;
 mod pair;
 mod plain;
 mod steps;

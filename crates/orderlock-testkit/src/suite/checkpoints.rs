@@ -3,7 +3,8 @@
 use orderlock_core::store::{Acquired, Known, Loss, MarkFate, Settle};
 use orderlock_core::{OutcomeKind, Version};
 
-use super::world::{Ended, Held, World, applied};
+use super::node::Held;
+use super::world::{Ended, World, applied};
 use crate::fixtures;
 
 /// The settle that follows so many checkpoints of one grant.

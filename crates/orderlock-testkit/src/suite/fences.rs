@@ -2,7 +2,8 @@
 
 use orderlock_core::store::{Leave, Loss, MarkFate};
 
-use super::world::{Ended, Held, SESSION, World, applied};
+use super::node::Held;
+use super::world::{Ended, SESSION, World, applied};
 
 /// The old holder says everything that a holder can say; nothing of it has an effect.
 async fn assert_stale(world: &World, old: &Held) {

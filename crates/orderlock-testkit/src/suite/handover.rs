@@ -3,7 +3,8 @@
 use orderlock_core::store::{Acquire, Acquired, Settle, Then};
 use orderlock_core::{Recovery, Version};
 
-use super::world::{Held, Node, World, applied, granted, handed};
+use super::node::{Held, Node};
+use super::world::{World, applied, granted, handed};
 use crate::fixtures;
 
 fn over(settle: Settle, next: &Acquire) -> Settle {

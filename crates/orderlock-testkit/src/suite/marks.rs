@@ -6,7 +6,8 @@ use std::time::Duration;
 use orderlock_core::store::{Acquired, Known, Loss, MarkFate};
 use orderlock_core::{LeaseViewState, Mark, Recovery};
 
-use super::world::{Ended, Node, World, applied, single};
+use super::node::Node;
+use super::world::{Ended, World, applied, single};
 use crate::fixtures;
 
 const HOUR: Duration = Duration::from_secs(3600);

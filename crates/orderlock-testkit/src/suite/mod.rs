@@ -21,6 +21,7 @@ mod handover;
 mod journal;
 mod marks;
 mod model;
+mod node;
 mod operator;
 mod race;
 mod release;

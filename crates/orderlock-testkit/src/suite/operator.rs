@@ -5,7 +5,8 @@ use orderlock_core::store::{
 };
 use orderlock_core::{LeaseId, LeaseViewState, OutcomeKind, Recovery, Version};
 
-use super::world::{Ended, Held, Node, World, applied, replayed, single};
+use super::node::{Held, Node};
+use super::world::{Ended, World, applied, replayed, single};
 use crate::fixtures::{self, RETENTION, ids};
 
 /// An order with a mark that nobody attends to.

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use orderlock_core::store::{Acquire, Acquired, MarkFate, Settle, Then};
 
-use super::world::{Ended, Held, Node, World, granted, single};
+use super::node::{Held, Node};
+use super::world::{Ended, World, granted, single};
 use crate::fixtures;
 
 const WORKERS: u64 = 5;

@@ -35,7 +35,7 @@ pub(crate) async fn of_an_acquire(world: World) {
         for _ in 0..2 {
             assert_eq!(granted(world.acquire(request.clone()).await), first);
         }
-        let held = super::world::Held {
+        let held = super::node::Held {
             request,
             grant: first,
         };

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use orderlock_core::store::{Acquired, Known, Retention};
 
-use super::world::{Held, Node, World, applied, single};
+use super::node::{Held, Node};
+use super::world::{World, applied, single};
 use crate::fixtures::{self, RETENTION};
 
 const MOMENT: Duration = Duration::from_millis(10);

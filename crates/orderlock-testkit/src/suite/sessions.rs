@@ -5,7 +5,8 @@ use std::time::Duration;
 use orderlock_core::store::{Acquired, Join, Leave, Left, Loss, Renew, Renewed, Sweep};
 use orderlock_core::{Recovery, Secret, SessionId};
 
-use super::world::{Ended, Held, Node, SESSION, World, applied, single};
+use super::node::{Held, Node};
+use super::world::{Ended, SESSION, World, applied, single};
 use crate::fixtures;
 
 /// Longer than a session and the coarsest clock of a store.

@@ -89,7 +89,9 @@ pub(crate) async fn every_kind_of_outcome_is_kept(world: World) {
 pub(crate) async fn answers_are_kept_byte_for_byte(world: World) {
     world.order("o1").await;
     let node = world.join("a").await;
-    let bodies: [&[u8]; 4] = [
+    let long: Vec<u8> = (0..100_000_u32).map(|place| place as u8).collect();
+    let bodies: [&[u8]; 5] = [
+        &long,
         b"",
         b"\x00\xff\xfe not text",
         b"{ \"a\" :1.0 }",

@@ -6,7 +6,8 @@ use orderlock_core::store::{
 };
 use orderlock_core::{Caller, Recovery, Target};
 
-use super::world::{Ended, Held, Node, World, applied};
+use super::node::{Held, Node};
+use super::world::{Ended, World, applied};
 use crate::fixtures::{self, ids};
 
 fn ours() -> Caller {

@@ -5,15 +5,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use orderlock_core::store::{
-    Acquire, Acquired, BreakLease, Broken, Create, Created, Cursor, Entries, EntriesSince, Entry,
-    Expire, Fate, Grant, History, Join, Known, Leases, Lookup, Loss, OrderView, Page, Read,
+    Acquire, Acquired, BreakLease, Broken, Claim, Create, Created, Cursor, Entries, EntriesSince,
+    Entry, Expire, Fate, Grant, History, Join, Known, Leases, Lookup, Loss, OrderView, Page, Read,
     Receipt, Release, Released, Resolve, Resolved, Settle, Settled, Sweep,
 };
 use orderlock_core::{
-    Caller, Fence, LeaseView, OrderStore, Recovery, Runtime as _, SessionId, Target, Tenant,
+    Caller, Fence, LeaseView, OrderStore, Runtime as _, SessionId, Target, Tenant,
 };
 
 use super::factory::Opened;
+use super::node::Node;
 use crate::{TestRuntime, fixtures};
 
 /// How long the suite's sessions last.
@@ -125,7 +126,7 @@ impl Verbs {
     }
 
     /// The order of a claim.
-    pub(crate) async fn order_of(&self, claim: orderlock_core::store::Claim) {
+    pub(crate) async fn order_of(&self, claim: Claim) {
         let created = self.create(fixtures::create(claim, self.runtime.wall()));
         let created = created.await;
         assert!(matches!(created, Created::Inserted(_)), "{created:?}");
@@ -163,7 +164,7 @@ impl Verbs {
         self.store().break_lease(request).await.unwrap()
     }
 
-    pub(crate) async fn known(&self, claim: &orderlock_core::store::Claim) -> Known {
+    pub(crate) async fn known(&self, claim: &Claim) -> Known {
         let request = Lookup {
             target: claim.target(),
             key_id: claim.key_id,
@@ -283,86 +284,6 @@ impl Verbs {
             }
         }
         panic!("expire never comes to its end");
-    }
-}
-
-/// A node with a session.
-#[derive(Clone)]
-pub(crate) struct Node {
-    verbs: Verbs,
-    pub(crate) session: SessionId,
-}
-
-impl Deref for Node {
-    type Target = Verbs;
-
-    fn deref(&self) -> &Verbs {
-        &self.verbs
-    }
-}
-
-impl Node {
-    /// This node's request for a lease, under a fence of its own.
-    pub(crate) fn request(&self, claim: orderlock_core::store::Claim) -> Acquire {
-        fixtures::acquire(claim, self.session, self.fence())
-    }
-
-    /// The lease of an order of the single tenant, which must be free.
-    pub(crate) async fn hold(&self, order: &str, key: &str) -> Held {
-        self.hold_by(self.request(fixtures::claim(order, key)))
-            .await
-    }
-
-    /// The same with a mark.
-    pub(crate) async fn mark(&self, order: &str, key: &str, recovery: Recovery) -> Held {
-        let mut request = self.request(fixtures::claim(order, key));
-        request.mark = Some(recovery);
-        self.hold_by(request).await
-    }
-
-    pub(crate) async fn hold_by(&self, request: Acquire) -> Held {
-        let grant = granted(self.acquire(request.clone()).await);
-        Held { request, grant }
-    }
-}
-
-/// A lease that a check holds.
-#[derive(Clone)]
-pub(crate) struct Held {
-    pub(crate) request: Acquire,
-    pub(crate) grant: Grant,
-}
-
-impl Held {
-    pub(crate) fn settle(&self) -> Settle {
-        fixtures::settle(&self.request, &self.grant)
-    }
-
-    pub(crate) fn refuse(&self) -> Settle {
-        fixtures::refuse(&self.request, &self.grant)
-    }
-
-    pub(crate) fn checkpoint(&self) -> Settle {
-        fixtures::checkpoint(&self.request, &self.grant)
-    }
-
-    pub(crate) fn release(&self, mark: orderlock_core::store::MarkFate) -> Release {
-        Release {
-            target: self.request.claim.target(),
-            fence: self.grant.fence,
-            mark,
-            next: None,
-        }
-    }
-
-    /// The operator's act on this grant.
-    pub(crate) fn break_it(&self) -> BreakLease {
-        BreakLease {
-            tenant: self.request.claim.caller.tenant.clone(),
-            lease: self.grant.fence.into(),
-            actor: fixtures::ids::principal("operator"),
-            reason: "it hangs".into(),
-        }
     }
 }
 

@@ -1,0 +1,319 @@
+//! Stores that break one promise each.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+
+use futures_util::FutureExt as _;
+use futures_util::stream::BoxStream;
+use orderlock_core::store::{
+    Acquire, Acquired, BreakLease, Broken, Create, Created, Entries, EntriesSince, Entry, Expire,
+    Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, MarkFate, OrderView,
+    Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
+    StoreInfo, Sweep, Swept, Then,
+};
+use orderlock_core::{Fence, KeyId, LeaseView, OrderStore, SessionId, StoreError, Target, Tenant};
+use orderlock_testkit::{MemoryStore, StoreFactory, TestRuntime, fixtures};
+
+/// What is wrong with a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bug {
+    /// Nothing.
+    None,
+    /// Settles under whatever fence holds the order.
+    SettlesWithoutFence,
+    /// Runs a repeated step once more.
+    AppliesARepeat,
+    /// Says 'lost' to a repeated step.
+    ForgetsSteps,
+    /// Grants a key that is settled.
+    ForgetsTheKey,
+    /// Replays an answer to another request.
+    IgnoresTheFingerprint,
+    /// Grants without a mark.
+    ForgetsMarks,
+    /// Ends the mark with the lease.
+    ClearsMarks,
+    /// Hands over without a look at the key.
+    HandsOverBlindly,
+    /// Unlocks at a checkpoint.
+    UnlocksAtCheckpoints,
+    /// Ends sessions as soon as their time is over.
+    EndsSessionsByTheClock,
+    /// Voids leases that are younger than the last renewal.
+    VoidsTheYoung,
+    /// Voids nothing at a renewal.
+    KeepsTheUnknown,
+    /// Breaks whoever holds an order.
+    BreaksAnybody,
+    /// Shows one tenant's orders to another.
+    MixesTenants,
+    /// Leaves an entry out now and then.
+    SkipsEntries,
+    /// Begins again at a cursor that it cannot read.
+    TakesAnyCursor,
+    /// Keeps a part of the answer.
+    BendsAnswers,
+    /// Forgets the leases' holders when a lease is asked for again.
+    RepeatsNoGrant,
+}
+
+/// A model with a bug.
+#[derive(Clone, Debug)]
+pub(crate) struct Planted {
+    inner: MemoryStore,
+    bug: Bug,
+    memory: Arc<Mutex<Memory>>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    fences: HashSet<Fence>,
+    steps: HashSet<(Fence, u32)>,
+    session: Option<SessionId>,
+    turns: u64,
+}
+
+impl Planted {
+    fn has(&self, bug: Bug) -> bool {
+        self.bug == bug
+    }
+
+    fn turn(&self) -> u64 {
+        let mut memory = self.memory.lock().unwrap();
+        memory.turns += 1;
+        memory.turns
+    }
+
+    /// The same request under a key that nobody has used.
+    fn disguised(&self, mut request: Acquire) -> Acquire {
+        let mut id = [0xee; 32];
+        id[..8].copy_from_slice(&self.turn().to_le_bytes());
+        request.claim.key_id = KeyId(id);
+        request
+    }
+
+    async fn holder(&self, target: Target) -> Option<LeaseView> {
+        self.inner.read(Read { target }).await.ok()??.lease
+    }
+
+    async fn acquire_badly(&self, mut request: Acquire) -> Result<Acquired, StoreError> {
+        if self.has(Bug::EndsSessionsByTheClock) {
+            self.inner.sweep(Sweep { limit: 100 }).await?;
+        }
+        if self.has(Bug::ForgetsMarks) {
+            request.mark = None;
+        }
+        {
+            let mut memory = self.memory.lock().unwrap();
+            memory.session = Some(request.session);
+            if !memory.fences.insert(request.fence) && self.has(Bug::RepeatsNoGrant) {
+                return Ok(Acquired::NotFound);
+            }
+        }
+        let acquired = self.inner.acquire(request.clone()).await?;
+        match acquired {
+            Acquired::Settled(_) if self.has(Bug::ForgetsTheKey) => {
+                self.inner.acquire(self.disguised(request)).await
+            }
+            Acquired::Settled(mut entry) if self.has(Bug::BendsAnswers) => {
+                if let Some(answer) = &mut entry.answer {
+                    answer.body.truncate(16);
+                }
+                Ok(Acquired::Settled(entry))
+            }
+            Acquired::Reused if self.has(Bug::IgnoresTheFingerprint) => {
+                let lookup = Lookup {
+                    target: request.claim.target(),
+                    key_id: request.claim.key_id,
+                };
+                match self.inner.lookup(lookup).await? {
+                    Known::Settled(entry) => Ok(Acquired::Settled(entry)),
+                    _ => Ok(acquired),
+                }
+            }
+            _ => Ok(acquired),
+        }
+    }
+
+    async fn settle_badly(&self, mut request: Settle) -> Result<Settled, StoreError> {
+        let target = request.claim.target();
+        if self.has(Bug::UnlocksAtCheckpoints) && matches!(request.then, Then::Keep) {
+            request.then = Then::Unlock;
+        }
+        if self.has(Bug::SettlesWithoutFence)
+            && let Some(lease) = self.holder(target.clone()).await
+            && let Some(text) = lease.id.0.strip_prefix("lck_")
+        {
+            request.fence = Fence(u128::from_str_radix(text, 16).unwrap());
+        }
+        let step = (request.fence, request.step);
+        let (repeated, session) = {
+            let mut memory = self.memory.lock().unwrap();
+            (!memory.steps.insert(step), memory.session)
+        };
+        if repeated && self.has(Bug::ForgetsSteps) {
+            return Ok(Settled::Lost(orderlock_core::store::Loss::NotHeld));
+        }
+        if repeated && self.has(Bug::AppliesARepeat) {
+            let fence = Fence(u128::from(self.turn()));
+            let again = fixtures::acquire(request.claim.clone(), session.unwrap(), fence);
+            let again = self.disguised(again);
+            if let Acquired::Granted(grant) = self.inner.acquire(again.clone()).await? {
+                return self.inner.settle(fixtures::settle(&again, &grant)).await;
+            }
+        }
+        if self.has(Bug::HandsOverBlindly)
+            && let Then::HandOver(next) = request.then
+        {
+            request.then = Then::HandOver(Box::new(self.disguised(*next)));
+        }
+        self.inner.settle(request).await
+    }
+
+    async fn renew_badly(&self, mut request: Renew) -> Result<Renewed, StoreError> {
+        if self.has(Bug::KeepsTheUnknown) {
+            let memory = self.memory.lock().unwrap();
+            request.known = memory.fences.iter().copied().collect();
+        }
+        if self.has(Bug::VoidsTheYoung) {
+            self.inner.renew(request.clone()).await?;
+        }
+        self.inner.renew(request).await
+    }
+
+    async fn break_badly(&self, request: BreakLease) -> Result<Broken, StoreError> {
+        let broken = self.inner.break_lease(request.clone()).await?;
+        if broken != Broken::NotFound || !self.has(Bug::BreaksAnybody) {
+            return Ok(broken);
+        }
+        let leases = Leases {
+            tenant: request.tenant.clone(),
+            limit: 1,
+            cursor: None,
+        };
+        match self.inner.leases(leases).await?.items.pop() {
+            Some(lease) => {
+                let lease = lease.id;
+                self.inner
+                    .break_lease(BreakLease { lease, ..request })
+                    .await
+            }
+            None => Ok(broken),
+        }
+    }
+
+    async fn read_badly(&self, request: Read) -> Result<Option<OrderView>, StoreError> {
+        let view = self.inner.read(request.clone()).await?;
+        if view.is_some() || !self.has(Bug::MixesTenants) {
+            return Ok(view);
+        }
+        let target = Target {
+            tenant: Tenant::parse("ours").unwrap(),
+            ..request.target
+        };
+        self.inner.read(Read { target }).await
+    }
+
+    async fn entries_badly(&self, mut request: EntriesSince) -> Result<Entries, StoreError> {
+        let limit = request.limit;
+        if self.has(Bug::TakesAnyCursor)
+            && let Err(StoreError::InvalidCursor) = self.inner.entries_since(request.clone()).await
+        {
+            request.cursor = None;
+        }
+        let mut answer = self.inner.entries_since(request).await?;
+        if self.has(Bug::SkipsEntries)
+            && let Entries::Some { entries, .. } = &mut answer
+            && limit == entries.len()
+            && limit > 1
+        {
+            entries.pop();
+        }
+        Ok(answer)
+    }
+}
+
+#[deny(clippy::missing_trait_methods)]
+impl OrderStore for Planted {
+    fn describe(&self) -> StoreInfo {
+        self.inner.describe()
+    }
+    fn freed(&self) -> BoxStream<'static, Target> {
+        self.inner.freed()
+    }
+    fn join(&self, request: Join) -> StoreFuture<'_, Joined> {
+        self.inner.join(request)
+    }
+    fn renew(&self, request: Renew) -> StoreFuture<'_, Renewed> {
+        self.renew_badly(request).boxed()
+    }
+    fn leave(&self, request: Leave) -> StoreFuture<'_, Left> {
+        self.inner.leave(request)
+    }
+    fn sweep(&self, request: Sweep) -> StoreFuture<'_, Swept> {
+        self.inner.sweep(request)
+    }
+    fn create(&self, request: Create) -> StoreFuture<'_, Created> {
+        self.inner.create(request)
+    }
+    fn read(&self, request: Read) -> StoreFuture<'_, Option<OrderView>> {
+        self.read_badly(request).boxed()
+    }
+    fn list(&self, request: List) -> StoreFuture<'_, Page<OrderView>> {
+        self.inner.list(request)
+    }
+    fn history(&self, request: History) -> StoreFuture<'_, Option<Page<Entry>>> {
+        self.inner.history(request)
+    }
+    fn lookup(&self, request: Lookup) -> StoreFuture<'_, Known> {
+        self.inner.lookup(request)
+    }
+    fn acquire(&self, request: Acquire) -> StoreFuture<'_, Acquired> {
+        self.acquire_badly(request).boxed()
+    }
+    fn settle(&self, request: Settle) -> StoreFuture<'_, Settled> {
+        self.settle_badly(request).boxed()
+    }
+    fn release(&self, mut request: Release) -> StoreFuture<'_, Released> {
+        if self.has(Bug::ClearsMarks) {
+            request.mark = MarkFate::Clear;
+        }
+        self.inner.release(request)
+    }
+    fn leases(&self, request: Leases) -> StoreFuture<'_, Page<LeaseView>> {
+        self.inner.leases(request)
+    }
+    fn break_lease(&self, request: BreakLease) -> StoreFuture<'_, Broken> {
+        self.break_badly(request).boxed()
+    }
+    fn resolve(&self, request: Resolve) -> StoreFuture<'_, Resolved> {
+        self.inner.resolve(request)
+    }
+    fn entries_since(&self, request: EntriesSince) -> StoreFuture<'_, Entries> {
+        self.entries_badly(request).boxed()
+    }
+    fn expire(&self, request: Expire) -> StoreFuture<'_, Expired> {
+        self.inner.expire(request)
+    }
+}
+
+impl StoreFactory for Bug {
+    type Store = Planted;
+    type Place = Planted;
+
+    async fn place(&self, runtime: TestRuntime) -> Planted {
+        Planted {
+            inner: MemoryStore::new(Arc::new(runtime)),
+            bug: *self,
+            memory: Arc::default(),
+        }
+    }
+
+    async fn open(&self, place: &Planted, _: TestRuntime) -> Planted {
+        place.clone()
+    }
+
+    async fn close(&self, store: Planted) {
+        store.inner.restart();
+    }
+}

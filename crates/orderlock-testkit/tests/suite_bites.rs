@@ -1,0 +1,165 @@
+//! The suite finds what it is for: a store that breaks one promise fails the check of that promise.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "these are tests: they fail loudly"
+)]
+
+mod planted;
+
+use orderlock_testkit::suite::{CHECKS, Door, examine};
+use planted::Bug;
+
+/// For each bug, checks that must fail because of it.
+const BITES: &[(Bug, &[&str])] = &[
+    (
+        Bug::SettlesWithoutFence,
+        &[
+            "fences::after_a_break",
+            "fences::under_the_same_key",
+            "settle::only_the_grants_fence_may",
+        ],
+    ),
+    (
+        Bug::AppliesARepeat,
+        &[
+            "repeats::of_a_settle",
+            "race::one_of_many_settles_of_a_grant_is_written",
+        ],
+    ),
+    (
+        Bug::ForgetsSteps,
+        &[
+            "repeats::of_a_settle",
+            "checkpoints::a_repeat_is_applied_once",
+        ],
+    ),
+    (
+        Bug::ForgetsTheKey,
+        &[
+            "acquire::a_settled_key_wins_over_everything",
+            "settle::changes_records_and_unlocks",
+        ],
+    ),
+    (
+        Bug::IgnoresTheFingerprint,
+        &["acquire::a_settled_key_wins_over_everything"],
+    ),
+    (
+        Bug::ForgetsMarks,
+        &[
+            "marks::the_grant_writes_it_durably",
+            "marks::a_void_lease_leaves_it",
+        ],
+    ),
+    (
+        Bug::ClearsMarks,
+        &[
+            "release::keeps_the_mark_or_clears_it",
+            "marks::its_own_key_resumes_so_many_times",
+        ],
+    ),
+    (
+        Bug::HandsOverBlindly,
+        &[
+            "handover::passes_over_a_settled_key",
+            "handover::passes_over_a_reused_key",
+        ],
+    ),
+    (
+        Bug::UnlocksAtCheckpoints,
+        &[
+            "checkpoints::keeps_the_lease_and_moves_the_order",
+            "marks::a_checkpoint_leaves_it",
+        ],
+    ),
+    (
+        Bug::EndsSessionsByTheClock,
+        &["sessions::a_session_is_not_ended_by_the_clock_alone"],
+    ),
+    (
+        Bug::VoidsTheYoung,
+        &["sessions::renewing_voids_what_the_node_does_not_know"],
+    ),
+    (
+        Bug::KeepsTheUnknown,
+        &["sessions::renewing_voids_what_the_node_does_not_know"],
+    ),
+    (
+        Bug::BreaksAnybody,
+        &["operator::breaking_voids_one_grant_with_a_reason"],
+    ),
+    (
+        Bug::MixesTenants,
+        &["tenants::another_tenants_order_is_not_there"],
+    ),
+    (
+        Bug::SkipsEntries,
+        &[
+            "journal::is_the_same_in_any_pieces",
+            "journal::skips_nothing_under_load",
+        ],
+    ),
+    (Bug::TakesAnyCursor, &["views::a_foreign_cursor_is_refused"]),
+    (
+        Bug::BendsAnswers,
+        &["settle::answers_are_kept_byte_for_byte"],
+    ),
+    (
+        Bug::RepeatsNoGrant,
+        &["acquire::repeats_the_same_grant", "repeats::of_an_acquire"],
+    ),
+];
+
+#[test]
+fn each_bug_fails_its_checks() {
+    for (bug, checks) in BITES {
+        for check in *checks {
+            let sound = examine(Bug::None, Door::Direct, check);
+            assert_eq!(sound, Ok(()), "{check} fails a store without a bug");
+            match examine(*bug, Door::Direct, check) {
+                Err(failure) => println!("{bug:?}: {check}: {}", failure.lines().next().unwrap()),
+                Ok(()) => panic!("{check} passes a store with the bug {bug:?}"),
+            }
+        }
+    }
+}
+
+/// The bugs that random sequences must find without being told where to look.
+const FOUND_AT_RANDOM: &[Bug] = &[
+    Bug::SettlesWithoutFence,
+    Bug::AppliesARepeat,
+    Bug::ForgetsSteps,
+    Bug::ForgetsTheKey,
+    Bug::IgnoresTheFingerprint,
+    Bug::ForgetsMarks,
+    Bug::ClearsMarks,
+    Bug::HandsOverBlindly,
+    Bug::UnlocksAtCheckpoints,
+    Bug::EndsSessionsByTheClock,
+    Bug::VoidsTheYoung,
+    Bug::KeepsTheUnknown,
+    Bug::BreaksAnybody,
+    Bug::BendsAnswers,
+    Bug::RepeatsNoGrant,
+];
+
+#[test]
+fn random_sequences_find_the_same_bugs() {
+    let check = "model::says_and_shows_the_same";
+    for bug in FOUND_AT_RANDOM {
+        match examine(*bug, Door::Direct, check) {
+            Err(failure) => println!("{bug:?}: {}", failure.lines().next().unwrap()),
+            Ok(()) => panic!("no sequence finds {bug:?}"),
+        }
+    }
+}
+
+#[test]
+fn every_check_passes_a_store_without_a_bug() {
+    assert!(CHECKS.len() > 100);
+    for check in CHECKS {
+        assert_eq!(examine(Bug::None, Door::Direct, check), Ok(()), "{check}");
+    }
+}
