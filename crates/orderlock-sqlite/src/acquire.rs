@@ -10,7 +10,7 @@ use rusqlite::{Connection, named_params};
 use crate::error::Fault;
 use crate::journal::{KeyRow, entry_at, find_key, progress};
 use crate::leases::{Held, Session};
-use crate::rows::{OrderRow, find_order};
+use crate::rows::{OrderRow, find_order, whole_order_at};
 use crate::time;
 use crate::turn::Turn;
 
@@ -59,12 +59,14 @@ pub(crate) fn decide_acquire(
             let state = granted(request, &state, attempt, now)?;
             let held = Held::new(state, order.row, renewals)
                 .ok_or_else(|| Fault::refused("a grant left no lease"))?;
-            let grant = describe_grant(connection, request, order, attempt, now)?;
+            let grant = describe_grant(connection, request, order.row, attempt, now)?;
             Ok(Decided::Grant(held, grant))
         }
         Verdict::Repeat => {
-            let attempt = state.lease().map_or(1, |lease| lease.attempt);
-            let grant = describe_grant(connection, request, order, attempt, now)?;
+            let (attempt, since) = state
+                .lease()
+                .map_or((1, now), |lease| (lease.attempt, lease.since));
+            let grant = describe_grant(connection, request, order.row, attempt, since)?;
             Ok(Decided::Answer(Acquired::Granted(grant)))
         }
         verdict => {
@@ -144,19 +146,20 @@ fn granted(
 fn describe_grant(
     connection: &Connection,
     request: &Acquire,
-    order: OrderRow,
+    row: i64,
     attempt: u32,
-    now: Timestamp,
+    since: Timestamp,
 ) -> Result<Box<Grant>, Fault> {
     let key_id = request.claim.key_id;
+    let whole = whole_order_at(connection, row)?;
     Ok(Box::new(Grant {
         fence: request.fence,
-        progress: progress(connection, order.row, key_id, attempt, now)?,
-        version: order.version,
-        document: order.document,
-        index: order.index,
-        times: order.times,
-        now,
+        progress: progress(connection, row, key_id, attempt, since)?,
+        version: whole.order.version,
+        document: whole.document,
+        index: whole.index,
+        times: whole.times,
+        now: since,
         attempt,
     }))
 }

@@ -7,13 +7,14 @@ use orderlock_core::store::{
     OrderView, Page,
 };
 use orderlock_core::{LeaseView, StoreError, Tenant, Timestamp};
-use rusqlite::{Connection, OptionalExtension as _, named_params};
+use rusqlite::{Connection, named_params};
 
 use crate::error::Fault;
 use crate::leases::Held;
-use crate::read::view;
+use crate::read::{lease_view, view};
 use crate::rows::{
-    OrderRow, entry_columns, entry_row, find_order, order_columns, order_row, signed,
+    WholeOrder, entry_columns, entry_row, find_order, order_at, order_columns, signed, whole_order,
+    whole_order_at, whole_orders,
 };
 
 /// The most rows on a page, whatever is asked for.
@@ -90,7 +91,7 @@ pub(crate) fn list(
         items: rows
             .into_iter()
             .map(|order| {
-                let held = held.get(&order.row);
+                let held = held.get(&order.order.row);
                 view(order, held)
             })
             .collect(),
@@ -104,7 +105,7 @@ pub(crate) fn list_statement(filter: &Filter) -> &'static str {
         ($conditions:literal) => {
             concat!(
                 "SELECT ",
-                order_columns!(),
+                whole_orders!(),
                 "WHERE o.tenant = :tenant AND o.row < :before ",
                 $conditions,
                 " ORDER BY o.row DESC"
@@ -125,7 +126,7 @@ fn orders(
     request: &List,
     before: i64,
     wanted: impl Fn(i64) -> bool,
-) -> Result<(Vec<OrderRow>, Option<i64>), Fault> {
+) -> Result<(Vec<WholeOrder>, Option<i64>), Fault> {
     let mut statement = connection.prepare_cached(list_statement(&request.filter))?;
     let parameters = named_params! {
         ":tenant": request.tenant.as_str(), ":before": before,
@@ -133,7 +134,7 @@ fn orders(
     };
     // The row's number comes first, so that an unwanted row is not read any further.
     let rows = statement.query_map(parameters, |row| match wanted(row.get(0)?) {
-        true => order_row(row).map(Some),
+        true => whole_order(row).map(Some),
         false => Ok(None),
     })?;
     Ok(fill(
@@ -142,9 +143,9 @@ fn orders(
     )?)
 }
 
-fn placed(order: OrderRow) -> Placed<OrderRow> {
+fn placed(order: WholeOrder) -> Placed<WholeOrder> {
     Placed {
-        place: order.row,
+        place: order.order.row,
         bytes: order.document.size(),
         item: order,
     }
@@ -156,7 +157,7 @@ fn locked_orders(
     request: &List,
     held: &HeldRows,
     before: i64,
-) -> Result<(Vec<OrderRow>, Option<i64>), Fault> {
+) -> Result<(Vec<WholeOrder>, Option<i64>), Fault> {
     let mut candidates: Vec<i64> = held.keys().copied().filter(|row| *row < before).collect();
     candidates.sort_unstable_by(|one, other| other.cmp(one));
     let cut = candidates.get(SCAN_MAX - 1).copied();
@@ -164,19 +165,18 @@ fn locked_orders(
     let Filter {
         status, customer, ..
     } = &request.filter;
-    let fits = |order: &OrderRow| {
+    let fits = |order: &WholeOrder| {
         (status.is_none() || order.index.status == *status)
             && (customer.is_none() || order.index.customer == *customer)
     };
-    let sql = concat!("SELECT ", order_columns!(), "WHERE o.row = :row");
-    let mut statement = connection.prepare_cached(sql)?;
-    let rows = candidates.iter().take(SCAN_MAX).filter_map(|row| {
-        let found = statement.query_row(named_params! { ":row": row }, order_row);
-        match found.optional() {
-            Ok(order) => order.filter(&fits).map(|order| Ok(placed(order))),
-            Err(error) => Some(Err(error)),
-        }
-    });
+    let rows =
+        candidates
+            .iter()
+            .take(SCAN_MAX)
+            .filter_map(|row| match whole_order_at(connection, *row) {
+                Ok(order) => fits(&order).then(|| Ok(placed(order))),
+                Err(error) => Some(Err(error)),
+            });
     let (orders, next) = fill(rows, request.limit)?;
     Ok((orders, next.or(cut)))
 }
@@ -228,14 +228,12 @@ pub(crate) fn leases(
     let mut rows: Vec<i64> = held.keys().copied().filter(|row| *row > after).collect();
     rows.extend(marked(connection, &request.tenant, after, limit, held)?);
     rows.sort_unstable();
-    let sql = concat!("SELECT ", order_columns!(), "WHERE o.row = :row");
-    let mut statement = connection.prepare_cached(sql)?;
     let views = rows.iter().map(|row| {
-        let order = statement.query_row(named_params! { ":row": row }, order_row)?;
+        let order = order_at(connection, *row)?;
         Ok(Placed {
             place: order.row,
             bytes: 0,
-            item: view(order, held.get(row)).lease,
+            item: lease_view(&order, held.get(row)),
         })
     });
     let (items, next) = fill(views, limit)?;

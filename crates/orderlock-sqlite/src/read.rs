@@ -12,7 +12,7 @@ use crate::acquire::lock_state;
 use crate::error::Fault;
 use crate::journal::{entry_at, find_key};
 use crate::leases::{Held, lock};
-use crate::rows::{OrderRow, find_order};
+use crate::rows::{OrderRow, WholeOrder, find_order, whole_order_at};
 
 /// The connections that read. Whoever needs a part of the leases too locks that first.
 #[derive(Debug)]
@@ -65,22 +65,25 @@ pub(crate) fn read(
     target: &Target,
     held: Option<&Held>,
 ) -> Result<Option<OrderView>, Fault> {
-    let order = find_order(connection, target)?;
-    Ok(order.map(|order| view(order, held)))
+    let Some(order) = find_order(connection, target)? else {
+        return Ok(None);
+    };
+    let whole = whole_order_at(connection, order.row)?;
+    Ok(Some(view(whole, held)))
 }
 
-pub(crate) fn view(order: OrderRow, held: Option<&Held>) -> OrderView {
+pub(crate) fn view(whole: WholeOrder, held: Option<&Held>) -> OrderView {
     OrderView {
-        lease: lease_view(&order, held),
-        target: order.target,
-        version: order.version,
-        document: order.document,
-        index: order.index,
-        times: order.times,
+        lease: lease_view(&whole.order, held),
+        target: whole.order.target,
+        version: whole.order.version,
+        document: whole.document,
+        index: whole.index,
+        times: whole.times,
     }
 }
 
-fn lease_view(order: &OrderRow, held: Option<&Held>) -> Option<LeaseView> {
+pub(crate) fn lease_view(order: &OrderRow, held: Option<&Held>) -> Option<LeaseView> {
     let state = lock_state(order, held);
     match (state.lease(), state.mark()) {
         (Some(lease), _) => Some(lease.view(&order.target)),

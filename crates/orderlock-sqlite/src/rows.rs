@@ -10,24 +10,40 @@ use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
 use crate::time;
 
-/// An order's row, with the mark on it.
+/// An order's row without its content, and the mark on it.
 #[derive(Debug)]
 pub(crate) struct OrderRow {
     pub(crate) row: i64,
     pub(crate) target: Target,
     pub(crate) version: Version,
+    pub(crate) mark: Option<Mark>,
+}
+
+/// An order's whole row.
+#[derive(Debug)]
+pub(crate) struct WholeOrder {
+    pub(crate) order: OrderRow,
     pub(crate) index: OwnedIndex,
     pub(crate) times: Times,
     pub(crate) document: Document,
-    pub(crate) mark: Option<Mark>,
 }
 
 /// The columns of [`order_row`], of `orders o LEFT JOIN marks m`.
 macro_rules! order_columns {
     () => {
-        "o.row, o.tenant, o.id, o.version, o.status, o.customer, o.created, o.updated, o.document, \
-         m.principal, m.key_id, m.fingerprint, m.operation, m.attempt, m.times, m.within, m.since \
-         FROM orders o LEFT JOIN marks m ON m.order_row = o.row "
+        "o.row, o.tenant, o.id, o.version, \
+         m.principal, m.key_id, m.fingerprint, m.operation, m.attempt, m.times, m.within, m.since "
+    };
+}
+
+/// The columns of [`whole_order`], and where they come from.
+macro_rules! whole_orders {
+    () => {
+        concat!(
+            order_columns!(),
+            ", o.status, o.customer, o.created, o.updated, o.document \
+             FROM orders o LEFT JOIN marks m ON m.order_row = o.row "
+        )
     };
 }
 
@@ -42,8 +58,9 @@ macro_rules! entry_columns {
     };
 }
 
-pub(crate) use {entry_columns, order_columns};
+pub(crate) use {entry_columns, order_columns, whole_orders};
 
+/// An order by its address.
 pub(crate) fn find_order(
     connection: &Connection,
     target: &Target,
@@ -52,7 +69,8 @@ pub(crate) fn find_order(
         .prepare_cached(concat!(
             "SELECT ",
             order_columns!(),
-            "WHERE o.tenant = :tenant AND o.id = :id"
+            "FROM orders o LEFT JOIN marks m ON m.order_row = o.row
+             WHERE o.tenant = :tenant AND o.id = :id"
         ))?
         .query_row(
             named_params! { ":tenant": target.tenant.as_str(), ":id": target.order.as_str() },
@@ -61,47 +79,71 @@ pub(crate) fn find_order(
         .optional()
 }
 
-pub(crate) fn order_row(row: &Row<'_>) -> rusqlite::Result<OrderRow> {
+/// An order that is known to be there.
+pub(crate) fn order_at(connection: &Connection, row: i64) -> rusqlite::Result<OrderRow> {
+    connection
+        .prepare_cached(concat!(
+            "SELECT ",
+            order_columns!(),
+            "FROM orders o LEFT JOIN marks m ON m.order_row = o.row WHERE o.row = :row"
+        ))?
+        .query_row(named_params! { ":row": row }, order_row)
+}
+
+/// An order that is known to be there, with its content.
+pub(crate) fn whole_order_at(connection: &Connection, row: i64) -> rusqlite::Result<WholeOrder> {
+    connection
+        .prepare_cached(concat!("SELECT ", whole_orders!(), "WHERE o.row = :row"))?
+        .query_row(named_params! { ":row": row }, whole_order)
+}
+
+fn order_row(row: &Row<'_>) -> rusqlite::Result<OrderRow> {
     let target = target(row, 1)?;
     Ok(OrderRow {
         row: row.get(0)?,
         version: version(row.get(3)?),
-        index: OwnedIndex {
-            status: row.get(4)?,
-            customer: row.get(5)?,
-        },
-        times: Times {
-            created: time::from_sql(row.get(6)?),
-            updated: time::from_sql(row.get(7)?),
-        },
-        document: Document::trusted(row.get::<_, Vec<u8>>(8)?),
         mark: mark(row, &target.tenant)?,
         target,
     })
 }
 
+pub(crate) fn whole_order(row: &Row<'_>) -> rusqlite::Result<WholeOrder> {
+    Ok(WholeOrder {
+        order: order_row(row)?,
+        index: OwnedIndex {
+            status: row.get(12)?,
+            customer: row.get(13)?,
+        },
+        times: Times {
+            created: time::from_sql(row.get(14)?),
+            updated: time::from_sql(row.get(15)?),
+        },
+        document: Document::trusted(row.get::<_, Vec<u8>>(16)?),
+    })
+}
+
 fn mark(row: &Row<'_>, tenant: &Tenant) -> rusqlite::Result<Option<Mark>> {
-    let Some(principal) = row.get::<_, Option<String>>(9)? else {
+    let Some(principal) = row.get::<_, Option<String>>(4)? else {
         return Ok(None);
     };
-    let recovery = match row.get::<_, Option<u32>>(14)? {
+    let recovery = match row.get::<_, Option<u32>>(9)? {
         None => Recovery::Reconcile,
         Some(times) => Recovery::Resume {
             times,
-            within: time::span_from_sql(row.get(15)?),
+            within: time::span_from_sql(row.get(10)?),
         },
     };
     Ok(Some(Mark {
         caller: Caller {
             tenant: tenant.clone(),
-            principal: name(9, Principal::parse(&principal))?,
+            principal: name(4, Principal::parse(&principal))?,
         },
-        key_id: KeyId(row.get(10)?),
-        fingerprint: Fingerprint(row.get(11)?),
-        operation: name(12, OperationName::parse(&row.get::<_, String>(12)?))?,
-        attempt: row.get(13)?,
+        key_id: KeyId(row.get(5)?),
+        fingerprint: Fingerprint(row.get(6)?),
+        operation: name(7, OperationName::parse(&row.get::<_, String>(7)?))?,
+        attempt: row.get(8)?,
         recovery,
-        since: time::from_sql(row.get(16)?),
+        since: time::from_sql(row.get(11)?),
     }))
 }
 

@@ -95,7 +95,7 @@ enum End {
     Committed,
     /// Rolled back: nothing happened.
     Undone(SqlError),
-    /// Rolled back by SQLite in the middle of a job: the jobs may be innocent of each other.
+    /// Rolled back because of one job or of what they are together: alone, some may succeed.
     Torn(SqlError),
     /// The commit failed in a way that leaves it open.
     Unknown(SqlError),
@@ -121,7 +121,7 @@ impl WriterState {
         match self.attempt(&mut jobs) {
             End::Committed => jobs.into_iter().for_each(Job::answer),
             End::Torn(_) if jobs.len() > 1 => {
-                // A job took the whole transaction with it. Alone, it harms nobody.
+                // Alone, a job fails for its own reasons only.
                 for job in jobs {
                     self.batch(vec![job]);
                 }
@@ -218,7 +218,8 @@ impl WriterState {
             Err(error) => {
                 let error: SqlError = undone(error);
                 if error.nothing_reached_the_disk() {
-                    End::Undone(error)
+                    // No room for all of them may be room enough for some.
+                    End::Torn(error)
                 } else {
                     End::Unknown(error)
                 }

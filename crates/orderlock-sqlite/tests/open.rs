@@ -1,5 +1,12 @@
 //! Opening: one owner, the right file, and what is left after each way of stopping.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "the helpers of these tests fail as loudly as the tests"
+)]
+
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
