@@ -1,2 +1,24 @@
-//! The order manager.
-fn main() {}
+//! The program `orderlock`.
+
+use std::process::ExitCode;
+
+use orderlock_server::cli::{Cli, Verb};
+use orderlock_server::{Failed, probe, serve};
+
+fn main() -> ExitCode {
+    let ended = match Cli::read() {
+        Verb::Serve(arguments) => serve::run(arguments),
+        Verb::Openapi => serve::openapi(),
+        Verb::Health(arguments) => probe::run(&arguments.server),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failed) => {
+            eprintln!("orderlock: {failed}");
+            ExitCode::from(match failed {
+                Failed::Usage(_) => 2,
+                Failed::Running(_) => 1,
+            })
+        }
+    }
+}

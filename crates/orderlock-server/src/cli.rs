@@ -1,0 +1,126 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use crate::config::{FILE_VARIABLE, Given, Settings};
+
+/// Changes one order at a time, exactly once, whatever breaks.
+///
+/// Exit codes: 0 when it ended as asked, 1 when it failed while it ran, 2 when the command line or
+/// a setting is wrong.
+#[derive(Debug, Parser)]
+#[command(name = "orderlock", version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do; without a verb, `serve`.
+    #[command(subcommand)]
+    verb: Option<Verb>,
+
+    #[command(flatten)]
+    serve: Serve,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Serves orders over HTTP
+    Serve(Serve),
+    /// Prints the OpenAPI document
+    Openapi,
+    /// Asks a running server whether it is ready, for container checks
+    Health(Health),
+}
+
+/// How to serve.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Serve {
+    /// A TOML file with settings
+    #[arg(long, value_name = "FILE", env = FILE_VARIABLE)]
+    pub config: Option<PathBuf>,
+
+    /// Prints every setting with its value and where it came from, and ends
+    #[arg(long)]
+    pub print_config: bool,
+
+    /// The settings.
+    #[command(flatten)]
+    pub settings: Given,
+}
+
+/// Whom to ask.
+#[derive(Debug, Args)]
+pub struct Health {
+    /// Where the server listens
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    pub server: String,
+}
+
+impl Cli {
+    /// Reads the command line; ends the program if it is wrong or only asks for help.
+    #[must_use]
+    pub fn read() -> Verb {
+        let matches = command().get_matches();
+        let cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        cli.verb.unwrap_or(Verb::Serve(cli.serve))
+    }
+}
+
+/// The command line with the defaults and the variables in its help.
+fn command() -> clap::Command {
+    let described = |command: clap::Command| {
+        let values = Settings::default().values();
+        let settings = Settings::NAMES.iter().zip(values);
+        settings.fold(command, |command, (name, value)| {
+            command.mut_arg(name, |arg| {
+                let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+                let variable = name.to_uppercase();
+                arg.help(format!(
+                    "{help} [default: {value}] [env: ORDERLOCK_{variable}]"
+                ))
+            })
+        })
+    };
+    described(Cli::command()).mut_subcommand("serve", described)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Verb, clap::Error> {
+        let all = ["orderlock"].iter().chain(arguments);
+        let matches = command().try_get_matches_from(all)?;
+        let cli = Cli::from_arg_matches(&matches)?;
+        Ok(cli.verb.unwrap_or(Verb::Serve(cli.serve)))
+    }
+
+    #[test]
+    fn the_command_line_agrees_with_itself() {
+        command().debug_assert();
+        let help = command().render_long_help().to_string();
+        assert!(
+            help.contains("[default: 127.0.0.1:8080] [env: ORDERLOCK_LISTEN]"),
+            "{help}"
+        );
+    }
+
+    #[test]
+    fn without_a_verb_it_serves() {
+        for arguments in [&["--line-limit", "7"][..], &["serve", "--line-limit", "7"]] {
+            let Verb::Serve(serve) = parse(arguments).unwrap() else {
+                panic!("{arguments:?} does not serve");
+            };
+            assert_eq!(serve.settings.line_limit, Some(7));
+        }
+    }
+
+    #[test]
+    fn an_unknown_flag_is_refused_with_the_nearest_one() {
+        let error = parse(&["serve", "--line-limt", "7"]).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("--line-limit"), "{error}");
+        let error = parse(&["--listen", "nowhere"]).unwrap_err();
+        assert!(error.to_string().contains("127.0.0.1:8080"), "{error}");
+    }
+}

@@ -1,0 +1,91 @@
+//! Every setting, declared once: from this list come the flags, the variables, the members of the
+//! file, the defaults and the help.
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::values::{Flag, Listen, LogFormat, Span, Store};
+
+macro_rules! settings {
+    ($($(#[doc = $help:literal])* $name:ident: $type:ty = $default:expr;)*) => {
+        /// What an installation may choose.
+        #[derive(Clone, Debug)]
+        pub struct Settings { $($(#[doc = $help])* pub $name: $type),* }
+
+        impl Default for Settings {
+            fn default() -> Self {
+                Self { $($name: $default),* }
+            }
+        }
+
+        /// The settings that one source gives: the flags, the variables or the file.
+        #[derive(Clone, Debug, Default, Args, Deserialize)]
+        #[command(next_help_heading = "Settings")]
+        #[serde(deny_unknown_fields)]
+        pub struct Given {
+            $(
+                $(#[doc = $help])*
+                #[arg(long, value_name = "VALUE")]
+                pub $name: Option<$type>,
+            )*
+        }
+
+        impl Settings {
+            /// The name of every setting, as it stands in the file.
+            pub const NAMES: &[&str] = &[$(stringify!($name)),*];
+
+            /// The value of every setting, in the order of [`NAMES`](Self::NAMES).
+            #[must_use]
+            pub fn values(&self) -> Vec<String> {
+                vec![$(self.$name.to_string()),*]
+            }
+
+            /// Takes what a source gives, and calls `took` with each name that it gives.
+            pub(super) fn take(&mut self, given: Given, mut took: impl FnMut(&'static str)) {
+                $(if let Some(value) = given.$name {
+                    self.$name = value;
+                    took(stringify!($name));
+                })*
+            }
+        }
+    };
+}
+
+settings! {
+    /// The address to listen on; a loopback address
+    listen: Listen = Listen::default();
+    /// Where the orders are kept: `sqlite:` and the path of a file
+    store: Store = Store::default();
+    /// How the log is written: `text` or `json`
+    log_format: LogFormat = LogFormat::Text;
+    /// What is logged: `error`, `warn`, `info`, `debug`, or more of it by module
+    log_level: String = "info".to_owned();
+    /// Whether an order is confirmed only when its whole total is authorized or paid
+    require_payment: Flag = Flag(false);
+    /// How long an operation may run
+    handler_limit: Span = Span::seconds(30);
+    /// The longest wait in line that a client may ask for
+    wait_limit: Span = Span::seconds(30);
+    /// How many requests may stand in one order's line
+    line_limit: usize = 1_024;
+    /// How many requests may be in flight
+    in_flight_limit: usize = 65_536;
+    /// How long an answer of the store is waited for
+    store_limit: Span = Span::seconds(5);
+    /// How long the session lasts after each renewal
+    session_length: Span = Span::seconds(10);
+    /// How long answers are kept for retries
+    answer_retention: Span = Span::seconds(24 * 3600);
+    /// How long keys are known to have been used
+    tombstone_retention: Span = Span::seconds(30 * 24 * 3600);
+    /// The largest body that is taken, in bytes
+    body_limit: usize = 1_048_576;
+    /// How long the body of a request may take to arrive
+    body_time_limit: Span = Span::seconds(10);
+    /// How long the headers of a request may take to arrive, and an idle connection is kept
+    header_time_limit: Span = Span::seconds(30);
+    /// How many connections may be open
+    connection_limit: usize = 8_192;
+    /// How long a shutdown waits for running operations
+    shutdown_limit: Span = Span::seconds(30);
+}

@@ -1,0 +1,85 @@
+//! Request bodies of the routes without a lock, and the check of media types for all of them.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use orderlock::problems::{BODY_MALFORMED, BODY_TOO_LARGE, BODY_TOO_SLOW, MEDIA_TYPE_UNSUPPORTED};
+use orderlock::{Problem, Rejection};
+use orderlock_orders::{BodyShape, Command, OrderOperation};
+
+use super::{BodyLimits, Context};
+
+const JSON: &str = "application/json";
+const MERGE_PATCH: &str = "application/merge-patch+json";
+
+/// The media types that an operation takes.
+pub(crate) fn media_types(shape: BodyShape) -> &'static [&'static str] {
+    match shape {
+        BodyShape::Patch => &[MERGE_PATCH, JSON],
+        _ => &[JSON],
+    }
+}
+
+/// Refuses a body of another media type. A body without one is taken as JSON, and where there is
+/// no body there is nothing to refuse.
+pub(crate) fn check_media_type(
+    headers: &HeaderMap,
+    body: &[u8],
+    shape: BodyShape,
+) -> Result<(), Problem> {
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(value), more) = (values.next(), values.next()) else {
+        return Ok(());
+    };
+    let text = value.to_str().unwrap_or_default();
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    let taken = media_types(shape);
+    if body.is_empty()
+        || (more.is_none() && taken.iter().any(|it| it.eq_ignore_ascii_case(essence)))
+    {
+        return Ok(());
+    }
+    let detail = format!("Send the body as {}.", taken.join(" or "));
+    Err(MEDIA_TYPE_UNSUPPORTED.problem().with_detail(detail))
+}
+
+impl BodyLimits {
+    /// Reads a body to its end.
+    pub(crate) async fn read(self, body: Body) -> Result<Bytes, Problem> {
+        let reading = Limited::new(body, self.bytes).collect();
+        match tokio::time::timeout(self.time, reading).await {
+            Ok(Ok(collected)) => Ok(collected.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BODY_TOO_LARGE.described()),
+            Ok(Err(_)) => Err(BODY_MALFORMED.described()),
+            Err(_) => Err(BODY_TOO_SLOW.described()),
+        }
+    }
+}
+
+/// An operation with its body, read before the lock is asked for. The operation is the route's.
+pub(crate) struct CommandBody(pub(crate) Command);
+
+impl FromRequest<Arc<Context>> for CommandBody {
+    type Rejection = Rejection;
+
+    async fn from_request(request: Request, _: &Arc<Context>) -> Result<Self, Rejection> {
+        let (parts, body) = request.into_parts();
+        // The route puts it there, so that it is never derived from the path.
+        let operation = parts.extensions.get::<OrderOperation>().copied();
+        let operation = operation.ok_or_else(|| super::problems::INTERNAL_ERROR.problem())?;
+        // The lock has read the body already, within its limits.
+        let body = body
+            .collect()
+            .await
+            .map_err(|_| BODY_MALFORMED.described())?
+            .to_bytes();
+        check_media_type(&parts.headers, &body, operation.row().body)?;
+        Ok(Self(
+            Command::read(operation, &body).map_err(Problem::from)?,
+        ))
+    }
+}

@@ -1,0 +1,100 @@
+//! The locks that are held, for operators.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use orderlock::core::{LeaseId, LeaseView};
+use orderlock::problems::{BODY_INVALID, LOCK_NOT_FOUND};
+use orderlock::store::{BreakLease, Broken, Leases};
+use orderlock::{OrderStore as _, Problem};
+use orderlock_orders::{BodyShape, Command, OrderOperation};
+use serde::Serialize;
+use serde_json::json;
+use utoipa::ToSchema;
+
+use super::Context;
+use super::body::check_media_type;
+use super::query::PageQuery;
+use super::read::OrderLockView;
+use super::reply::{Refused, Success, unread};
+use super::target::{caller, param};
+
+/// A lock, and the order that it is on.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LockItem {
+    /// The order's id.
+    order: String,
+    #[serde(flatten)]
+    lock: OrderLockView,
+}
+
+impl From<&LeaseView> for LockItem {
+    fn from(view: &LeaseView) -> Self {
+        Self {
+            order: view.target.order.to_string(),
+            lock: view.into(),
+        }
+    }
+}
+
+/// A page of held, marked and foreign locks.
+pub(crate) async fn list(
+    State(context): State<Arc<Context>>,
+    PageQuery(paging): PageQuery,
+) -> Result<Success<Vec<LockItem>>, Refused> {
+    let request = Leases {
+        tenant: caller().tenant,
+        limit: paging.limit,
+        cursor: paging.cursor,
+    };
+    let store = context.orders.lifecycle().store();
+    let page = store.leases(request).await.map_err(unread)?;
+    let items = page.items.iter().map(LockItem::from).collect();
+    Ok(Success::page(
+        items,
+        page.next.map(|next| next.0.to_string()),
+    ))
+}
+
+/// Breaks one grant, with a reason that stands in the order's history. Its holder is told, and
+/// nothing that it returns is applied.
+pub(crate) async fn break_one(
+    State(context): State<Arc<Context>>,
+    request: Request,
+) -> Result<Success<LockItem>, Refused> {
+    let (mut parts, body) = request.into_parts();
+    let id = param(&mut parts, "id");
+    let body = context.body.read(body).await?;
+    check_media_type(&parts.headers, &body, BodyShape::Reason)?;
+    let reason = reason(&body)?;
+    // An id that is no text names no lock.
+    let id = id.ok_or_else(|| LOCK_NOT_FOUND.described())?;
+    let caller = caller();
+    let request = BreakLease {
+        tenant: caller.tenant,
+        lease: LeaseId(id.into()),
+        actor: caller.principal,
+        reason,
+    };
+    let store = context.orders.lifecycle().store();
+    match store.break_lease(request).await.map_err(unread)? {
+        Broken::Broken(view) => {
+            tracing::warn!(order = %view.target, lock = %view.id, "a lock was broken");
+            Ok(Success::new(LockItem::from(&view)))
+        }
+        Broken::NotFound => Err(Refused(LOCK_NOT_FOUND.described())),
+    }
+}
+
+/// Reads `{"reason": ...}`, which must be there.
+fn reason(body: &[u8]) -> Result<String, Problem> {
+    let command = Command::read(OrderOperation::Hold, body).map_err(Problem::from)?;
+    let missing = || {
+        let error = json!({"pointer": "/reason", "detail": "It is missing."});
+        BODY_INVALID
+            .problem()
+            .with_detail("A lock is broken for a reason, which stands in the order's history.")
+            .with_member("errors", vec![error])
+    };
+    command.reason().map(ToOwned::to_owned).ok_or_else(missing)
+}

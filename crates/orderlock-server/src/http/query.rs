@@ -1,0 +1,159 @@
+//! The parameters of a query, read strictly: what is unknown, given twice or wrong is refused and
+//! named.
+
+use std::collections::BTreeMap;
+
+use axum::extract::{FromRequestParts, Query};
+use http::request::Parts;
+use orderlock::problems::QUERY_INVALID;
+use orderlock::store::{Cursor, Filter};
+use orderlock::{Problem, Rejection};
+use orderlock_orders::Status;
+use orderlock_orders::bounds::CUSTOMER_MAX;
+
+/// How many items a page has if the client does not say.
+pub(crate) const PAGE_DEFAULT: usize = 50;
+/// The most items that a page may have.
+pub(crate) const PAGE_MAX: usize = 200;
+/// The longest cursor that is looked at.
+const CURSOR_MAX: usize = 1_024;
+
+/// Which part of a list is asked for.
+#[derive(Debug)]
+pub(crate) struct Paging {
+    pub(crate) limit: usize,
+    pub(crate) cursor: Option<Cursor>,
+}
+
+/// The query of a list of orders.
+#[derive(Debug)]
+pub(crate) struct ListQuery {
+    pub(crate) filter: Filter,
+    pub(crate) paging: Paging,
+}
+
+/// The query of a list that has no filter.
+#[derive(Debug)]
+pub(crate) struct PageQuery(pub(crate) Paging);
+
+/// The query of a route that has no parameters.
+#[derive(Debug)]
+pub(crate) struct NoQuery;
+
+struct Params(BTreeMap<String, String>);
+
+impl Params {
+    async fn read(parts: &mut Parts) -> Result<Self, Problem> {
+        let Query(pairs) = Query::<Vec<(String, String)>>::from_request_parts(parts, &())
+            .await
+            .map_err(|_| QUERY_INVALID.described())?;
+        let mut params = BTreeMap::new();
+        for (name, value) in pairs {
+            let shown: String = name.chars().take(64).collect();
+            if params.insert(name, value).is_some() {
+                return Err(invalid(&shown, "It is given twice."));
+            }
+        }
+        Ok(Self(params))
+    }
+
+    fn take<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+        expected: &str,
+    ) -> Result<Option<T>, Problem> {
+        match self.0.remove(name) {
+            None => Ok(None),
+            Some(text) => parse(&text)
+                .map(Some)
+                .ok_or_else(|| invalid(name, expected)),
+        }
+    }
+
+    fn paging(&mut self) -> Result<Paging, Problem> {
+        let in_range = |text: &str| text.parse().ok().filter(|n| (1..=PAGE_MAX).contains(n));
+        let expected = format!("It must be a whole number from 1 to {PAGE_MAX}.");
+        let limit = self.take("limit", in_range, &expected)?;
+        let cursor = |text: &str| {
+            let fits = !text.is_empty() && text.len() <= CURSOR_MAX;
+            fits.then(|| Cursor(text.into()))
+        };
+        let cursor = self.take(
+            "cursor",
+            cursor,
+            "It must be the `next` of an earlier page.",
+        )?;
+        Ok(Paging {
+            limit: limit.unwrap_or(PAGE_DEFAULT),
+            cursor,
+        })
+    }
+
+    fn finish(self) -> Result<(), Problem> {
+        match self.0.into_keys().next() {
+            None => Ok(()),
+            Some(name) => {
+                let shown: String = name.chars().take(64).collect();
+                Err(invalid(&shown, "There is no such parameter here."))
+            }
+        }
+    }
+}
+
+fn invalid(parameter: &str, detail: &str) -> Problem {
+    QUERY_INVALID
+        .problem()
+        .with_detail(format!("The parameter `{parameter}`: {detail}"))
+        .with_member("parameter", parameter)
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for ListQuery {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
+        let mut params = Params::read(parts).await?;
+        let status = |text: &str| Status::parse(text).map(|status| status.as_str().to_owned());
+        let customer = |text: &str| {
+            let fits = !text.is_empty() && text.chars().count() <= CUSTOMER_MAX;
+            fits.then(|| text.to_owned())
+        };
+        let expected = format!("It must be a text of 1 to {CUSTOMER_MAX} characters.");
+        let filter = Filter {
+            status: params.take("status", status, &format!("It must be one of {}.", words()))?,
+            customer: params.take("customer", customer, &expected)?,
+            locked: params.take(
+                "locked",
+                |text| text.parse().ok(),
+                "It must be true or false.",
+            )?,
+        };
+        let paging = params.paging()?;
+        params.finish()?;
+        Ok(Self { filter, paging })
+    }
+}
+
+fn words() -> String {
+    Status::ALL.map(Status::as_str).join(", ")
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for PageQuery {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
+        let mut params = Params::read(parts).await?;
+        let paging = params.paging()?;
+        params.finish()?;
+        Ok(Self(paging))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
+        Params::read(parts).await?.finish()?;
+        Ok(Self)
+    }
+}

@@ -1,0 +1,99 @@
+//! Answers that are not stored: one shape for all of them, and problems.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use orderlock::answer::{denied_problem, problem_reply};
+use orderlock::problems::{CURSOR_INVALID, STORE_UNAVAILABLE};
+use orderlock::{Denied, JsonAnswers, Problem, StoreError, Target};
+use serde::Serialize;
+
+/// The shape of every answer: the status again, and the result.
+#[derive(Debug, Serialize)]
+pub(crate) struct Success<T> {
+    /// The status, as in the status line.
+    status: u16,
+    /// What was asked for.
+    result: T,
+    /// Where the next page begins; missing on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+impl<T: Serialize> Success<T> {
+    pub(crate) fn new(result: T) -> Self {
+        Self {
+            status: 200,
+            result,
+            next: None,
+        }
+    }
+
+    pub(crate) fn page(result: T, next: Option<String>) -> Self {
+        Self {
+            status: 200,
+            result,
+            next,
+        }
+    }
+}
+
+impl<T: Serialize> IntoResponse for Success<T> {
+    fn into_response(self) -> Response {
+        Json(self).into_response()
+    }
+}
+
+/// A problem as an answer.
+pub(crate) struct Refused(pub(crate) Problem);
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl From<orderlock::Rejection> for Refused {
+    fn from(rejection: orderlock::Rejection) -> Self {
+        Self(rejection.0)
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        problem_reply(&JsonAnswers::new(), &self.0).into_response()
+    }
+}
+
+/// What the lifecycle did not do, as an answer.
+pub(crate) fn denied(target: Option<&Target>, denied: &Denied) -> Refused {
+    Refused(denied_problem(target, denied))
+}
+
+/// What the store did not do for a request that only reads, as an answer.
+pub(crate) fn unread(error: StoreError) -> Refused {
+    match error {
+        StoreError::InvalidCursor => Refused(
+            CURSOR_INVALID
+                .described()
+                .with_member("parameter", "cursor"),
+        ),
+        error => {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(%error, cause, "the store could not be read");
+            Refused(STORE_UNAVAILABLE.described())
+        }
+    }
+}
+
+/// The version as a strong tag.
+pub(crate) fn etag(version: orderlock::Version) -> [(HeaderName, String); 1] {
+    [(http::header::ETAG, format!("\"{version}\""))]
+}
+
+/// Sets a header if the text can stand in one.
+pub(crate) fn set(headers: &mut HeaderMap, name: HeaderName, text: &str) {
+    if let Ok(value) = HeaderValue::from_str(text) {
+        headers.insert(name, value);
+    }
+}

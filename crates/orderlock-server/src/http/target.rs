@@ -1,0 +1,45 @@
+//! The order that a path names.
+
+use axum::extract::{FromRequestParts, RawPathParams};
+use futures_util::FutureExt as _;
+use http::request::Parts;
+use orderlock::problems::ORDER_NOT_FOUND;
+use orderlock::{Caller, OrderId, OrderIdSource, Problem, Rejection, Target};
+
+/// Reads the `id` of the path. What can be no order's id, in whatever encoding, names no order.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OrderInPath;
+
+impl OrderIdSource for OrderInPath {
+    fn order_id(&self, parts: &mut Parts) -> Result<OrderId, Problem> {
+        let id = param(parts, "id").and_then(|text| OrderId::parse(&text).ok());
+        id.ok_or_else(|| ORDER_NOT_FOUND.described())
+    }
+}
+
+/// A parameter of the path; none if it is not Unicode text.
+pub(crate) fn param(parts: &mut Parts, name: &str) -> Option<String> {
+    // The extractor is async by its trait only: it never waits.
+    let params = RawPathParams::from_request_parts(parts, &())
+        .now_or_never()?
+        .ok()?;
+    let (_, value) = params.iter().find(|(known, _)| *known == name)?;
+    Some(value.to_owned())
+}
+
+/// The caller and the order, for requests without a lock.
+#[derive(Debug)]
+pub(crate) struct OrderTarget(pub(crate) Target);
+
+impl<S: Send + Sync> FromRequestParts<S> for OrderTarget {
+    type Rejection = Rejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
+        Ok(Self(caller().target(&OrderInPath.order_id(parts)?)))
+    }
+}
+
+/// Who asks. There is no sign-in yet, so everybody is the same caller.
+pub(crate) fn caller() -> Caller {
+    Caller::single()
+}

@@ -1,0 +1,142 @@
+//! Serving: from the command line to the end of the process.
+
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use orderlock::sqlite::{SqliteOptions, SqliteStore};
+use orderlock::store::{Join, Leave};
+use orderlock::{OrderStore as _, Runtime as _, TokioRuntime, core};
+use tokio::net::TcpListener;
+
+use crate::cli::Serve;
+use crate::config::{self, Settings};
+use crate::connections::{self, Bounds};
+use crate::signals::Signals;
+use crate::welcome::{self, Trial};
+use crate::{BodyLimits, Context, Failed, app, http, log};
+
+/// Prints the OpenAPI document.
+///
+/// # Errors
+/// [`Failed::Running`] if it cannot be printed.
+pub fn openapi() -> Result<(), Failed> {
+    let document = http::document().context("the document cannot be written")?;
+    print(&format!("{document}\n")).context("the document cannot be printed")?;
+    Ok(())
+}
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// [`Failed::Usage`] for a wrong setting, [`Failed::Running`] for everything else.
+pub fn run(arguments: Serve) -> Result<(), Failed> {
+    let file = arguments.config.as_deref();
+    // A variable that is no Unicode text is none of ours.
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let loaded = config::load(arguments.settings, file, variables)?;
+    if arguments.print_config {
+        print(&loaded.table()).context("the settings cannot be printed")?;
+        return Ok(());
+    }
+    log::start(&loaded.settings)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime cannot be started")?;
+    let ended = runtime.block_on(serve(&loaded.settings));
+    // What still runs has been told, and was waited for as long as the limit says.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    Ok(ended?)
+}
+
+async fn serve(settings: &Settings) -> anyhow::Result<()> {
+    let mut signals = Signals::listen().context("signals cannot be listened to")?;
+    let store = SqliteStore::open(&settings.store.path, SqliteOptions::default())
+        .with_context(|| format!("the store {} cannot be opened", settings.store))?;
+    let listener = bind(settings.listen.0).await?;
+    let address = listener.local_addr().context("the address is not known")?;
+    let body = BodyLimits {
+        bytes: settings.body_limit,
+        time: settings.body_time_limit.0,
+    };
+    let context = Context::new(store.clone(), settings.limits(), settings.process(), body);
+    let started = context.orders().lifecycle().start().await;
+    started.map_err(|denied| anyhow!("the store does not take a session: {}", denied.as_str()))?;
+    let trial = trial(&store, settings).await;
+    let text = welcome::text(address, &store.describe(), trial.as_ref());
+    // A server whose output nobody reads still serves.
+    let _unread = print(&text);
+    tracing::info!(%address, store = %settings.store, "listening");
+
+    let bounds = Bounds {
+        connections: settings.connection_limit,
+        header_time: settings.header_time_limit.0,
+    };
+    let stop = context.draining().clone();
+    let serving = connections::serve(listener, app(context.clone()), bounds, &stop);
+    let first_signal = async {
+        signals.next().await;
+        tracing::info!("shutting down");
+        stop.cancel();
+    };
+    let (open, ()) = tokio::join!(serving, first_signal);
+    let limit = settings.shutdown_limit.0;
+    let ending = async {
+        // Those who wait are told first; connections end with the answers that they carry.
+        let answered = tokio::time::timeout(limit, open.shutdown());
+        let (drained, _) = tokio::join!(context.orders().drain(limit), answered);
+        if let Err(error) = drained {
+            tracing::warn!(%error, "the session could not be ended; it lapses by itself");
+        }
+    };
+    tokio::select! {
+        biased;
+        () = ending => {}
+        () = signals.next() => bail!("a second signal ended it at once"),
+    }
+    let statistics = store.statistics();
+    tracing::debug!(
+        commits = statistics.commits,
+        settles = statistics.settles,
+        checkpoints = statistics.checkpoints,
+        "what the store has written"
+    );
+    tracing::info!("ended");
+    Ok(())
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => anyhow!(
+            "the address {address} is in use by another program; stop that one, or choose another \
+             port with --listen 127.0.0.1:<port>"
+        ),
+        _ => anyhow!(error).context(format!("the address {address} cannot be listened on")),
+    })
+}
+
+/// The order of the printed commands. Its id is derived under the installation's secret, which a
+/// session of its own is told; that session ends at once. Without it the server serves as well.
+async fn trial(store: &SqliteStore, settings: &Settings) -> Option<Trial> {
+    let runtime = TokioRuntime;
+    let session = core::SessionId(runtime.random());
+    let joined = store.join(Join {
+        node: "orderlock-start".to_owned(),
+        session,
+        length: settings.session_length.0,
+        // Only the first session of an installation gives its secret; this one comes after.
+        secret: core::Secret::new([0; 32]),
+    });
+    let secret = joined.await.ok()?.secret;
+    let _lapses_by_itself = store.leave(Leave { session }).await;
+    Trial::new(&secret, runtime.random())
+}
+
+fn print(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
+}
