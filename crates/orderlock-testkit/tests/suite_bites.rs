@@ -101,7 +101,10 @@ const BITES: &[(Bug, &[&str])] = &[
             "journal::skips_nothing_under_load",
         ],
     ),
-    (Bug::TakesAnyCursor, &["views::a_foreign_cursor_is_refused"]),
+    (
+        Bug::TakesAnyCursor,
+        &["bounds::a_foreign_cursor_is_refused"],
+    ),
     (
         Bug::BendsAnswers,
         &["settle::answers_are_kept_byte_for_byte"],

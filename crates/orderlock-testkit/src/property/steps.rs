@@ -132,7 +132,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         2 => node().prop_map(Step::Join),
         1 => node().prop_map(Step::Leave),
-        2 => (node(), flag()).prop_map(|(node, knows)| Step::Renew { node, knows }),
+        4 => (node(), flag()).prop_map(|(node, knows)| Step::Renew { node, knows }),
         2 => Just(Step::Sweep),
         2 => (order(), bool::weighted(0.2), bool::weighted(0.2)).prop_map(
             |(order, other_body, other_key)| Step::Create { order, other_body, other_key },

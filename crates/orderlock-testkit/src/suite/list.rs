@@ -98,12 +98,13 @@ macro_rules! for_each_check {
                 locked_means_held_by_a_live_lease,
                 pages_hold_while_orders_are_made,
                 histories_come_in_pages,
-                no_limit_stops_or_breaks_a_reader,
-                a_foreign_cursor_is_refused,
                 says_what_it_is,
                 hints_name_only_what_was_let_go,
                 readers_see_only_whole_states,
                 what_was_answered_survives_a_restart;
+            bounds:
+                no_limit_stops_or_breaks_a_reader,
+                a_foreign_cursor_is_refused;
             journal:
                 is_the_same_in_any_pieces,
                 is_made_of_the_orders_histories,
@@ -139,13 +140,15 @@ macro_rules! for_each_check {
                 of_a_settle_with_a_mark,
                 of_a_hand_over,
                 of_a_renewal,
-                of_an_operators_acts;
+                of_an_operators_acts,
+                of_verbs_whose_caller_went_away;
             race:
                 many_increments_end_at_their_number,
                 many_runs_of_one_key_have_one_effect,
                 orders_do_not_disturb_each_other,
                 one_of_many_settles_of_a_grant_is_written,
                 chains_and_newcomers_share_an_order,
+                a_settle_and_a_sweep_agree,
                 leases_voided_at_any_moment_do_no_damage;
             model:
                 says_and_shows_the_same;
@@ -158,10 +161,7 @@ macro_rules! for_each_check {
 ///
 /// The argument is an expression that gives a [`StoreFactory`](crate::StoreFactory); it is
 /// evaluated once for each test. The tests need nothing else: no runtime, no attribute.
-///
-/// ```ignore
-/// orderlock_testkit::conformance!(MyFactory);
-/// ```
+/// `orderlock_testkit::conformance!(MyFactory);` is the whole of such a test file beside the factory.
 #[macro_export]
 macro_rules! conformance {
     ($factory:expr) => {

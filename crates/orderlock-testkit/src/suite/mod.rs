@@ -14,6 +14,7 @@ mod list;
 mod world;
 
 mod acquire;
+mod bounds;
 mod checkpoints;
 mod create;
 mod fences;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use orderlock_core::store::{Acquire, Acquired, MarkFate, Settle, Then};
+use orderlock_core::store::{Acquire, Acquired, Loss, MarkFate, Settle, Then};
 
 use super::node::{Held, Node};
 use super::world::{Ended, World, granted, single};
@@ -153,6 +153,37 @@ pub(crate) async fn chains_and_newcomers_share_an_order(world: World) {
         worker.await.unwrap();
     }
     assert_eq!(world.count("o1").await, 3 * TURNS);
+}
+
+pub(crate) async fn a_settle_and_a_sweep_agree(world: World) {
+    let node = world.join("a").await;
+    let mut held = Vec::new();
+    for number in 0..30 {
+        let order = format!("o{number}");
+        world.order(&order).await;
+        held.push(node.hold(&order, "k1").await);
+    }
+    world.pass(super::world::SESSION * 2);
+    let sweep = {
+        let verbs = (*world).clone();
+        tokio::spawn(async move { verbs.sweep().await })
+    };
+    let mut applied = 0;
+    for held in held {
+        let order = held.request.claim.order.clone();
+        let ended = world.settle(held.settle()).await;
+        let count = world.count(order.as_str()).await;
+        match ended {
+            Ended::Applied(..) => {
+                assert_eq!(count, 1);
+                applied += 1;
+            }
+            other => assert_eq!((count, other), (0, Ended::Lost(Loss::NotHeld))),
+        }
+    }
+    let voided = sweep.await.unwrap();
+    assert_eq!(applied + voided, 30, "each lease ended in one way");
+    assert_eq!(world.leases(&single()).await, []);
 }
 
 pub(crate) async fn leases_voided_at_any_moment_do_no_damage(world: World) {

@@ -1,6 +1,7 @@
 //! Lost acknowledgements: a verb that is asked again because nobody heard its answer gives the same
 //! answer, or does no harm.
 
+use futures_util::FutureExt as _;
 use orderlock_core::store::{
     Broken, Created, MarkFate, Renew, Renewed, Resolve, Resolved, Settle, Then,
 };
@@ -133,4 +134,29 @@ pub(crate) async fn of_an_operators_acts(world: World) {
     assert!(matches!(resolved, Resolved::Resolved(_)), "{resolved:?}");
     assert_eq!(world.resolve(resolve).await, Resolved::NotMarked);
     assert_eq!(world.history("o1").await.len(), 3, "one entry for each act");
+}
+
+pub(crate) async fn of_verbs_whose_caller_went_away(world: World) {
+    // Each verb is polled once and dropped: it may have happened or not, but never in part.
+    let create = fixtures::create(fixtures::claim("o1", "k0"), world.runtime.wall());
+    let _ = world.create(create.clone()).now_or_never();
+    let created = world.create(create).await;
+    assert!(
+        matches!(created, Created::Inserted(_) | Created::Settled(_)),
+        "{created:?}"
+    );
+    let node = world.join("a").await;
+    for turn in 1..=20 {
+        let request = node.request(fixtures::claim("o1", &format!("k{turn}")));
+        let _ = world.acquire(request.clone()).now_or_never();
+        let held = node.hold_by(request).await;
+        let _ = world.settle(held.settle()).now_or_never();
+        applied(world.settle(held.settle()).await);
+        assert_eq!(world.count("o1").await, turn);
+        let unused = node.hold("o1", "unused").await;
+        let _ = world.release(unused.release(MarkFate::Keep)).now_or_never();
+        world.release(unused.release(MarkFate::Keep)).await;
+    }
+    assert_eq!(world.history("o1").await.len(), 21);
+    assert_eq!(world.view("o1").await.lease, None);
 }
