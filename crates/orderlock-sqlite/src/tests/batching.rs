@@ -5,6 +5,7 @@ use orderlock_core::{Document, OrderStore as _, Version};
 use serde_json::json;
 
 use super::{Bench, accepted, start};
+use crate::SqliteOptions;
 use crate::error::Fault;
 
 #[tokio::test]
@@ -30,6 +31,36 @@ async fn settles_that_wait_share_one_commit() {
     println!("{before:?} -> {after:?}");
     assert_eq!(after.settles - before.settles, 64);
     assert_eq!(after.commits - before.commits, 1);
+}
+
+#[tokio::test]
+async fn a_batch_and_the_queue_have_their_bounds() {
+    let options = SqliteOptions::default().with_batch(4).with_queue(8);
+    let bench = Bench::with(options).await;
+    let mut settles = Vec::new();
+    for number in 0..16 {
+        let order = format!("o{number}");
+        bench.order(&order).await;
+        settles.push(bench.held(&order, "k").await);
+    }
+    let stopped = bench.stop().await;
+    let before = bench.store.statistics();
+    let mut running = Vec::new();
+    for settle in settles {
+        running.push(start(&bench.store, move |store| store.settle(settle)).await);
+    }
+    stopped.go().await;
+    for settle in running {
+        accepted(settle.await.unwrap().unwrap());
+    }
+    let after = bench.store.statistics();
+    println!("{before:?} -> {after:?}");
+    // More than the queue held, all the same: who finds it full waits for room.
+    assert_eq!(after.settles - before.settles, 16);
+    assert!(
+        after.commits - before.commits >= 4,
+        "no more than four to a commit"
+    );
 }
 
 #[tokio::test]
@@ -132,7 +163,7 @@ async fn dropping_the_store_writes_what_is_queued() {
     drop(bench.store);
     // Only once every clone is gone is the file free; the aborted task held one.
     settle.await.unwrap_err();
-    let options = crate::SqliteOptions::default();
+    let options = SqliteOptions::default();
     let store = crate::SqliteStore::open(path, options).unwrap();
     let target = orderlock_testkit::fixtures::ids::target("o");
     let view = store.read(orderlock_core::store::Read { target }).await;

@@ -2,10 +2,11 @@
 
 use std::process::Command;
 
+use orderlock_core::store::{Renew, Renewed};
 use orderlock_core::{Document, OrderStore as _, StoreError, Version};
 use serde_json::json;
 
-use super::{Bench, accepted};
+use super::{Bench, accepted, start};
 
 #[tokio::test]
 async fn a_full_disk_is_said_to_be_full_until_there_is_room() {
@@ -35,6 +36,42 @@ async fn a_full_disk_is_said_to_be_full_until_there_is_room() {
     limit(1 << 30).await.unwrap();
     accepted(bench.store.settle(settle).await.unwrap());
     assert_eq!(bench.view("o").await.version, Version(2));
+}
+
+/// A node whose settles find no room is still alive, and its renewals say so.
+#[tokio::test]
+async fn a_full_disk_fails_no_renewal_in_the_same_batch() {
+    let bench = Bench::new().await;
+    bench.order("o").await;
+    let mut settle = bench.held("o", "k").await;
+    let text = "x".repeat(512 * 1024);
+    settle.change.as_mut().unwrap().after =
+        Document::encode(&json!({ "count": 1, "text": text })).unwrap();
+    let (session, known) = (bench.session, vec![settle.fence]);
+    bench
+        .on_writer(|turn| {
+            let connection = turn.connection;
+            Ok(connection.pragma_update_and_check(None, "max_page_count", 1, |_| Ok(()))?)
+        })
+        .await
+        .unwrap();
+    let stopped = bench.stop().await;
+    let before = start(&bench.store, {
+        let known = known.clone();
+        move |store| store.renew(Renew { session, known })
+    })
+    .await;
+    let full = start(&bench.store, move |store| store.settle(settle)).await;
+    let after = start(&bench.store, move |store| {
+        store.renew(Renew { session, known })
+    })
+    .await;
+    stopped.go().await;
+    let error = full.await.unwrap().unwrap_err();
+    assert!(matches!(error, StoreError::Full(_)), "{error:?}");
+    for renewed in [before, after] {
+        assert_eq!(renewed.await.unwrap().unwrap(), Renewed::Extended);
+    }
 }
 
 const CHILD: &str = "ORDERLOCK_SQLITE_SMALL_FILES";

@@ -35,9 +35,13 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) async fn new() -> Self {
+        Self::with(SqliteOptions::default()).await
+    }
+
+    pub(super) async fn with(options: SqliteOptions) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let runtime = TestRuntime::new();
-        let options = SqliteOptions::default().with_runtime(Arc::new(runtime.clone()));
+        let options = options.with_runtime(Arc::new(runtime.clone()));
         let store = SqliteStore::open(folder.path().join("orders.db"), options).unwrap();
         let session = join(&store, &runtime, "node").await;
         Self {
