@@ -8,7 +8,7 @@
 
 mod planted;
 
-use orderlock_testkit::suite::{CHECKS, Door, examine};
+use orderlock_testkit::suite::{CHECKS, Door, compare, examine};
 use planted::Bug;
 
 /// For each bug, checks that must fail because of it.
@@ -110,6 +110,18 @@ const BITES: &[(Bug, &[&str])] = &[
         &["settle::answers_are_kept_byte_for_byte"],
     ),
     (
+        Bug::KeepsNothing,
+        &[
+            "views::what_was_answered_survives_a_restart",
+            "repeats::of_a_settle",
+        ],
+    ),
+    (Bug::ListsBackwards, &["views::lists_newest_first_in_pages"]),
+    (
+        Bug::ForgetsAnswers,
+        &["retention::an_answer_is_kept_for_its_time"],
+    ),
+    (
         Bug::RepeatsNoGrant,
         &["acquire::repeats_the_same_grant", "repeats::of_an_acquire"],
     ),
@@ -145,6 +157,8 @@ const FOUND_AT_RANDOM: &[Bug] = &[
     Bug::KeepsTheUnknown,
     Bug::BreaksAnybody,
     Bug::BendsAnswers,
+    Bug::KeepsNothing,
+    Bug::ForgetsAnswers,
     Bug::RepeatsNoGrant,
 ];
 
@@ -165,4 +179,12 @@ fn every_check_passes_a_store_without_a_bug() {
     for check in CHECKS {
         assert_eq!(examine(Bug::None, Door::Direct, check), Ok(()), "{check}");
     }
+}
+
+#[test]
+fn equal_models_agree_under_any_seed() {
+    for seed in 2..6 {
+        assert_eq!(compare(Bug::None, 50, seed), Ok(()), "seed {seed}");
+    }
+    assert!(compare(Bug::ForgetsSteps, 50, 2).is_err());
 }

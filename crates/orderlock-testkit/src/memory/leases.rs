@@ -98,8 +98,11 @@ impl State {
             return Acquired::NotFound;
         };
         let progress = match self.word(target, lease.key_id, now) {
-            Some(Word::Progress(record)) => Some(Box::new(record.shown(now))),
-            Some(Word::Final(_)) | None => None,
+            // What this very run has done is no news to it.
+            Some(Word::Progress(record)) if record.entry.attempt < lease.attempt => {
+                Some(Box::new(record.shown(now)))
+            }
+            Some(Word::Progress(_) | Word::Final(_)) | None => None,
         };
         Acquired::Granted(Box::new(Grant {
             fence: lease.fence,

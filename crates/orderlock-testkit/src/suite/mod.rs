@@ -47,7 +47,7 @@ use crate::TestRuntime;
 
 /// How long a check may take before it counts as stuck. No check waits for time to pass; this is
 /// only so that a store that hangs fails one check instead of stopping the whole run.
-const STUCK: Duration = Duration::from_secs(120);
+const STUCK: Duration = Duration::from_secs(300);
 
 type Check = fn(World) -> BoxFuture<'static, ()>;
 
@@ -75,6 +75,33 @@ pub fn examine<F: StoreFactory>(factory: F, door: Door, name: &str) -> Result<()
     let Some(check) = find(name) else {
         panic!("there is no check {name}");
     };
+    within(factory, door, STUCK, check)
+}
+
+/// Compares a kind of store with the [`MemoryStore`](crate::MemoryStore) in so many random
+/// sequences of requests: the check `model::says_and_shows_the_same` for longer, and with a seed of
+/// your own. It takes as long as it takes.
+///
+/// # Errors
+/// The shortest sequence that was found on which they differ, and where.
+pub fn compare<F: StoreFactory>(factory: F, cases: u32, seed: u64) -> Result<(), String> {
+    within(factory, Door::Direct, Duration::MAX, move |world| {
+        async move {
+            if let Err(difference) = crate::property::agree(&world, cases, seed) {
+                panic!("{difference}");
+            }
+        }
+        .boxed()
+    })
+}
+
+/// Runs something on a fresh store, on a runtime of its own.
+fn within<F: StoreFactory>(
+    factory: F,
+    door: Door,
+    limit: Duration,
+    check: impl FnOnce(World) -> BoxFuture<'static, ()>,
+) -> Result<(), String> {
     let tokio = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -87,7 +114,7 @@ pub fn examine<F: StoreFactory>(factory: F, door: Door, name: &str) -> Result<()
             check(World::new(opened, runtime)).await;
         };
         let examination = AssertUnwindSafe(examination).catch_unwind();
-        match tokio::time::timeout(STUCK, examination).await {
+        match tokio::time::timeout(limit, examination).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(panic)) => Err(text(panic.as_ref())),
             Err(_) => Err("stuck: the store does not answer".into()),

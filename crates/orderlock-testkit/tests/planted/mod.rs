@@ -53,6 +53,12 @@ pub(crate) enum Bug {
     TakesAnyCursor,
     /// Keeps a part of the answer.
     BendsAnswers,
+    /// Loses everything when it is closed.
+    KeepsNothing,
+    /// Lists the oldest first.
+    ListsBackwards,
+    /// Ends answers before their time.
+    ForgetsAnswers,
     /// Forgets the leases' holders when a lease is asked for again.
     RepeatsNoGrant,
 }
@@ -71,6 +77,7 @@ struct Memory {
     steps: HashSet<(Fence, u32)>,
     session: Option<SessionId>,
     turns: u64,
+    closed: bool,
 }
 
 impl Planted {
@@ -121,6 +128,7 @@ impl Planted {
                 }
                 Ok(Acquired::Settled(entry))
             }
+            Acquired::Settled(_) if self.has(Bug::ForgetsAnswers) => Ok(Acquired::Expired),
             Acquired::Reused if self.has(Bug::IgnoresTheFingerprint) => {
                 let lookup = Lookup {
                     target: request.claim.target(),
@@ -260,7 +268,15 @@ impl OrderStore for Planted {
         self.read_badly(request).boxed()
     }
     fn list(&self, request: List) -> StoreFuture<'_, Page<OrderView>> {
-        self.inner.list(request)
+        let page = self.inner.list(request);
+        async move {
+            let mut page = page.await?;
+            if self.has(Bug::ListsBackwards) {
+                page.items.reverse();
+            }
+            Ok(page)
+        }
+        .boxed()
     }
     fn history(&self, request: History) -> StoreFuture<'_, Option<Page<Entry>>> {
         self.inner.history(request)
@@ -309,11 +325,15 @@ impl StoreFactory for Bug {
         }
     }
 
-    async fn open(&self, place: &Planted, _: TestRuntime) -> Planted {
+    async fn open(&self, place: &Planted, runtime: TestRuntime) -> Planted {
+        if place.memory.lock().unwrap().closed && place.has(Self::KeepsNothing) {
+            return self.place(runtime).await;
+        }
         place.clone()
     }
 
     async fn close(&self, store: Planted) {
+        store.memory.lock().unwrap().closed = true;
         store.inner.restart();
     }
 }
