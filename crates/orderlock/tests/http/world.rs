@@ -1,0 +1,363 @@
+//! What every test starts from: a store that fails on demand, a lock over it, handlers that do as
+//! they are told, and a server on the loopback.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Json, State};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use orderlock::store::{History, Read};
+use orderlock::{
+    Caller, Ended, Limits, LockedOrder, Operation, OrderId, OrderLock, OrderStore as _, OrderType,
+    Outcome, Principal, Problem, Recovery, Target, Tenant,
+};
+use orderlock_testkit::faults::{FaultStore, Plan};
+use orderlock_testkit::fixtures::ids;
+use orderlock_testkit::{MemoryStore, TestRuntime};
+use serde::{Deserialize, Serialize};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::client::{Ask, Told};
+
+/// The order of the tests.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Order {
+    pub(crate) count: u64,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(crate) filling: String,
+}
+
+impl OrderType for Order {}
+
+/// Which door a request comes in by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Door {
+    Adapter,
+    Layer,
+}
+
+impl Door {
+    pub(crate) const BOTH: [Self; 2] = [Self::Adapter, Self::Layer];
+}
+
+/// What the handler is told to do.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Command {
+    act: String,
+}
+
+/// What handlers show of themselves, and what they wait for.
+#[derive(Clone, Debug)]
+pub(crate) struct Probe {
+    runs: Arc<AtomicUsize>,
+    started: watch::Sender<usize>,
+    go: watch::Sender<bool>,
+}
+
+impl Probe {
+    /// How often a handler has been called.
+    pub(crate) fn runs(&self) -> usize {
+        self.runs.load(Ordering::SeqCst)
+    }
+
+    /// Resolves when so many handlers have been called.
+    pub(crate) async fn started(&self, count: usize) {
+        let mut started = self.started.subscribe();
+        let begun = started.wait_for(|now| *now >= count);
+        // A guard against a test that waits for ever, not a measure of anything.
+        let begun = tokio::time::timeout(Duration::from_secs(60), begun).await;
+        begun.expect("a handler begins").unwrap();
+    }
+
+    /// Lets every handler that waits go on.
+    pub(crate) fn go(&self) {
+        self.go.send_replace(true);
+    }
+
+    async fn begin(&self) {
+        let runs = self.runs.fetch_add(1, Ordering::SeqCst) + 1;
+        self.started.send_replace(runs);
+    }
+
+    async fn wait(&self) {
+        self.go.subscribe().wait_for(|go| *go).await.unwrap();
+    }
+}
+
+/// The handler's own error.
+#[derive(Debug)]
+pub(crate) struct GatewayDown;
+
+impl IntoResponse for GatewayDown {
+    fn into_response(self) -> Response {
+        let mut response = (StatusCode::BAD_GATEWAY, "the gateway is down").into_response();
+        let value = axum::http::HeaderValue::from_static("gw-1");
+        response.headers_mut().insert("x-gateway", value);
+        response
+    }
+}
+
+fn declined() -> Problem {
+    Problem::new(402, "declined", "The card was declined")
+}
+
+/// The handler of all operations: it does what the body says.
+pub(crate) async fn act(
+    order: LockedOrder<Order>,
+    State(probe): State<Probe>,
+    Json(command): Json<Command>,
+) -> Result<Outcome<Order>, GatewayDown> {
+    probe.begin().await;
+    let counted = Order {
+        count: order.count + 1,
+        filling: String::new(),
+    };
+    match command.act.as_str() {
+        "apply" => Ok(Outcome::Applied(counted)),
+        "applyWithError" => Ok(Outcome::AppliedWithError(counted, declined())),
+        "refuse" => Ok(Outcome::Refused(declined())),
+        "unchanged" => Ok(Outcome::Unchanged),
+        "fail" => Err(GatewayDown),
+        "failWithoutEffect" => Err(order.without_effect(GatewayDown)),
+        "panic" => panic!("the handler was told to panic"),
+        "hang" => std::future::pending().await,
+        "wait" => {
+            probe.wait().await;
+            Ok(Outcome::Applied(counted))
+        }
+        "waitAndFail" => {
+            probe.wait().await;
+            Err(GatewayDown)
+        }
+        "grow" => {
+            let filling = "x".repeat(8192);
+            Ok(Outcome::Applied(Order { filling, ..counted }))
+        }
+        "checkpointAndFail" => {
+            let _order = order.checkpoint(counted).await.map_err(|_| GatewayDown)?;
+            Err(GatewayDown)
+        }
+        "checkpointAndHang" => {
+            let _order = order.checkpoint(counted).await.map_err(|_| GatewayDown)?;
+            std::future::pending().await
+        }
+        "checkpointAndApply" => {
+            let order = order.checkpoint(counted).await.map_err(|_| GatewayDown)?;
+            let count = order.count + 1;
+            Ok(Outcome::Applied(Order { count, ..order.split().0 }))
+        }
+        other => panic!("the test told the handler to {other:?}"),
+    }
+}
+
+/// A store, a lock and a server.
+pub(crate) struct World {
+    pub(crate) runtime: TestRuntime,
+    pub(crate) store: FaultStore<MemoryStore>,
+    pub(crate) orders: OrderLock<Order>,
+    pub(crate) probe: Probe,
+    pub(crate) address: SocketAddr,
+}
+
+/// How long the tests' handlers may run.
+pub(crate) const HANDLER: Duration = Duration::from_secs(5);
+
+/// The operations: plain, external, and one that does not store its refusals.
+fn operations() -> [Operation; 4] {
+    [
+        Operation::named("act"),
+        Operation::named("outside").external(Recovery::Reconcile),
+        Operation::named("resume").external(Recovery::Resume {
+            times: 3,
+            within: Duration::from_secs(60),
+        }),
+        Operation::named("note").without_stored_refusals(),
+    ]
+}
+
+/// The caller that the request names, or the only one.
+fn caller(parts: &Parts) -> Result<Caller, Problem> {
+    match parts.headers.get("x-principal") {
+        None => Ok(Caller::single()),
+        Some(name) if name == "nobody" => Err(orderlock::problems::UNAUTHENTICATED.described()),
+        Some(name) => Ok(Caller {
+            tenant: Tenant::single(),
+            principal: Principal::parse(name.to_str().unwrap()).unwrap(),
+        }),
+    }
+}
+
+/// Serves an app on the loopback for as long as the test's runtime lives.
+pub(crate) async fn serve(app: Router) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    address
+}
+
+impl World {
+    /// A world with the order `o-1` in it.
+    pub(crate) async fn new(door: Door) -> Self {
+        Self::with_limits(door, |_| {}).await
+    }
+
+    pub(crate) async fn with_limits(door: Door, change: impl FnOnce(&mut Limits)) -> Self {
+        let probe = Probe {
+            runs: Arc::default(),
+            started: watch::Sender::new(0),
+            go: watch::Sender::new(false),
+        };
+        let state = probe.clone();
+        Self::with(change, probe, |orders| {
+            let route = |router: Router<Probe>, operation: Operation| {
+                let path = format!("/orders/{{id}}/{}", operation.name());
+                router.route(
+                    &path,
+                    match door {
+                        Door::Adapter => orders.post(operation, act),
+                        Door::Layer => post(act).layer(orders.layer(operation)),
+                    },
+                )
+            };
+            let routes = operations().into_iter().fold(Router::new(), route);
+            routes.with_state(state)
+        })
+        .await
+    }
+
+    /// A world with an app of the test's own.
+    pub(crate) async fn app(app: impl FnOnce(&OrderLock<Order>) -> Router) -> Self {
+        let probe = Probe {
+            runs: Arc::default(),
+            started: watch::Sender::new(0),
+            go: watch::Sender::new(false),
+        };
+        Self::with(|_| {}, probe, app).await
+    }
+
+    async fn with(
+        change: impl FnOnce(&mut Limits),
+        probe: Probe,
+        app: impl FnOnce(&OrderLock<Order>) -> Router,
+    ) -> Self {
+        let runtime = TestRuntime::new();
+        let memory = MemoryStore::new(Arc::new(runtime.clone())).with_document_bytes_max(4096);
+        let store = FaultStore::new(memory, Plan::new());
+        let mut limits = Limits {
+            handler: HANDLER,
+            wait: Duration::from_secs(20),
+            store: Duration::from_secs(40),
+            repeats: 0,
+            session: Duration::from_secs(3600),
+            ..Limits::default()
+        };
+        change(&mut limits);
+        let orders = OrderLock::<Order>::new(store.clone(), caller)
+            .with_limits(limits)
+            .with_runtime(Arc::new(runtime.clone()))
+            .with_body_limit(1024)
+            .with_body_time(Duration::from_secs(3));
+        let first = Order {
+            count: 0,
+            filling: String::new(),
+        };
+        let created = orders
+            .create(&Caller::single(), ids::key("first"), Some(id()), first)
+            .await;
+        assert!(matches!(created, Ended::Settled { replayed: false, .. }));
+        let address = serve(app(&orders)).await;
+        Self {
+            runtime,
+            store,
+            orders,
+            probe,
+            address,
+        }
+    }
+
+    pub(crate) async fn ask(&self, ask: &Ask) -> Told {
+        ask.send(self.address).await
+    }
+
+    /// Lets a request run in the background.
+    pub(crate) fn start(&self, ask: &Ask) -> tokio::task::JoinHandle<Told> {
+        let (ask, address) = (ask.clone(), self.address);
+        tokio::spawn(async move { ask.send(address).await })
+    }
+
+    /// What the store says of the order, without any fault.
+    pub(crate) async fn seen(&self) -> Seen {
+        let target = target();
+        let read = Read {
+            target: target.clone(),
+        };
+        let view = self.store.inner().read(read).await.unwrap().unwrap();
+        let history = History {
+            target,
+            limit: 100,
+            cursor: None,
+        };
+        let page = self.store.inner().history(history).await.unwrap().unwrap();
+        let order: Order = view.document.decode().unwrap();
+        Seen {
+            version: view.version.0,
+            count: order.count,
+            // The first entry is the creation.
+            journal: page.items[1..].iter().map(|entry| entry.outcome.as_str()).collect(),
+            lock: match view.lease {
+                None => Lock::Free,
+                Some(view) => match view.state {
+                    orderlock::core::LeaseViewState::Marked => Lock::Marked,
+                    _ => Lock::Held,
+                },
+            },
+        }
+    }
+}
+
+pub(crate) fn id() -> OrderId {
+    ids::order("o-1")
+}
+
+fn target() -> Target {
+    Caller::single().target(&id())
+}
+
+/// An order, its journal and its lock.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Seen {
+    pub(crate) version: u64,
+    pub(crate) count: u64,
+    pub(crate) journal: Vec<&'static str>,
+    pub(crate) lock: Lock,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Lock {
+    Free,
+    Held,
+    Marked,
+}
+
+impl Seen {
+    pub(crate) fn new(count: u64, journal: &[&'static str], lock: Lock) -> Self {
+        Self {
+            version: count + 1,
+            count,
+            journal: journal.to_vec(),
+            lock,
+        }
+    }
+
+    /// As it was created.
+    pub(crate) fn untouched() -> Self {
+        Self::new(0, &[], Lock::Free)
+    }
+}
