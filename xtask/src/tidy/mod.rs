@@ -11,6 +11,7 @@ mod function_length;
 mod leftovers;
 mod links;
 mod module_header;
+mod readme_example;
 mod skipped_tests;
 mod sleeping;
 mod source;
@@ -31,7 +32,7 @@ struct Project<'a> {
 /// A law, by its name.
 type Law = (&'static str, fn(&Project<'_>) -> Result<Vec<Finding>>);
 
-const LAWS: [Law; 13] = [
+const LAWS: [Law; 14] = [
     ("file length", |p| Ok(file_length::check(&p.sources))),
     ("function length", |p| {
         Ok(function_length::check(&p.sources))
@@ -46,6 +47,7 @@ const LAWS: [Law; 13] = [
     ("dependency table", |p| dependency_table::check(&p.sources)),
     ("links", |p| Ok(links::check(&p.sources))),
     ("changelog", |p| Ok(changelog::check(&p.sources))),
+    ("README example", |p| Ok(readme_example::check(&p.sources))),
     ("leftovers", |p| Ok(leftovers::check(&p.sources))),
 ];
 
