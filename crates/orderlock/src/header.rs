@@ -48,7 +48,7 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<IdempotencyKey, Problem> {
     } else {
         text.to_owned()
     };
-    IdempotencyKey::parse(&key).map_err(|error| invalid(&format!("The key is {error}.")))
+    IdempotencyKey::parse(&key).map_err(|error| invalid(&format!("The value is {error}.")))
 }
 
 /// The content of a structured-field string (RFC 8941, 3.3.3), or none if it is malformed.

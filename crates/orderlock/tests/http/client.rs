@@ -62,7 +62,8 @@ impl Ask {
             "{} {} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n",
             self.method, self.path
         );
-        let declared = |(name, _): &(String, String)| name == "content-length";
+        let declared =
+            |(name, _): &(String, String)| name == "content-length" || name == "transfer-encoding";
         if !self.headers.iter().any(declared) {
             head += &format!("content-length: {}\r\n", self.body.len());
         }
@@ -140,7 +141,11 @@ impl Told {
     #[track_caller]
     pub(crate) fn expect(self, status: u16, kind: &str) -> Self {
         let text = String::from_utf8_lossy(&self.body);
-        assert_eq!((self.status, self.kind().as_deref()), (status, Some(kind)), "{text}");
+        assert_eq!(
+            (self.status, self.kind().as_deref()),
+            (status, Some(kind)),
+            "{text}"
+        );
         self
     }
 

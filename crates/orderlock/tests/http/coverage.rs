@@ -107,7 +107,11 @@ async fn send(world: &World, case: &Case, runs: usize) -> Told {
 
 fn check(case: &Case, told: &Told) {
     let text = String::from_utf8_lossy(&told.body);
-    assert_eq!((told.status, told.kind().as_deref()), (case.status, case.kind), "{text}");
+    assert_eq!(
+        (told.status, told.kind().as_deref()),
+        (case.status, case.kind),
+        "{text}"
+    );
     if case.status == 502 {
         // The handler's own error, whole.
         assert_eq!(text, "the gateway is down");
@@ -120,7 +124,10 @@ fn check(case: &Case, told: &Told) {
     assert_eq!(body["result"]["count"].as_u64(), case.result, "{text}");
     let etag = case.result.map(|count| format!("\"{}\"", count + 1));
     assert_eq!(told.header("etag"), etag.as_deref());
-    assert_eq!(body["noop"].as_bool(), (case.act == "unchanged").then_some(true));
+    assert_eq!(
+        body["noop"].as_bool(),
+        (case.act == "unchanged").then_some(true)
+    );
     let stored = case.retry == Retry::Replayed;
     assert_eq!(told.header("idempotency-expires").is_some(), stored);
 }

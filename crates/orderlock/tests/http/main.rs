@@ -2,4 +2,9 @@
 
 mod client;
 mod coverage;
+mod failing;
+mod problems;
+mod replay;
+mod requests;
+mod tower_layer;
 mod world;

@@ -151,7 +151,10 @@ pub(crate) async fn act(
         "checkpointAndApply" => {
             let order = order.checkpoint(counted).await.map_err(|_| GatewayDown)?;
             let count = order.count + 1;
-            Ok(Outcome::Applied(Order { count, ..order.split().0 }))
+            Ok(Outcome::Applied(Order {
+                count,
+                ..order.split().0
+            }))
         }
         other => panic!("the test told the handler to {other:?}"),
     }
@@ -271,7 +274,13 @@ impl World {
         let created = orders
             .create(&Caller::single(), ids::key("first"), Some(id()), first)
             .await;
-        assert!(matches!(created, Ended::Settled { replayed: false, .. }));
+        assert!(matches!(
+            created,
+            Ended::Settled {
+                replayed: false,
+                ..
+            }
+        ));
         let address = serve(app(&orders)).await;
         Self {
             runtime,
@@ -310,7 +319,10 @@ impl World {
             version: view.version.0,
             count: order.count,
             // The first entry is the creation.
-            journal: page.items[1..].iter().map(|entry| entry.outcome.as_str()).collect(),
+            journal: page.items[1..]
+                .iter()
+                .map(|entry| entry.outcome.as_str())
+                .collect(),
             lock: match view.lease {
                 None => Lock::Free,
                 Some(view) => match view.state {

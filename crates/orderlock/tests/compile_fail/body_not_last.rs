@@ -1,0 +1,24 @@
+use axum::routing::MethodRouter;
+use orderlock::{Failure, LockedOrder, OrderLock, OrderType, Outcome};
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize)]
+struct Order {
+    open: bool,
+}
+
+impl OrderType for Order {}
+
+async fn close(
+    _: LockedOrder<Order>,
+    _: axum::Json<Order>,
+    _: axum::http::Method,
+) -> Result<Outcome<Order>, Failure> {
+    Ok(Outcome::Unchanged)
+}
+
+fn route(orders: &OrderLock<Order>) -> MethodRouter {
+    orders.post("close", close)
+}
+
+fn main() {}

@@ -1,0 +1,20 @@
+use axum::routing::MethodRouter;
+use orderlock::{Failure, LockedOrder, OrderLock, OrderType, Outcome};
+use serde::{Deserialize, Serialize};
+
+#[derive(Serialize, Deserialize)]
+struct Order {
+    open: bool,
+}
+
+impl OrderType for Order {}
+
+async fn close(_: axum::http::Method, _: LockedOrder<Order>) -> Result<Outcome<Order>, Failure> {
+    Ok(Outcome::Unchanged)
+}
+
+fn route(orders: &OrderLock<Order>) -> MethodRouter {
+    orders.post("close", close)
+}
+
+fn main() {}

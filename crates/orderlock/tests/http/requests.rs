@@ -1,0 +1,212 @@
+//! What a request says in its head, where routes may stand, and the limits of bodies.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::{Method, Uri};
+use axum::routing::{get, post};
+use orderlock::{Failure, LockedOrder, Operation, Outcome};
+
+use crate::client::Ask;
+use crate::world::{Door, Lock, Order, Seen, World};
+
+async fn count(order: LockedOrder<Order>, _: Method, _: Uri) -> Result<Outcome<Order>, Failure> {
+    let count = order.count + 1;
+    Ok(Outcome::Applied(Order {
+        count,
+        ..order.split().0
+    }))
+}
+
+async fn fill(order: LockedOrder<Order>, body: Bytes) -> Result<Outcome<Order>, Failure> {
+    let filling = format!("{} bytes", body.len());
+    let count = order.count + 1;
+    Ok(Outcome::Applied(Order { count, filling }))
+}
+
+async fn fail(_: LockedOrder<Order>) -> Result<Outcome<Order>, Failure> {
+    Err(std::io::Error::other("password=hunter2"))?
+}
+
+fn ask(method: &'static str, path: &str) -> Ask {
+    Ask::new(method, path).header(
+        "idempotency-key",
+        &format!("{method}-{}", path.replace('/', "-")),
+    )
+}
+
+#[tokio::test]
+async fn the_order_is_found_wherever_the_route_stands() {
+    let world = World::app(|orders| {
+        let layered = Router::new()
+            .route("/route-layer", post(count))
+            .route_layer(orders.layer("route-layer"))
+            .route("/read", get(|| async { "read" }));
+        let adapted = Router::new()
+            .route("/adapter", orders.post("adapter", count))
+            .route(
+                "/beside",
+                get(|| async { "beside" }).post(orders.handler("beside", count)),
+            );
+        let by_header = orders
+            .clone()
+            .with_order_id(|parts: &axum::http::request::Parts| {
+                orderlock::OrderId::parse(parts.headers["x-order"].to_str().unwrap())
+                    .map_err(|_| orderlock::problems::ORDER_NOT_FOUND.described())
+            });
+        Router::new()
+            .nest("/tenants/{tenant}/orders/{id}", layered.merge(adapted))
+            .route("/put/{id}", orders.put("put", count))
+            .route("/patch/{id}", orders.patch("patch", count))
+            .route("/delete/{id}", orders.delete("delete", count))
+            .merge(
+                Router::new()
+                    .route("/whole", post(count))
+                    .layer(by_header.layer("whole")),
+            )
+    })
+    .await;
+    for (method, path) in [
+        ("POST", "/tenants/a/orders/o-1/route-layer"),
+        ("POST", "/tenants/a/orders/o-1/adapter"),
+        ("POST", "/tenants/a/orders/o-1/beside"),
+        ("PUT", "/put/o-1"),
+        ("PATCH", "/patch/o-1"),
+        ("DELETE", "/delete/o%2D1"),
+        ("POST", "/whole"),
+    ] {
+        println!("{method} {path}");
+        world
+            .ask(&ask(method, path).header("x-order", "o-1"))
+            .await
+            .success();
+    }
+    assert_eq!(
+        world.seen().await,
+        Seen::new(7, &["applied"; 7], Lock::Free)
+    );
+    for path in ["/tenants/a/orders/o-1/read", "/tenants/a/orders/o-1/beside"] {
+        world.ask(&Ask::new("GET", path)).await.success();
+    }
+    let nonsense = format!("/put/{}", "x".repeat(200));
+    world
+        .ask(&ask("PUT", &nonsense))
+        .await
+        .expect(404, "order-not-found");
+    let get = world.ask(&ask("GET", "/put/o-1")).await;
+    assert_eq!((get.status, get.header("allow")), (405, Some("PUT")));
+}
+
+#[tokio::test]
+async fn if_match_is_compared_at_the_grant_and_not_part_of_the_request() {
+    for door in Door::BOTH {
+        let world = World::new(door).await;
+        let ask = |key| Ask::act("act", key, "apply");
+        let told = world
+            .ask(&ask("k-1").header("if-match", "\"1\""))
+            .await
+            .success();
+        assert_eq!(told.header("etag"), Some("\"2\""));
+        let late = world.ask(&ask("k-2").header("if-match", "\"1\"")).await;
+        let late = late.expect(412, "version-mismatch");
+        assert_eq!(late.json()["currentVersion"], 2);
+        assert!(late.header("retry-after").is_none());
+        // The replay is the replay, whatever version the retry names.
+        assert!(
+            world
+                .ask(&ask("k-1").header("if-match", "\"7\""))
+                .await
+                .success()
+                .replayed()
+        );
+        world
+            .ask(&ask("k-2").header("if-match", "*"))
+            .await
+            .success();
+    }
+}
+
+#[tokio::test]
+async fn a_key_may_be_quoted_and_means_the_same() {
+    for door in Door::BOTH {
+        let world = World::new(door).await;
+        world.ask(&Ask::act("act", "k-1", "apply")).await.success();
+        assert!(
+            world
+                .ask(&Ask::act("act", "\"k-1\"", "apply"))
+                .await
+                .success()
+                .replayed()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_as_large_as_the_lock_allows_and_no_larger() {
+    // More than the 2 MiB of axum's own default: this lock's limit is the only one.
+    let large = 3 * 1024 * 1024;
+    let world = World::app(|orders| {
+        let orders = orders.clone().with_body_limit(large);
+        Router::new()
+            .route("/fits/{id}", orders.post("fits", fill))
+            .route("/declared/{id}", orders.post("declared", fill))
+            .route("/chunked/{id}", orders.post("chunked", fill))
+    })
+    .await;
+    let fits = ask("POST", "/fits/o-1").body(&"x".repeat(large));
+    let told = world.ask(&fits).await.success();
+    assert_eq!(told.json()["result"]["filling"], format!("{large} bytes"));
+    // A body that says itself that it is too large is refused unread.
+    let declared = ask("POST", "/declared/o-1").header("content-length", &(large + 1).to_string());
+    world.ask(&declared).await.expect(413, "body-too-large");
+    // One that does not is refused when it has become too large.
+    let chunk = format!("{:x}\r\n{}", large + 100, "x".repeat(large + 1));
+    let chunked = ask("POST", "/chunked/o-1")
+        .header("transfer-encoding", "chunked")
+        .body(&chunk);
+    world.ask(&chunked).await.expect(413, "body-too-large");
+    assert_eq!(world.seen().await.journal, ["applied"]);
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_slow_locks_nothing() {
+    for door in Door::BOTH {
+        let world = World::new(door).await;
+        let slow = Ask::act("act", "k-1", "apply").header("content-length", "900");
+        let connection = slow.begin(world.address).await;
+        // The keeper of the session sleeps, and the body's time runs.
+        world.runtime.sleeping(2).await;
+        assert_eq!(world.orders.lifecycle().in_flight(), 0);
+        world.runtime.advance(Duration::from_secs(3));
+        crate::client::Told::read(connection)
+            .await
+            .expect(408, "body-too-slow");
+        assert_eq!(
+            (world.probe.runs(), world.seen().await),
+            (0, Seen::untouched())
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_failure_tells_the_client_nothing_of_its_text() {
+    let world = World::app(|orders| {
+        Router::new()
+            .route("/adapter/{id}", orders.post("adapter", fail))
+            .route(
+                "/layer/{id}",
+                post(fail).layer(orders.layer(Operation::named("layer"))),
+            )
+    })
+    .await;
+    for path in ["/adapter/o-1", "/layer/o-1"] {
+        let told = world
+            .ask(&ask("POST", path))
+            .await
+            .expect(500, "handler-failed");
+        assert!(!String::from_utf8_lossy(&told.body).contains("hunter2"));
+        assert_eq!(told.json()["retryable"], true);
+        assert_eq!(world.seen().await, Seen::untouched());
+    }
+}
