@@ -8,11 +8,11 @@ use http::Method;
 use orderlock::sqlite::SqliteOptions;
 use orderlock::store::{MarkFate, Release};
 use orderlock::{Caller, Limits, OrderId, OrderStore as _, Recovery, Retention};
-use orderlock_orders::ProcessConfig;
 use orderlock_server::http::{kinds, status_table};
 use orderlock_testkit::faults::{Fault, Verb};
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::refusals;
 use crate::support::{Answer, Call, Setup, World, operation_call, pending};
 
 /// Kinds that no request to this service provokes, and why.
@@ -51,11 +51,13 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("internal-error", "a panic; the edge's unit test has it"),
 ];
 
+/// What was provoked so far.
 #[derive(Default)]
-struct Seen(BTreeMap<String, u16>);
+pub(crate) struct Seen(BTreeMap<String, u16>);
 
 impl Seen {
-    fn note(&mut self, expected: &str, answer: &Answer) {
+    /// Checks a problem and notes it.
+    pub(crate) fn note(&mut self, expected: &str, answer: &Answer) {
         println!("{} {expected}: {}", answer.status, answer.json()["detail"]);
         assert_eq!(answer.problem(), expected, "{}", answer.text);
         let problem = answer.json();
@@ -73,7 +75,7 @@ async fn every_kind_of_problem_is_provoked_or_named_elsewhere() {
     heads(&mut seen).await;
     bodies(&mut seen).await;
     keys_and_locks(&mut seen).await;
-    refusals(&mut seen).await;
+    refusals::provoke(&mut seen).await;
     limits(&mut seen).await;
     settles(&mut seen).await;
     shutdown(&mut seen).await;
@@ -208,124 +210,6 @@ async fn keys_and_locks(seen: &mut Seen) {
         })
         .await;
     seen.note("lock-not-found", &gone);
-}
-
-/// The refusals of the process: what came before, and the operation that is then refused.
-async fn refusals(seen: &mut Seen) {
-    let none = || json!({});
-    let amount = |amount: u64| json!({"amount": amount});
-    let pieces =
-        |line: u32, quantity: u32| json!({"lines": [{"line": line, "quantity": quantity}]});
-    let one_line = |quantity: u32| json!({"lines": [{"line": 1, "sku": "T", "name": "Tea", "quantity": quantity, "unitPrice": 1000}]});
-    let large = |at: char| json!({"metadata": {at.to_string(): "x".repeat(10_000)}});
-    let confirmed = || ("confirm", none());
-    let cases: Vec<(&str, Vec<(&str, Value)>, (&str, Value))> = vec![
-        ("transition-not-allowed", vec![], ("fulfill", pieces(1, 1))),
-        (
-            "order-incomplete",
-            vec![],
-            ("edit", json!({"customer": null})),
-        ),
-        (
-            "lines-fulfilled",
-            vec![confirmed(), ("fulfill", pieces(1, 1)), ("hold", none())],
-            ("cancel", none()),
-        ),
-        (
-            "payment-recorded",
-            vec![("capture-payment", amount(1))],
-            ("expire", none()),
-        ),
-        (
-            "amount-exceeds-total",
-            vec![],
-            ("capture-payment", amount(3_501)),
-        ),
-        (
-            "amount-exceeds-authorization",
-            vec![("authorize-payment", amount(10))],
-            ("capture-payment", amount(11)),
-        ),
-        (
-            "amount-exceeds-captured",
-            vec![("capture-payment", amount(5))],
-            ("refund", amount(6)),
-        ),
-        (
-            "paid-exceeds-total",
-            vec![("capture-payment", amount(3_500))],
-            ("edit", one_line(1)),
-        ),
-        (
-            "total-raised-after-refund",
-            vec![("capture-payment", amount(5)), ("refund", amount(5))],
-            ("edit", one_line(9)),
-        ),
-        ("line-unknown", vec![confirmed()], ("fulfill", pieces(7, 1))),
-        (
-            "quantity-exceeds-ordered",
-            vec![confirmed()],
-            ("fulfill", pieces(1, 4)),
-        ),
-        (
-            "quantity-exceeds-fulfilled",
-            vec![confirmed(), ("fulfill", pieces(1, 1))],
-            ("return", pieces(1, 2)),
-        ),
-        (
-            "balance-unpaid",
-            vec![
-                confirmed(),
-                ("fulfill", pieces(1, 3)),
-                ("fulfill", pieces(2, 1)),
-            ],
-            ("complete", none()),
-        ),
-        (
-            "payment-refunded",
-            vec![
-                ("capture-payment", amount(5)),
-                ("cancel", none()),
-                ("refund", amount(5)),
-            ],
-            ("reopen", none()),
-        ),
-        (
-            "order-too-large",
-            vec![("edit", large('a'))],
-            ("edit", large('b')),
-        ),
-    ];
-    let world = World::new();
-    for (kind, steps, (operation, body)) in cases {
-        let order = world.order(&steps).await;
-        let key = world.new_key();
-        let refused = world
-            .send(operation_call(&order, operation, &body).key(&key))
-            .await;
-        seen.note(kind, &refused);
-        assert_eq!(refused.json()["applied"], "none");
-        // It is stored: the retry gets it byte for byte.
-        let again = world
-            .send(operation_call(&order, operation, &body).key(&key))
-            .await;
-        assert!(
-            again.is_replayed() && again.text == refused.text,
-            "{again:?}"
-        );
-    }
-    let process = ProcessConfig {
-        confirm_needs_payment: true,
-    };
-    let world = World::with(Setup {
-        process,
-        ..Setup::default()
-    });
-    let order = world.order(&[]).await;
-    seen.note(
-        "payment-not-authorized",
-        &world.run(&order, "confirm", &json!({})).await,
-    );
 }
 
 async fn limits(seen: &mut Seen) {

@@ -34,7 +34,7 @@ async fn every_route_of_the_document_is_served() {
     println!("{} routes", routes.len());
     for (method, path) in &routes {
         let method: Method = method.parse().unwrap();
-        let path = path.replace('{', "").replace('}', "");
+        let path = path.replace(['{', '}'], "");
         let answer = world.send(Call::new(method.clone(), &path)).await;
         if !answer.status.is_success() {
             let kind = answer.problem();

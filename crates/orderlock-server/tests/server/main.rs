@@ -1,0 +1,16 @@
+//! The order manager, through its router and as a process.
+
+#![allow(
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails loudly, in its helpers too"
+)]
+
+mod bad_input;
+mod contract;
+mod openapi;
+mod process;
+mod refusals;
+mod status_table;
+mod support;

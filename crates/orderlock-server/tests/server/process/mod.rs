@@ -1,0 +1,7 @@
+//! The program itself: started, asked, stopped and killed.
+
+mod concurrency;
+mod crash;
+mod server;
+mod shutdown;
+mod start;

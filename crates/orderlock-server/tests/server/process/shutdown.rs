@@ -1,0 +1,157 @@
+//! Ending on a signal.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tempfile::tempdir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+
+use super::server::{Server, is_replayed, post};
+
+/// A request whose body never comes, known to be under way: the server has asked for the body.
+async fn half_a_request(server: &Server) -> TcpStream {
+    let mut stream = TcpStream::connect(&server.address).await.unwrap();
+    let head = "POST /v1/orders HTTP/1.1\r\nHost: x\r\nIdempotency-Key: half\r\n\
+                Content-Length: 10\r\nExpect: 100-continue\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 100");
+    stream
+}
+
+#[tokio::test]
+async fn a_signal_lets_what_runs_end_and_exits_with_success() {
+    let folder = tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]).await;
+    let order = server.order("order", 1_000_000).await;
+    let url = server.url(&format!("/v1/orders/{order}/capture-payment"));
+    let done = Arc::new(Semaphore::new(0));
+    let clients: Vec<_> = (0..8)
+        .map(|client| {
+            let (http, url, done) = (server.client.clone(), url.clone(), Arc::clone(&done));
+            tokio::spawn(async move {
+                let (mut applied, mut open) = (0_u64, None);
+                for number in 0.. {
+                    let key = format!("c{client}-{number}");
+                    let Ok(answer) = post(&http, &url, &key, &json!({"amount": 1})).await else {
+                        open = Some(key);
+                        break;
+                    };
+                    match answer.status().as_u16() {
+                        200 => applied += 1,
+                        503 => break,
+                        other => panic!("{other}: {}", answer.text().await.unwrap()),
+                    }
+                    done.add_permits(1);
+                }
+                (applied, open)
+            })
+        })
+        .collect();
+    // In the middle of the work.
+    done.acquire_many(50).await.unwrap().forget();
+    server.signal("-TERM");
+    let (status, log) = server.ended().await;
+    assert_eq!(status.code(), Some(0), "{log}");
+    let (mut applied, mut open) = (0, Vec::new());
+    for client in clients {
+        let (some, key) = client.await.unwrap();
+        applied += some;
+        open.extend(key);
+    }
+    println!(
+        "{applied} applied before the end, {} unanswered",
+        open.len()
+    );
+
+    let server = Server::start(folder.path(), &[]).await;
+    let url = server.url(&format!("/v1/orders/{order}/capture-payment"));
+    for key in &open {
+        let answer = post(&server.client, &url, key, &json!({"amount": 1}))
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 200);
+    }
+    let read = server.get(&format!("/v1/orders/{order}")).await;
+    assert_eq!(
+        read["result"]["payment"]["captured"],
+        applied + open.len() as u64
+    );
+    assert_eq!(read["result"]["lock"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_shutdown_waits_no_longer_than_its_limit() {
+    let folder = tempdir().unwrap();
+    let server = Server::start(folder.path(), &["--shutdown-limit", "200ms"]).await;
+    let _half = half_a_request(&server).await;
+    server.signal("-TERM");
+    let (status, log) = server.ended().await;
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let folder = tempdir().unwrap();
+    let mut server = Server::start(
+        folder.path(),
+        &["--body-time-limit", "1h", "--shutdown-limit", "1h"],
+    )
+    .await;
+    let _half = half_a_request(&server).await;
+    server.signal("-TERM");
+    server.logged("shutting down").await;
+    server.signal("-TERM");
+    let (status, log) = server.ended().await;
+    assert_eq!(status.code(), Some(1), "{log}");
+    assert!(log.contains("second signal"), "{log}");
+}
+
+#[tokio::test]
+async fn clients_that_hang_up_cause_one_effect_each_at_most() {
+    let folder = tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]).await;
+    let order = server.order("order", 1_000_000).await;
+    let path = format!("/v1/orders/{order}/capture-payment");
+    let (mut settled, mut anew) = (0, 0);
+    for number in 0..40 {
+        let key = format!("k{number}");
+        let mut stream = TcpStream::connect(&server.address).await.unwrap();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nIdempotency-Key: {key}\r\n\
+             Content-Type: application/json\r\nContent-Length: 12\r\n\r\n{{\"amount\":1}}"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        if number % 2 == 0 {
+            // The answer is on its way, and nobody will read it to its end.
+            stream.read_u8().await.unwrap();
+        }
+        drop(stream);
+        let known = server
+            .client
+            .get(server.url(&format!("/v1/orders/{order}/operations/{key}")));
+        let known = known.send().await.unwrap().status().as_u16();
+        let (url, body) = (server.url(&path), json!({"amount": 1}));
+        let answer = post(&server.client, &url, &key, &body).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        if known == 200 {
+            assert!(is_replayed(&answer), "it was settled, and ran again");
+        }
+        assert!(
+            number % 2 == 1 || known == 200,
+            "an answered key is known: {known}"
+        );
+        if is_replayed(&answer) {
+            settled += 1
+        } else {
+            anew += 1
+        }
+    }
+    println!("{settled} had settled, {anew} had left the line and ran anew");
+    let read = server.get(&format!("/v1/orders/{order}")).await;
+    assert_eq!(read["result"]["payment"]["captured"], 40);
+    assert_eq!(read["result"]["version"], 41);
+}
