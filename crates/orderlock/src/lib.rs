@@ -1,9 +1,100 @@
 //! Locks an order, hands it to your handler, applies what the handler *returns* and unlocks, in
 //! one atomic write.
 //!
-//! Your code never saves and never unlocks. It takes a [`LockedOrder`], and returns an
+//! Your code never saves and never unlocks. It takes a [`LockedOrder`] and returns an
 //! [`Outcome`]: the order as it is to become, or a refusal. A retry with the same idempotency key
 //! gets the first answer, byte for byte; the operation is never applied twice.
+//!
+//! ```
+//! use axum::{Router, body::Body, http::Request};
+//! use orderlock::{Caller, Failure, IdempotencyKey, LockedOrder, OrderId, OrderLock, OrderType};
+//! use orderlock::{Outcome, SingleTenant, sqlite::{SqliteOptions, SqliteStore}};
+//! use serde::{Deserialize, Serialize};
+//! use tower::ServiceExt as _;
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Order { open: bool }
+//!
+//! impl OrderType for Order {}
+//!
+//! async fn close(order: LockedOrder<Order>) -> Result<Outcome<Order>, Failure> {
+//!     Ok(if order.open { Outcome::Applied(Order { open: false }) } else { Outcome::Unchanged })
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("orders.db");
+//! let store = SqliteStore::open(path, SqliteOptions::default())?;
+//! let orders = OrderLock::<Order>::new(store, SingleTenant);
+//! let app: Router = Router::new().route("/orders/{id}/close", orders.post("close", close));
+//!
+//! let (key, id) = (IdempotencyKey::parse("created-1")?, OrderId::parse("o-1")?);
+//! orders.create(&Caller::single(), key, Some(id), Order { open: true }).await;
+//!
+//! let request = || Request::post("/orders/o-1/close").header("idempotency-key", "5f0c9b3e");
+//! let first = app.clone().oneshot(request().body(Body::empty())?).await?;
+//! assert_eq!(first.headers()["etag"], "\"2\"");
+//! let retry = app.oneshot(request().body(Body::empty())?).await?;
+//! assert_eq!(retry.headers()["idempotent-replayed"], "true");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! With everything configured: who asks, where the order's id stands, what may run how long, an
+//! operation that calls the outside, and the lock as a tower layer.
+//!
+//! ```
+//! use std::time::Duration;
+//! use axum::{Router, http::request::Parts, routing::post};
+//! use orderlock::{
+//!     Caller, Failure, JsonAnswers, Limits, LockedOrder, Operation, OrderLock, OrderStore,
+//!     OrderType, Outcome, PathParam, Principal, Problem, Recovery, Tenant, problems,
+//! };
+//! # use serde::{Deserialize, Serialize};
+//! # #[derive(Serialize, Deserialize)]
+//! # struct Order { paid: bool }
+//! # impl OrderType for Order {}
+//! # #[derive(Clone)]
+//! # struct Account { tenant: Tenant, user: Principal }
+//! async fn pay(order: LockedOrder<Order>) -> Result<Outcome<Order>, Failure> {
+//!     // A stable key for the payment provider: a second attempt is the same payment there.
+//!     let _key = order.key().derive("capture");
+//!     Ok(Outcome::Applied(Order { paid: true }))
+//! }
+//!
+//! fn caller(parts: &Parts) -> Result<Caller, Problem> {
+//!     // A middleware in front has checked the credential and left the account here.
+//!     let account = parts.extensions.get::<Account>();
+//!     let account = account.ok_or_else(|| problems::UNAUTHENTICATED.described())?;
+//!     Ok(Caller { tenant: account.tenant.clone(), principal: account.user.clone() })
+//! }
+//!
+//! fn app(store: impl OrderStore) -> Router {
+//!     let orders = OrderLock::<Order>::new(store, caller)
+//!         .with_limits(Limits { handler: Duration::from_secs(10), ..Limits::default() })
+//!         .with_answers(JsonAnswers::new().with_location_prefix("/orders/"))
+//!         .with_node_name("node-1")
+//!         .with_order_id(PathParam("order"))
+//!         .with_body_limit(64 * 1024);
+//!     let capture = Operation::named("pay").external(Recovery::Reconcile);
+//!     Router::new()
+//!         .route("/orders/{order}/pay", orders.post(capture, pay))
+//!         .route("/legacy/{order}/pay", post(pay).layer(orders.layer("legacy-pay")))
+//! }
+//! ```
+//!
+//! # Where to look
+//!
+//! - [`OrderLock`]: the lock, and its two doors: [`adapter`], which is checked by the compiler, and
+//!   [`layer`], for any tower service. [`Lifecycle`] is the same without HTTP.
+//! - [`PROBLEMS`]: every problem that clients can be answered with, and what they do about it.
+//! - [`header`]: the request headers: `Idempotency-Key`, `If-Match`, `Prefer: wait=<seconds>`.
+//! - [`answer`]: how a request ended, as HTTP; for routes that use the [`Lifecycle`] directly.
+//!
+//! # Features
+//!
+//! - `sqlite` (default): the embedded store, as [`sqlite`].
 
 pub mod adapter;
 pub mod answer;

@@ -99,7 +99,7 @@ macro_rules! problem_kinds {
     ($($name:ident = $status:literal $kind:literal, $title:literal, $what:literal, $next:literal,
         $stored:ident, $retry:expr $(, $nothing_applied:ident)?;)*) => {
         $(
-            #[doc = concat!($what, " ", $next)]
+            #[doc = concat!("`", $kind, "`, ", stringify!($status), ": ", $title, ".")]
             pub const $name: ProblemKind = ProblemKind {
                 kind: $kind,
                 status: $status,

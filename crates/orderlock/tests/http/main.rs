@@ -1,5 +1,12 @@
 //! The library as its users meet it: over HTTP, through the adapter and through the layer.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "what helps a test may fail as loudly as the test itself"
+)]
+
 mod client;
 mod coverage;
 mod failing;

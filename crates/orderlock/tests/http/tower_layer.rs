@@ -35,10 +35,10 @@ fn by_path(parts: &http::request::Parts) -> Result<OrderId, Problem> {
 }
 
 async fn lock() -> (MemoryStore, OrderLock<Order>, OrderLockLayer) {
-    let runtime = Arc::new(TestRuntime::new());
-    let store = MemoryStore::new(runtime.clone());
+    let runtime = TestRuntime::new();
+    let store = MemoryStore::new(Arc::new(runtime.clone()));
     let orders = OrderLock::<Order>::new(store.clone(), SingleTenant)
-        .with_runtime(runtime)
+        .with_runtime(Arc::new(runtime))
         .with_order_id(by_path);
     let order = Order {
         count: 0,
