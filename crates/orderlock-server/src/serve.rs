@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
+use hyper_util::server::graceful::GracefulShutdown;
 use orderlock::sqlite::{SqliteOptions, SqliteStore};
 use orderlock::store::{Join, Leave};
 use orderlock::{OrderStore as _, Runtime as _, TokioRuntime, core};
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 
 use crate::cli::Serve;
 use crate::config::{self, Settings};
@@ -16,6 +18,9 @@ use crate::connections::{self, Bounds};
 use crate::signals::Signals;
 use crate::welcome::{self, Trial};
 use crate::{BodyLimits, Context, Failed, app, http, log};
+
+/// How long the last answers may take to leave, once they are there.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Prints the OpenAPI document.
 ///
@@ -83,15 +88,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         stop.cancel();
     };
     let (open, ()) = tokio::join!(serving, first_signal);
-    let limit = settings.shutdown_limit.0;
-    let ending = async {
-        // Those who wait are told first; connections end with the answers that they carry.
-        let answered = tokio::time::timeout(limit, open.shutdown());
-        let (drained, _) = tokio::join!(context.orders().drain(limit), answered);
-        if let Err(error) = drained {
-            tracing::warn!(%error, "the session could not be ended; it lapses by itself");
-        }
-    };
+    let ending = end(&context, open, settings.shutdown_limit.0);
     tokio::select! {
         biased;
         () = ending => {}
@@ -106,6 +103,22 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     );
     tracing::info!("ended");
     Ok(())
+}
+
+/// Tells those who wait, lets what runs settle, and lets connections end with the answers that they
+/// carry; all of it within the limit.
+async fn end(context: &Context, open: GracefulShutdown, limit: Duration) {
+    let deadline = Instant::now() + limit;
+    // From here on each connection ends with its answer, also while the node drains.
+    let closed = tokio::spawn(open.shutdown());
+    if let Err(error) = context.orders().drain(limit).await {
+        tracing::warn!(%error, "the session could not be ended; it lapses by itself");
+    }
+    // What was stopped at the limit has its answer only now.
+    let deadline = deadline.max(Instant::now() + LAST_ANSWERS);
+    if tokio::time::timeout_at(deadline, closed).await.is_err() {
+        tracing::warn!("connections were still open at the end");
+    }
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

@@ -91,6 +91,21 @@ mod tests {
             .is_some_and(|first| request_id(&headers) == *first)
     }
 
+    #[tokio::test]
+    async fn a_panic_is_answered_with_a_problem() {
+        let faulty = async || -> &'static str { panic!("on purpose") };
+        let router = around(Router::new().route("/", axum::routing::get(faulty)));
+        let request = Request::new(axum::body::Body::empty());
+        let response = tower::ServiceExt::oneshot(router, request).await.unwrap();
+        assert_eq!(response.status(), 500);
+        assert!(response.headers().contains_key(REQUEST_ID));
+        let body = axum::body::to_bytes(response.into_body(), 10_000)
+            .await
+            .unwrap();
+        let problem: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(problem["type"], "/problems/internal-error");
+    }
+
     #[test]
     fn a_request_id_is_taken_over_only_if_it_can_be_shown() {
         assert!(taken(&["abc-1"]));

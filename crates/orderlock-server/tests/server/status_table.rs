@@ -13,7 +13,7 @@ use orderlock_testkit::faults::{Fault, Verb};
 use serde_json::json;
 
 use crate::refusals;
-use crate::support::{Answer, Call, Setup, World, operation_call, pending};
+use crate::support::{Answer, Call, JSON, Setup, World, operation_call, pending};
 
 /// Kinds that no request to this service provokes, and why.
 const ELSEWHERE: &[(&str, &str)] = &[
@@ -145,27 +145,30 @@ async fn bodies(seen: &mut Seen) {
         body,
         ..Setup::default()
     });
-    let post = || {
-        Call::new(Method::POST, "/v1/orders")
-            .key("k")
-            .header("content-type", "application/json")
-    };
-    let endless = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
-    let calls = [
-        ("body-malformed", post().body("{")),
-        ("body-invalid", post().body("{}")),
-        ("body-too-large", post().body(" ".repeat(1_001))),
-        ("body-too-slow", post().body(Body::from_stream(endless))),
-        (
-            "media-type-unsupported",
-            Call::new(Method::POST, "/v1/orders")
-                .key("k")
-                .header("content-type", "text/xml")
-                .body("<a/>"),
-        ),
+    let order = world.order(&[]).await;
+    // Both ways in: without a lock and under one.
+    let paths = [
+        "/v1/orders".to_owned(),
+        format!("/v1/orders/{order}/refund"),
     ];
-    for (kind, call) in calls {
-        seen.note(kind, &world.send(call).await);
+    for path in paths {
+        let post = |media_type| {
+            let call = Call::new(Method::POST, &path).key("k");
+            call.header("content-type", media_type)
+        };
+        let endless = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
+        let broken = futures_util::stream::iter([Err::<Bytes, _>(std::io::Error::other("gone"))]);
+        let calls = [
+            ("body-malformed", post(JSON).body("{")),
+            ("body-malformed", post(JSON).body(Body::from_stream(broken))),
+            ("body-invalid", post(JSON).body("{}")),
+            ("body-too-large", post(JSON).body(" ".repeat(1_001))),
+            ("body-too-slow", post(JSON).body(Body::from_stream(endless))),
+            ("media-type-unsupported", post("text/xml").body("<a/>")),
+        ];
+        for (kind, call) in calls {
+            seen.note(kind, &world.send(call).await);
+        }
     }
 }
 
@@ -352,7 +355,11 @@ async fn every_kind_has_a_page_for_people_and_one_for_programs() {
             page.header("content-type"),
             Some("text/markdown; charset=utf-8")
         );
-        assert!(page.text.contains(kind.advice), "{}", page.text);
+        assert!(
+            page.text.contains("## What to do") && page.text.contains(kind.title),
+            "{}",
+            page.text
+        );
     }
     let unknown = world.get("/problems/none").await;
     assert_eq!(unknown.problem(), "route-not-found");
