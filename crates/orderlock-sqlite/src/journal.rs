@@ -150,6 +150,25 @@ pub(crate) struct KeyRow {
     pub(crate) facts: KeyFacts,
 }
 
+/// The statements that look for a key. Each goes by the key's hash; the plus keeps SQLite from
+/// going through all entries of the order instead, which takes longer with each settle of it.
+pub(crate) const FIND_KEY: &str =
+    "SELECT e.position, e.outcome, e.fingerprint, e.attempt, k.expires, k.forgotten
+     FROM keys k JOIN entries e ON e.position = k.position
+     WHERE k.key_hash = :key_hash AND e.key_id = :key_id AND +e.order_row = :order
+     ORDER BY k.position DESC LIMIT 1";
+pub(crate) const FIND_SETTLE: &str =
+    "SELECT e.number, k.expires FROM keys k JOIN entries e ON e.position = k.position
+     WHERE k.key_hash = :key_hash AND e.key_id = :key_id AND +e.order_row = :order
+         AND e.fence = :fence AND e.step = :step";
+pub(crate) const FIND_PROGRESS: &str = concat!(
+    "SELECT ",
+    entry_columns!(),
+    "WHERE k.key_hash = :key_hash AND e.key_id = :key_id AND +e.order_row = :order
+         AND e.outcome = 'checkpoint' AND e.attempt < :attempt
+     ORDER BY +e.position DESC LIMIT 1"
+);
+
 /// What the journal says of a key. A final entry is always the key's last one: after it, neither a
 /// settle nor a checkpoint of that key is applied.
 pub(crate) fn find_key(
@@ -159,13 +178,7 @@ pub(crate) fn find_key(
     now: Timestamp,
 ) -> Result<Option<KeyRow>, Fault> {
     let found = connection
-        .prepare_cached(
-            "SELECT e.position, e.outcome, e.fingerprint, e.attempt, k.expires,
-                 k.forgotten
-             FROM keys k JOIN entries e ON e.position = k.position
-             WHERE k.key_hash = :key_hash AND e.key_id = :key_id AND e.order_row = :order
-             ORDER BY k.position DESC LIMIT 1",
-        )?
+        .prepare_cached(FIND_KEY)?
         .query_row(
             named_params! {
                 ":key_hash": key_hash(key_id), ":key_id": key_id.0, ":order": order,
@@ -214,11 +227,7 @@ pub(crate) fn find_settle(
     step: u32,
 ) -> rusqlite::Result<Option<Receipt>> {
     connection
-        .prepare_cached(
-            "SELECT e.number, k.expires FROM keys k JOIN entries e ON e.position = k.position
-             WHERE k.key_hash = :key_hash AND e.key_id = :key_id AND e.order_row = :order
-                 AND e.fence = :fence AND e.step = :step",
-        )?
+        .prepare_cached(FIND_SETTLE)?
         .query_row(
             named_params! {
                 ":key_hash": key_hash(key_id), ":key_id": key_id.0, ":order": order,
@@ -260,13 +269,7 @@ pub(crate) fn progress(
     now: Timestamp,
 ) -> rusqlite::Result<Option<Box<Entry>>> {
     connection
-        .prepare_cached(concat!(
-            "SELECT ",
-            entry_columns!(),
-            "WHERE k.key_hash = :key_hash AND e.key_id = :key_id AND e.order_row = :order
-                 AND e.outcome = 'checkpoint' AND e.attempt < :attempt
-             ORDER BY e.position DESC LIMIT 1"
-        ))?
+        .prepare_cached(FIND_PROGRESS)?
         .query_row(
             named_params! {
                 ":key_hash": key_hash(key_id), ":key_id": key_id.0, ":order": order,

@@ -4,6 +4,7 @@
 mod batching;
 mod faults;
 mod full;
+mod plans;
 mod races;
 
 use std::future::poll_fn;
