@@ -100,11 +100,13 @@ pub mod adapter;
 pub mod answer;
 mod body;
 mod caller;
+mod explain;
 mod failure;
 pub mod header;
 mod json;
 pub mod layer;
 mod lock;
+mod node;
 pub mod problems;
 mod request;
 

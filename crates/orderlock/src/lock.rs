@@ -17,6 +17,7 @@ use crate::body::BodyLimits;
 use crate::caller::{CallerSource, OrderIdSource, PathParam};
 use crate::json::JsonAnswers;
 use crate::layer::OrderLockLayer;
+use crate::node::NodeParts;
 use crate::request::Entrance;
 
 /// Locks orders, hands them to handlers, applies what the handlers return and unlocks, in one
@@ -29,46 +30,6 @@ pub struct OrderLock<T> {
     entrance: Entrance,
     node: NodeParts,
     order: PhantomData<fn() -> T>,
-}
-
-/// What the node is made from. A lifecycle cannot be changed, so it is made again.
-#[derive(Clone, Debug)]
-struct NodeParts {
-    store: Arc<dyn OrderStore>,
-    answers: Arc<dyn Answers>,
-    limits: Limits,
-    name: Option<String>,
-}
-
-impl NodeParts {
-    fn build(&self, runtime: &Arc<dyn Runtime>) -> Lifecycle {
-        let builder =
-            Lifecycle::builder(Arc::clone(&self.store), Shared(Arc::clone(&self.answers)))
-                .limits(self.limits.clone())
-                .runtime(Arc::clone(runtime));
-        match &self.name {
-            Some(name) => builder.node_name(name).build(),
-            None => builder.build(),
-        }
-    }
-}
-
-/// Answers that several lifecycles share.
-#[derive(Debug)]
-struct Shared(Arc<dyn Answers>);
-
-impl Answers for Shared {
-    fn answer(&self, settled: orderlock_core::SettledView<'_>) -> orderlock_core::Answer {
-        self.0.answer(settled)
-    }
-
-    fn problem(
-        &self,
-        problem: &orderlock_core::Problem,
-        order: Option<orderlock_core::SettledView<'_>>,
-    ) -> orderlock_core::Answer {
-        self.0.problem(problem, order)
-    }
 }
 
 impl<T> Clone for OrderLock<T> {

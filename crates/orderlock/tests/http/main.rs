@@ -10,6 +10,7 @@
 mod client;
 mod coverage;
 mod failing;
+mod handler;
 mod problems;
 mod replay;
 mod requests;

@@ -50,9 +50,13 @@ fn seen(kinds: &mut BTreeSet<String>, told: &Told) {
     kinds.insert(kind);
 }
 
-async fn through(door: Door, kinds: &mut BTreeSet<String>) {
-    let good = || Ask::act("act", "k-1", "apply");
-    let world = World::with_limits(door, |limits| limits.line = 2).await;
+fn good() -> Ask {
+    Ask::act("act", "k-1", "apply")
+}
+
+/// What is found in the request itself.
+async fn by_the_request(door: Door, kinds: &mut BTreeSet<String>) {
+    let world = World::new(door).await;
     let bare = Ask::new("POST", "/orders/o-1/act").body("{}");
     let asks = [
         bare.clone(),
@@ -65,14 +69,12 @@ async fn through(door: Door, kinds: &mut BTreeSet<String>) {
             .header("content-type", "application/json")
             .header("idempotency-key", "k")
             .body(r#"{"act":"apply"}"#),
-        Ask::act("outside", "k-4", "fail"),
-        Ask::act("act", "k-5", "panic"),
     ];
-    for ask in &asks[..7] {
+    for ask in &asks {
         seen(kinds, &world.ask(ask).await);
     }
     assert_eq!(world.seen().await, Seen::untouched());
-    seen(kinds, &world.ask(&asks[8]).await);
+    seen(kinds, &world.ask(&Ask::act("act", "k-5", "panic")).await);
 
     let slow = good()
         .header("content-length", "900")
@@ -89,9 +91,13 @@ async fn through(door: Door, kinds: &mut BTreeSet<String>) {
         .await;
     broken.write_all(b"zz\r\n").await.unwrap();
     seen(kinds, &Told::read(broken).await);
+}
 
+/// What is found at the order, at its line, in the handler and at the store.
+async fn by_the_lock(door: Door, kinds: &mut BTreeSet<String>) {
+    let world = World::with_limits(door, |limits| limits.line = 2).await;
     let running = world.start(&Ask::act("act", "k-7", "wait"));
-    world.probe.started(2).await;
+    world.probe.started(1).await;
     seen(kinds, &world.ask(&Ask::act("act", "k-7", "wait")).await);
     seen(kinds, &world.ask(&Ask::act("act", "k-8", "apply")).await);
     let waiting = world.start(&Ask::act("act", "k-9", "apply").wait(9));
@@ -108,7 +114,7 @@ async fn through(door: Door, kinds: &mut BTreeSet<String>) {
     waiting.await.unwrap().success();
 
     let hanging = world.start(&Ask::act("act", "k-11", "hang"));
-    world.probe.started(4).await;
+    world.probe.started(3).await;
     world.runtime.advance(HANDLER);
     seen(kinds, &hanging.await.unwrap());
 
@@ -119,7 +125,10 @@ async fn through(door: Door, kinds: &mut BTreeSet<String>) {
     world.store.fail_next(Verb::Settle, Fault::LoseRequest);
     seen(kinds, &world.ask(&Ask::act("act", "k-13", "apply")).await);
     let marked = World::new(door).await;
-    seen(kinds, &marked.ask(&asks[7]).await);
+    seen(
+        kinds,
+        &marked.ask(&Ask::act("outside", "k-4", "fail")).await,
+    );
 
     // An answer past its retention is gone, and its key is not free.
     world.runtime.advance(Duration::from_secs(25 * 3600));
@@ -231,7 +240,8 @@ async fn each_kind_is_answered_as_the_list_says() {
     for door in Door::BOTH {
         println!("-- {door:?}");
         let mut kinds = BTreeSet::new();
-        through(door, &mut kinds).await;
+        by_the_request(door, &mut kinds).await;
+        by_the_lock(door, &mut kinds).await;
         mistakes(&mut kinds).await;
         let missing: Vec<_> = PROBLEMS
             .iter()

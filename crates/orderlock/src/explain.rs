@@ -1,0 +1,134 @@
+//! The problems that requests end with when nothing is stored: what happened, to which order, and
+//! what to do now. What only an operator may read goes to the log.
+
+use std::error::Error;
+
+use orderlock_core::{Denied, Failed, Problem, Recovery, Running, StoreError, Target, Timestamp};
+
+use crate::answer::Asked;
+use crate::problems::{self, ProblemKind};
+
+/// The problem that a request was denied with: what happened, and what to do now.
+#[must_use]
+pub fn denied_problem(order: Option<&Target>, denied: &Denied) -> Problem {
+    let kind = match denied {
+        Denied::KeyReused => problems::IDEMPOTENCY_KEY_REUSED,
+        Denied::KeyExpired => problems::IDEMPOTENCY_KEY_EXPIRED,
+        Denied::InProgress(_) => problems::IDEMPOTENCY_KEY_IN_PROGRESS,
+        Denied::Locked(_) => problems::ORDER_LOCKED,
+        Denied::QueueFull => problems::ORDER_QUEUE_FULL,
+        Denied::VersionMismatch { .. } => problems::VERSION_MISMATCH,
+        Denied::OutcomeUnknown(_) => problems::OUTCOME_UNKNOWN,
+        Denied::NotFound => problems::ORDER_NOT_FOUND,
+        Denied::Exists => problems::ORDER_EXISTS,
+        Denied::ShuttingDown => problems::SHUTTING_DOWN,
+        Denied::StoreUnavailable(error) => {
+            log_store(error);
+            problems::STORE_UNAVAILABLE
+        }
+        // A denial that this version does not know yet ran nothing either.
+        _ => problems::STORE_UNAVAILABLE,
+    };
+    let problem = about(&kind, order);
+    match denied {
+        Denied::InProgress(Some(running)) | Denied::Locked(running) => {
+            with_running(problem, running)
+        }
+        Denied::VersionMismatch { current } => problem.with_member("currentVersion", current.0),
+        Denied::OutcomeUnknown(mark) => problem
+            .with_member("operation", mark.operation.as_str())
+            .with_member("since", time(mark.since))
+            .with_member("attempt", mark.attempt),
+        _ => problem,
+    }
+}
+
+pub(crate) fn failure_problem<E>(order: Option<&Target>, failure: &Failed<E>) -> Problem {
+    let failed = &problems::HANDLER_FAILED;
+    match failure {
+        Failed::TimedOut => about(&problems::HANDLER_TIMEOUT, order),
+        Failed::Stopped => about(&problems::SHUTTING_DOWN, order),
+        Failed::Unreadable(_) => failed.problem().retryable(false).with_detail(format!(
+            "{} is stored in a form that this operation cannot read. An operator must look into it.",
+            named(order)
+        )),
+        Failed::Unwritable(_) => failed.problem().retryable(false).with_detail(format!(
+            "What the operation made of {} cannot be stored: it is too large, or is refused by the \
+             store. Repeating it will not help.",
+            named(order).to_lowercase()
+        )),
+        _ => about(failed, order),
+    }
+}
+
+/// The problem of an operation whose mark stays.
+pub(crate) fn mark_stays(asked: &Asked) -> Problem {
+    let kind = &problems::OUTCOME_UNKNOWN;
+    let resumes = matches!(asked.recovery, Some(Recovery::Resume { .. }));
+    let next = if resumes {
+        "Repeat the request with the same key: it resumes. Until then no other operation runs on \
+         the order."
+    } else {
+        kind.next
+    };
+    kind.problem()
+        .retryable(resumes)
+        .with_member("operation", asked.operation.as_str())
+        .with_detail(format!(
+            "{}: {} {next}",
+            named(asked.order.as_ref()),
+            kind.what
+        ))
+}
+
+/// A problem of this kind, with a detail that names the order.
+pub(crate) fn about(kind: &ProblemKind, order: Option<&Target>) -> Problem {
+    kind.problem()
+        .with_detail(format!("{}: {} {}", named(order), kind.what, kind.next))
+}
+
+fn named(order: Option<&Target>) -> String {
+    order.map_or_else(
+        || "The order".to_owned(),
+        |target| format!("Order {}", target.order),
+    )
+}
+
+fn with_running(problem: Problem, running: &Running) -> Problem {
+    let problem = match &running.operation {
+        Some(operation) => problem.with_member("operation", operation.as_str()),
+        None => problem,
+    };
+    match running.since {
+        Some(since) => problem.with_member("since", time(since)),
+        None => problem,
+    }
+}
+
+pub(crate) fn log_failure<E>(order: Option<&Target>, failure: &Failed<E>) {
+    let order = named(order);
+    match failure {
+        Failed::Unreadable(reason) => {
+            tracing::error!(
+                order,
+                reason,
+                "the stored order does not fit the handler's type"
+            );
+        }
+        Failed::Unwritable(reason) => {
+            tracing::error!(order, reason, "what the handler returned cannot be stored");
+        }
+        Failed::Panicked => tracing::error!(order, "the handler panicked"),
+        _ => {}
+    }
+}
+
+fn log_store(error: &StoreError) {
+    let cause = error.source().map(ToString::to_string);
+    tracing::warn!(%error, cause, "the order store is out of reach");
+}
+
+/// A time as every answer shows it: RFC 3339, UTC.
+pub(crate) fn time(time: Timestamp) -> String {
+    time.to_string()
+}
