@@ -1,7 +1,5 @@
 //! The shortest service: one operation under the lock, over one SQLite file.
 
-#![allow(clippy::print_stdout, reason = "an example shows what it does")]
-
 use axum::{Router, body::Body, http::Request};
 use orderlock::sqlite::{SqliteOptions, SqliteStore};
 use orderlock::{Caller, Failure, IdempotencyKey, LockedOrder, OrderLock, OrderType};
@@ -40,7 +38,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     for _ in 0..2 {
         let request = Request::post("/orders/o-1/confirm").header("idempotency-key", "5f0c9b3e");
         let response = app.clone().oneshot(request.body(Body::empty())?).await?;
-        println!("{} {:?}", response.status(), response.headers());
+        eprintln!("{} {:?}", response.status(), response.headers());
         assert!(response.status().is_success());
     }
     Ok(())
