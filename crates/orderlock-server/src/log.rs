@@ -18,7 +18,9 @@ pub fn start(settings: &Settings) -> Result<(), ConfigError> {
         })?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr);
+        .with_writer(io::stderr)
+        // It would tell of a closed stderr on stderr, and panic.
+        .log_internal_errors(false);
     // A log that was started before, by a test, stays.
     let _started_before = match settings.log_format {
         LogFormat::Text => log.with_ansi(false).try_init(),

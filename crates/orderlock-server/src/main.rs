@@ -1,5 +1,6 @@
 //! The program `orderlock`.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use orderlock_server::cli::{Cli, Verb};
@@ -14,7 +15,8 @@ fn main() -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failed) => {
-            eprintln!("orderlock: {failed}");
+            // Nobody may be left to read it.
+            let _unread = writeln!(io::stderr(), "orderlock: {failed}");
             ExitCode::from(match failed {
                 Failed::Usage(_) => 2,
                 Failed::Running(_) => 1,

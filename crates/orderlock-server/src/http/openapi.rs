@@ -251,14 +251,12 @@ fn name<T: ToSchema>() -> String {
     T::name().into_owned()
 }
 
-/// `capture-payment` as a program writes it.
+/// `confirm` as `confirmOrder`, and `capture-payment`, which says already what of, as
+/// `capturePayment`.
 fn camel_case(words: &str) -> String {
-    let mut parts = words.split('-');
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |mut text, part| {
-        let (head, tail) = part.split_at(1);
-        text.push_str(&head.to_uppercase());
-        text.push_str(tail);
-        text
-    }) + "Order"
+    let Some((verb, object)) = words.split_once('-') else {
+        return format!("{words}Order");
+    };
+    let (first, rest) = object.split_at(1);
+    format!("{verb}{}{rest}", first.to_uppercase())
 }

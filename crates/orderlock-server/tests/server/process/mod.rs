@@ -1,6 +1,7 @@
 //! The program itself: started, asked, stopped and killed.
 
 mod concurrency;
+mod connections;
 mod crash;
 mod server;
 mod shutdown;

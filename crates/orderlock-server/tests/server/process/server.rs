@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::JoinHandle;
 
 /// The last line of what is printed at the start.
 const READY: &str = "Stop with Ctrl-C.";
@@ -16,6 +17,7 @@ pub(super) struct Server {
     child: Child,
     /// The lines of its log. They are always read, so that it never stands still for them.
     log: UnboundedReceiver<String>,
+    log_reader: JoinHandle<()>,
     pub(super) address: String,
     pub(super) printed: String,
     pub(super) client: Client,
@@ -45,8 +47,8 @@ impl Server {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let mut log = lines(child.stderr.take().unwrap());
-        let mut output = lines(child.stdout.take().unwrap());
+        let (mut log, log_reader) = lines(child.stderr.take().unwrap());
+        let (mut output, _) = lines(child.stdout.take().unwrap());
         let mut printed = String::new();
         loop {
             let Some(line) = output.recv().await else {
@@ -67,6 +69,7 @@ impl Server {
         Self {
             child,
             log,
+            log_reader,
             address,
             printed,
             client: Client::builder().no_proxy().build().unwrap(),
@@ -116,6 +119,13 @@ impl Server {
         assert!(sent.success());
     }
 
+    /// Closes the pipe that it logs to.
+    pub(super) async fn close_log(&mut self) {
+        self.log_reader.abort();
+        // It is closed when the reader is gone.
+        let _aborted = (&mut self.log_reader).await;
+    }
+
     /// Waits until the log has a line with this text.
     pub(super) async fn logged(&mut self, text: &str) {
         while let Some(line) = self.log.recv().await {
@@ -137,16 +147,18 @@ impl Server {
     }
 }
 
-fn lines(from: impl AsyncRead + Send + Unpin + 'static) -> UnboundedReceiver<String> {
+fn lines(
+    from: impl AsyncRead + Send + Unpin + 'static,
+) -> (UnboundedReceiver<String>, JoinHandle<()>) {
     let (send, receive) = unbounded_channel();
     let mut lines = BufReader::new(from).lines();
-    tokio::spawn(async move {
+    let reader = tokio::spawn(async move {
         // Read to the end, whether anybody listens or not.
         while let Ok(Some(line)) = lines.next_line().await {
             let _unheard = send.send(line);
         }
     });
-    receive
+    (receive, reader)
 }
 
 /// One request that waits in line if it must.

@@ -1,0 +1,125 @@
+//! Clients that behave badly on their sockets.
+
+use serde_json::json;
+use tempfile::tempdir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::server::{Server, is_replayed, post};
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_is_closed() {
+    let folder = tempdir().unwrap();
+    let server = Server::start(folder.path(), &["--header-time-limit", "100ms"]).await;
+    for said in ["", "GET /v1/orders HTTP/1.1\r\nHost:"] {
+        let mut stream = TcpStream::connect(&server.address).await.unwrap();
+        stream.write_all(said.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        println!(
+            "{said:?}: closed after {:?}",
+            String::from_utf8_lossy(&answer)
+        );
+    }
+}
+
+#[tokio::test]
+async fn one_connection_too_many_waits_for_room() {
+    let folder = tempdir().unwrap();
+    let server = Server::start(folder.path(), &["--connection-limit", "1"]).await;
+    let ask = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let mut first = TcpStream::connect(&server.address).await.unwrap();
+    let mut second = TcpStream::connect(&server.address).await.unwrap();
+    second.write_all(ask).await.unwrap();
+    first.write_all(ask).await.unwrap();
+    for stream in [&mut first, &mut second] {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn too_many_headers_are_refused() {
+    let folder = tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]).await;
+    let many: String = (0..200).map(|number| format!("h{number}: x\r\n")).collect();
+    let large = format!("h: {}\r\n", "x".repeat(1024 * 1024));
+    for headers in [many, large] {
+        let mut stream = TcpStream::connect(&server.address).await.unwrap();
+        let request = format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
+        // It may be refused before it has been sent.
+        let _sent = stream.write_all(request.as_bytes()).await;
+        let mut answer = [0; 12];
+        match stream.read_exact(&mut answer).await {
+            Ok(_) => assert_eq!(&answer, b"HTTP/1.1 431"),
+            // What was not read before it was refused resets the connection.
+            Err(error) => println!("refused: {error}"),
+        }
+    }
+    assert_eq!(server.get("/healthz").await["status"], 200);
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_stops_nothing() {
+    let folder = tempdir().unwrap();
+    let mut server = Server::start(folder.path(), &[]).await;
+    server.close_log().await;
+    let order = server.order("order", 1_000).await;
+    let url = server.url(&format!("/v1/orders/{order}/capture-payment"));
+    for replayed in [false, true] {
+        let answer = post(&server.client, &url, "k", &json!({"amount": 1}))
+            .await
+            .unwrap();
+        assert_eq!(
+            (answer.status().as_u16(), is_replayed(&answer)),
+            (200, replayed)
+        );
+    }
+}
+
+#[tokio::test]
+async fn clients_that_hang_up_cause_one_effect_each_at_most() {
+    let folder = tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]).await;
+    let order = server.order("order", 1_000_000).await;
+    let path = format!("/v1/orders/{order}/capture-payment");
+    let (mut settled, mut anew) = (0, 0);
+    for number in 0..40 {
+        let key = format!("k{number}");
+        let mut stream = TcpStream::connect(&server.address).await.unwrap();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nIdempotency-Key: {key}\r\n\
+             Content-Type: application/json\r\nContent-Length: 12\r\n\r\n{{\"amount\":1}}"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        if number % 2 == 0 {
+            // The answer is on its way, and nobody will read it to its end.
+            stream.read_u8().await.unwrap();
+        }
+        drop(stream);
+        let known = server
+            .client
+            .get(server.url(&format!("/v1/orders/{order}/operations/{key}")));
+        let known = known.send().await.unwrap().status().as_u16();
+        let (url, body) = (server.url(&path), json!({"amount": 1}));
+        let answer = post(&server.client, &url, &key, &body).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        if known == 200 {
+            assert!(is_replayed(&answer), "it was settled, and ran again");
+        }
+        assert!(
+            number % 2 == 1 || known == 200,
+            "an answered key is known: {known}"
+        );
+        if is_replayed(&answer) {
+            settled += 1
+        } else {
+            anew += 1
+        }
+    }
+    println!("{settled} had settled, {anew} had left the line and ran anew");
+    let read = server.get(&format!("/v1/orders/{order}")).await;
+    assert_eq!(read["result"]["payment"]["captured"], 40);
+    assert_eq!(read["result"]["version"], 41);
+}
