@@ -45,13 +45,16 @@ pub(crate) fn text(address: SocketAddr, store: &StoreInfo, trial: Option<&Trial>
             "Create an order, confirm it, and send the same confirmation again: it is answered, \
              not repeated.\n\n\
              curl {url} -H 'Idempotency-Key: {key}' -H 'Content-Type: application/json' \
-             -d '{ORDER}'\n\
-             curl -X POST {url}/{order}/confirm -H 'Idempotency-Key: {key}-confirm'\n\
-             curl -i -X POST {url}/{order}/confirm -H 'Idempotency-Key: {key}-confirm'\n\n"
+             -d '{ORDER}' {LINE_END}\n\
+             curl -X POST {url}/{order}/confirm -H 'Idempotency-Key: {key}-confirm' {LINE_END}\n\
+             curl -i -X POST {url}/{order}/confirm -H 'Idempotency-Key: {key}-confirm' {LINE_END}\n\n"
         ));
     }
     text.push_str("Stop with Ctrl-C.\n");
     text
 }
+
+/// Makes curl end its output with a line break, so that the prompt begins its own line.
+const LINE_END: &str = r"-w '\n'";
 
 const ORDER: &str = r#"{"customer":"cus_42","currency":"EUR","submit":true,"lines":[{"sku":"TEA-250","name":"Green tea","quantity":2,"unitPrice":1299}]}"#;

@@ -45,7 +45,7 @@ async fn observe(request: Request, next: Next) -> Response {
         response.headers_mut().insert(REQUEST_ID, id);
         tracing::info!(
             status = response.status().as_u16(),
-            milliseconds = started.elapsed().as_secs_f64() * 1000.0,
+            microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
             "answered"
         );
         response

@@ -38,6 +38,7 @@ fn curl(line: &str) -> Curl {
     while let Some(word) = words.next() {
         match word.as_str() {
             "-i" => {}
+            "-w" => assert_eq!(words.next().as_deref(), Some(r"\n")),
             "-X" => curl.method = words.next().unwrap().parse().unwrap(),
             "-H" => {
                 let header = words.next().unwrap();
