@@ -60,7 +60,6 @@ pub(crate) async fn create(
             }
         }
     };
-    log(&ended);
     let asked = Asked {
         order: None,
         operation,
@@ -69,31 +68,4 @@ pub(crate) async fn create(
     };
     let Ok(reply) = answer(&**lifecycle.answers(), &asked, ended);
     Ok(reply.into_response())
-}
-
-/// What the lifecycle logs of an operation, it does not log of a creation.
-fn log(ended: &Ended<std::convert::Infallible>) {
-    match ended {
-        Ended::Settled {
-            answer, replayed, ..
-        } => {
-            let order = answer
-                .location
-                .as_deref()
-                .and_then(|path| path.rsplit('/').next());
-            let outcome = if *replayed { "replayed" } else { "created" };
-            tracing::info!(
-                order,
-                operation = "create",
-                outcome,
-                attempt = 1,
-                "operation ended"
-            );
-        }
-        Ended::Denied(denied) => {
-            let outcome = denied.as_str();
-            tracing::info!(operation = "create", outcome, "operation ended");
-        }
-        _ => tracing::info!(operation = "create", outcome = "failed", "operation ended"),
-    }
 }
