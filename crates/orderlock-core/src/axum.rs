@@ -62,16 +62,13 @@ where
             .get::<CarriedLock>()
             .and_then(CarriedLock::take);
         let order = order.ok_or_else(|| problem_response(&lock_missing()))?;
-        order
-            .try_map(|document| document.decode())
-            .map_err(|error: serde_json::Error| {
-                let detail =
-                    format!("The stored order does not fit the handler's order type: {error}");
-                let problem = Problem::new(500, "handler-failed", "The operation failed")
-                    .with_detail(detail)
-                    .applied(AppliedPart::None);
-                problem_response(&problem)
-            })
+        order.try_map(|document| document.decode()).map_err(|error: serde_json::Error| {
+            tracing::error!(%error, "the stored order does not fit the handler's order type");
+            problem_response(&failed(
+                "The order is stored in a form that this operation cannot read. An operator must \
+                 look into it.",
+            ))
+        })
     }
 }
 
@@ -82,11 +79,11 @@ impl<T: OrderType> IntoResponse for Outcome<T> {
         let carried = match self.encoded() {
             Ok(outcome) => CarriedOutcome(Arc::new(Mutex::new(Some(outcome)))),
             Err(error) => {
-                let detail = format!("The order cannot be written as JSON: {error}");
-                let problem = Problem::new(500, "handler-failed", "The operation failed")
-                    .with_detail(detail)
-                    .applied(AppliedPart::None);
-                return problem_response(&problem);
+                tracing::error!(%error, "what the handler returned cannot be written as JSON");
+                return problem_response(&failed(
+                    "What the operation made of the order cannot be stored. Repeating it will not \
+                     help.",
+                ));
             }
         };
         let mut response = problem_response(&lock_missing());
@@ -106,6 +103,13 @@ impl<T: OrderType> Outcome<T> {
             Self::Unchanged => Outcome::Unchanged,
         })
     }
+}
+
+/// What went wrong is in the log; it may quote the order.
+fn failed(detail: &'static str) -> Problem {
+    Problem::new(500, "handler-failed", "The operation failed")
+        .with_detail(detail)
+        .applied(AppliedPart::None)
 }
 
 fn lock_missing() -> Problem {

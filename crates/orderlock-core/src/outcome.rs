@@ -167,3 +167,14 @@ pub trait Answers: std::fmt::Debug + Send + Sync + 'static {
     /// it helps.
     fn problem(&self, problem: &Problem, order: Option<SettledView<'_>>) -> Answer;
 }
+
+/// Several lifecycles may share one.
+impl<A: Answers + ?Sized> Answers for std::sync::Arc<A> {
+    fn answer(&self, settled: SettledView<'_>) -> Answer {
+        (**self).answer(settled)
+    }
+
+    fn problem(&self, problem: &Problem, order: Option<SettledView<'_>>) -> Answer {
+        (**self).problem(problem, order)
+    }
+}

@@ -112,8 +112,7 @@ fn tell<E>(answers: &dyn Answers, asked: &Asked, ended: Ended<E>) -> Result<Repl
             unstored(failure_problem(order, &failure), partial.as_ref())
         }
         Ended::Denied(denied) => unstored(denied_problem(order, &denied), None),
-        // An end that this version does not know yet is found under the same key.
-        Ended::Unknown | _ => unstored(about(&problems::SETTLE_UNKNOWN, order), None),
+        Ended::Unknown => unstored(about(&problems::SETTLE_UNKNOWN, order), None),
     })
 }
 

@@ -26,8 +26,6 @@ pub fn denied_problem(order: Option<&Target>, denied: &Denied) -> Problem {
             log_store(error);
             problems::STORE_UNAVAILABLE
         }
-        // A denial that this version does not know yet ran nothing either.
-        _ => problems::STORE_UNAVAILABLE,
     };
     let problem = about(&kind, order);
     match denied {
@@ -57,7 +55,7 @@ pub(crate) fn failure_problem<E>(order: Option<&Target>, failure: &Failed<E>) ->
              store. Repeating it will not help.",
             named(order).to_lowercase()
         )),
-        _ => about(failed, order),
+        Failed::Error(_) | Failed::Attached(_) | Failed::Panicked => about(failed, order),
     }
 }
 

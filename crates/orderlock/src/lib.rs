@@ -106,7 +106,6 @@ pub mod header;
 mod json;
 pub mod layer;
 mod lock;
-mod node;
 pub mod problems;
 mod request;
 

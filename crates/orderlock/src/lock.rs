@@ -8,8 +8,8 @@ use std::time::Duration;
 use axum::routing::{self, MethodFilter, MethodRouter};
 use orderlock_core::{
     Answers, Body, Caller, CreateRequest, Document, Ended, Failed, Fingerprint, IdempotencyKey,
-    Lifecycle, Limits, Operation, OrderId, OrderStore, OrderType, Runtime, StoreError,
-    TokioRuntime,
+    Lifecycle, LifecycleBuilder, Limits, Operation, OrderId, OrderStore, OrderType, Runtime,
+    StoreError,
 };
 
 use crate::adapter::{LockedHandler, OrderHandler};
@@ -17,7 +17,6 @@ use crate::body::BodyLimits;
 use crate::caller::{CallerSource, OrderIdSource, PathParam};
 use crate::json::JsonAnswers;
 use crate::layer::OrderLockLayer;
-use crate::node::NodeParts;
 use crate::request::Entrance;
 
 /// Locks orders, hands them to handlers, applies what the handlers return and unlocks, in one
@@ -28,7 +27,8 @@ use crate::request::Entrance;
 #[derive(Debug)]
 pub struct OrderLock<T> {
     entrance: Entrance,
-    node: NodeParts,
+    /// Kept apart, since a node that is made again takes no other node's name by itself.
+    name: Option<String>,
     order: PhantomData<fn() -> T>,
 }
 
@@ -36,7 +36,7 @@ impl<T> Clone for OrderLock<T> {
     fn clone(&self) -> Self {
         Self {
             entrance: self.entrance.clone(),
-            node: self.node.clone(),
+            name: self.name.clone(),
             order: PhantomData,
         }
     }
@@ -52,86 +52,72 @@ impl<T> OrderLock<T> {
     where
         T: OrderType,
     {
-        let runtime: Arc<dyn Runtime> = Arc::new(TokioRuntime);
-        let node = NodeParts {
-            store: Arc::new(store),
-            answers: Arc::new(JsonAnswers::new()),
-            limits: Limits::default(),
-            name: None,
-        };
-        Self::over(node.build(&runtime), node, runtime, caller)
+        Self::over(
+            Lifecycle::builder(store, JsonAnswers::new()).build(),
+            caller,
+        )
     }
 
     /// A lock over a lifecycle that is there already, for several order types or callers on one
-    /// node. Its store, answers and limits are the lifecycle's; bodies are timed by Tokio.
+    /// node.
     ///
-    /// A `with_..` method that makes a new node makes one that shares the store, the answers and
-    /// the limits, and nothing else, with the lifecycle that is given here.
+    /// A `with_..` method that makes a new node makes one beside that of the lifecycle.
     #[must_use]
     pub fn from_lifecycle(lifecycle: Lifecycle, caller: impl CallerSource) -> Self
     where
         T: OrderType,
     {
-        let node = NodeParts {
-            store: Arc::clone(lifecycle.store()),
-            answers: Arc::clone(lifecycle.answers()),
-            limits: lifecycle.limits().clone(),
-            name: None,
-        };
-        Self::over(lifecycle, node, Arc::new(TokioRuntime), caller)
+        Self::over(lifecycle, caller)
     }
 
-    fn over(
-        lifecycle: Lifecycle,
-        node: NodeParts,
-        runtime: Arc<dyn Runtime>,
-        caller: impl CallerSource,
-    ) -> Self {
+    fn over(lifecycle: Lifecycle, caller: impl CallerSource) -> Self {
         let entrance = Entrance {
             lifecycle,
             caller: Arc::new(caller),
             order_id: Arc::new(PathParam("id")),
-            runtime,
             body: BodyLimits::default(),
         };
         Self {
             entrance,
-            node,
+            name: None,
             order: PhantomData,
         }
     }
 
-    fn rebuilt(mut self, change: impl FnOnce(&mut NodeParts)) -> Self {
-        change(&mut self.node);
-        self.entrance.lifecycle = self.node.build(&self.entrance.runtime);
+    fn rebuilt(mut self, change: impl FnOnce(LifecycleBuilder) -> LifecycleBuilder) -> Self {
+        let mut builder = change(self.entrance.lifecycle.to_builder());
+        if let Some(name) = &self.name {
+            builder = builder.node_name(name);
+        }
+        self.entrance.lifecycle = builder.build();
         self
     }
 
     /// Other bounds than the defaults. Makes a new node.
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
-        self.rebuilt(|node| node.limits = limits)
+        self.rebuilt(|node| node.limits(limits))
     }
 
     /// Other answers than [`JsonAnswers`]. Makes a new node.
     #[must_use]
     pub fn with_answers(self, answers: impl Answers) -> Self {
-        self.rebuilt(|node| node.answers = Arc::new(answers))
+        self.rebuilt(|node| node.answers(answers))
     }
 
     /// The node's lasting name: see
     /// [`LifecycleBuilder::node_name`](orderlock_core::LifecycleBuilder::node_name). Makes a new
     /// node.
     #[must_use]
-    pub fn with_node_name(self, name: impl Into<String>) -> Self {
-        self.rebuilt(|node| node.name = Some(name.into()))
+    pub fn with_node_name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self.rebuilt(|node| node)
     }
 
     /// Another source of tasks, time and randomness than Tokio. Makes a new node.
     #[must_use]
-    pub fn with_runtime(mut self, runtime: Arc<dyn Runtime>) -> Self {
-        self.entrance.runtime = runtime;
-        self.rebuilt(|_| {})
+    pub fn with_runtime(self, runtime: Arc<dyn Runtime>) -> Self {
+        self.rebuilt(|node| node.runtime(runtime))
     }
 
     /// Where requests say which order they are for; otherwise [`PathParam`]`("id")`.

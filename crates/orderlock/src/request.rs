@@ -10,7 +10,7 @@ use http::request::Parts;
 use orderlock_core::axum::CarriedLock;
 use orderlock_core::{
     Body, Caller, Ended, Fingerprint, IdempotencyKey, Lifecycle, Operation, OperationName,
-    OperationRequest, OrderId, Problem, Runtime, Version,
+    OperationRequest, OrderId, Problem, Version,
 };
 
 use crate::answer::{Asked, Reply, answer, problem_reply};
@@ -24,7 +24,6 @@ pub(crate) struct Entrance {
     pub(crate) lifecycle: Lifecycle,
     pub(crate) caller: Arc<dyn CallerSource>,
     pub(crate) order_id: Arc<dyn OrderIdSource>,
-    pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) body: BodyLimits,
 }
 

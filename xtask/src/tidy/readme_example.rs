@@ -26,7 +26,7 @@ pub(super) fn check(sources: &Sources) -> Vec<Finding> {
     let code: Vec<&str> = example
         .text
         .lines()
-        .skip_while(|line| line.starts_with("//!") || line.is_empty())
+        .skip_while(|line| line.starts_with("//!") || line.starts_with("#![") || line.is_empty())
         .collect();
     if shown == code {
         return vec![];

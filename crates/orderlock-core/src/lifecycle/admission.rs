@@ -12,7 +12,8 @@ use super::ended::{Denied, Ended, OperationRequest, Running};
 use super::node::{Node, Phase};
 use super::place::{Entered, Seat, Turn};
 use super::session::Session;
-use crate::store::{Acquire, Acquired, Claim, Entry, Grant, Known, Lookup, MarkFate};
+use super::settle::unused;
+use crate::store::{Acquire, Acquired, Claim, Entry, Grant, Known, Lookup};
 use crate::{LeaseView, OrderStore as _, StoreError};
 
 /// The longest pause between two questions for an order that another node holds.
@@ -180,9 +181,10 @@ impl Admission {
             if self.node.phase() > Phase::Open {
                 return Err(self.end(&seat, Ended::Denied(Denied::ShuttingDown)));
             }
+            let running = running(&view);
+            self.node.lines.held_elsewhere(&seat, &running);
             if self.time_left().is_zero() {
-                let denied = self.in_the_way(&view);
-                return Err(self.end(&seat, Ended::Denied(denied)));
+                return Err(self.give_up(&seat, self.in_the_way(&view, running)));
             }
             repeat += 1;
             let pause = self.node.pause(repeat, PAUSE_MAX).min(self.time_left());
@@ -215,7 +217,7 @@ impl Admission {
         Asked::Answered(unavailable(StoreError::NotApplied(cause)))
     }
 
-    async fn granted(self, seat: Seat, grant: Box<Grant>) -> Result<Admitted, Answered> {
+    async fn granted(mut self, seat: Seat, grant: Box<Grant>) -> Result<Admitted, Answered> {
         if self.client.is_closed() {
             return self.pass_on(seat, Some(Acquired::Granted(grant))).await;
         }
@@ -224,6 +226,8 @@ impl Admission {
             since: Some(grant.now),
             attempt: grant.attempt,
         };
+        // Who has taken the place of an equal request holds the order under that one's fence.
+        self.acquire.fence = grant.fence;
         self.node.lines.granted(&seat, &running);
         Ok(Admitted {
             seat,
@@ -239,9 +243,8 @@ impl Admission {
         match self.node.lines.promote(&seat, Turn::Front(handed)) {
             None => {}
             Some(Turn::Front(Some(Acquired::Granted(grant)))) => {
-                // No handler has run under this grant, so nothing has happened outside.
                 self.node
-                    .let_go(seat, grant.fence, MarkFate::Clear, &left)
+                    .let_go(seat, grant.fence, unused(&grant), &left)
                     .await;
             }
             Some(_) => drop(self.end(&seat, left.clone())),
@@ -256,12 +259,16 @@ impl Admission {
         answered
     }
 
-    fn in_the_way(&self, view: &LeaseView) -> Denied {
-        let running = Running {
-            operation: view.operation.clone(),
-            since: view.since,
-            attempt: view.attempt,
-        };
+    /// This request's time is over: an equal one that is ready to wait longer goes on.
+    fn give_up(&self, seat: &Seat, denied: Denied) -> Answered {
+        let answered = Ended::Denied(denied);
+        match self.node.lines.promote(seat, Turn::Front(None)) {
+            None => answered,
+            Some(_) => self.end(seat, answered),
+        }
+    }
+
+    fn in_the_way(&self, view: &LeaseView, running: Running) -> Denied {
         if view.key_id == Some(self.acquire.claim.key_id) {
             Denied::InProgress(Some(running))
         } else {
@@ -328,6 +335,14 @@ pub(super) fn replay(entry: Entry) -> Answered {
 
 fn unavailable(error: StoreError) -> Answered {
     Ended::Denied(Denied::StoreUnavailable(Arc::new(error)))
+}
+
+fn running(view: &LeaseView) -> Running {
+    Running {
+        operation: view.operation.clone(),
+        since: view.since,
+        attempt: view.attempt,
+    }
 }
 
 /// What ended a wait.

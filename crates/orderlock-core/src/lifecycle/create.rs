@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::admission::{Answered, replay};
 use super::attempt::caught;
-use super::ended::{CreateRequest, Denied, Ended, Failed};
+use super::ended::{CreateRequest, Denied, Ended, Failed, log};
 use super::node::Node;
 use super::settle::unwritable;
 use crate::store::{Claim, Create, Created, NewEntry};
@@ -78,6 +78,7 @@ impl Node {
             answer: Some(answer.clone()),
             retention: self.limits.retention,
         };
+        let name = claim.order.clone();
         let create = Create {
             claim,
             document,
@@ -85,7 +86,13 @@ impl Node {
             entry,
             times,
         };
-        Ok(match self.insert(create).await {
+        let ended = self.inserted(create, answer).await;
+        log(&name, &operation, 1, &ended);
+        Ok(ended)
+    }
+
+    async fn inserted(&self, create: Create, answer: Answer) -> Answered {
+        match self.insert(create).await {
             Ok(Created::Inserted(receipt)) => Ended::Settled {
                 answer,
                 replayed: false,
@@ -98,7 +105,7 @@ impl Node {
             Ok(Created::Exists) => Ended::Denied(Denied::Exists),
             Err(error) if error.may_have_happened() => Ended::Unknown,
             Err(error) => Ended::Denied(Denied::StoreUnavailable(Arc::new(error))),
-        })
+        }
     }
 
     fn creation_answer(

@@ -43,9 +43,9 @@ pub struct CreateRequest {
     pub operation: OperationName,
 }
 
-/// How a request ended.
+/// How a request ended. The one match that tells it to clients names every case, so that a new one
+/// is noticed there.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub enum Ended<E> {
     /// It is settled, durably: the stored answer.
     Settled {
@@ -69,7 +69,8 @@ pub enum Ended<E> {
         /// Whether an external operation's mark stays: its outcome is unknown.
         marked: bool,
     },
-    /// The lease was lost before the settle. What the handler returned was not applied.
+    /// The lease was lost before the settle, or the settle of an operation that had left a trace
+    /// did not go through. What the handler returned was not applied.
     Lost {
         /// What checkpoints had applied before.
         partial: Option<Snapshot>,
@@ -84,7 +85,6 @@ pub enum Ended<E> {
 
 /// Why an attempt failed.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub enum Failed<E> {
     /// The handler returned this error.
     Error(E),
@@ -126,7 +126,6 @@ pub struct Running {
 
 /// Why a handler was not run.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub enum Denied {
     /// The key stands for another request.
     KeyReused,
@@ -263,4 +262,25 @@ impl Denied {
             Self::ShuttingDown => "shuttingDown",
         }
     }
+}
+
+impl<E> Ended<E> {
+    /// The word for it in logs.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Settled { replayed: true, .. } => "replayed",
+            Self::Settled { outcome, .. } => outcome.as_str(),
+            Self::Refused(_) => "refusedUnstored",
+            Self::Failed { .. } => "failed",
+            Self::Lost { .. } => "lost",
+            Self::Unknown => "unknown",
+            Self::Denied(denied) => denied.as_str(),
+        }
+    }
+}
+
+/// One line for each request: what became of it. Never the key, never a body.
+pub(super) fn log<E>(order: &OrderId, operation: &OperationName, attempt: u32, ended: &Ended<E>) {
+    tracing::info!(%order, %operation, outcome = ended.as_str(), attempt, "operation ended");
 }

@@ -86,6 +86,7 @@ impl Lines {
             listeners: VecDeque::new(),
             running: None,
             offered: false,
+            given_up: false,
             freed: Arc::default(),
         };
         if line.is_empty() {
@@ -131,19 +132,15 @@ impl Lines {
         for place in line.iter_mut() {
             if place.number == seat.place {
                 place.running = Some(running.clone());
-                continue;
-            }
-            let (patient, others) = place
-                .listeners
-                .drain(..)
-                .partition(|listener: &Listener| listener.patient);
-            place.listeners = patient;
-            for listener in others {
-                // Whoever has gone needs no answer.
-                let _gone = listener.turn.send(Turn::Blocked(running.clone()));
             }
         }
-        inner.tidy(&seat.target);
+        inner.block(seat, running);
+    }
+
+    /// Says who holds the order while the front waits for it: those behind who did not ask to
+    /// wait are told.
+    pub(crate) fn held_elsewhere(&self, seat: &Seat, running: &Running) {
+        self.lock().block(seat, running);
     }
 
     /// What the front must ask, renewed for the node's present session.
@@ -210,7 +207,7 @@ impl Lines {
             if let Turn::Front(Some(Acquired::Granted(grant))) = unsent {
                 inner.last_ticket += 1;
                 let ticket = inner.last_ticket;
-                front.leader = Some(ticket);
+                (front.leader, front.given_up) = (Some(ticket), true);
                 return Some((Seat::new(self, target, front.number, ticket), grant));
             }
             line.pop_front();
@@ -220,7 +217,7 @@ impl Lines {
     }
 
     /// Gives the front's turn to another who is attached to the same place. Gives it back if
-    /// there is nobody.
+    /// there is nobody: the place must then be ended.
     pub(crate) fn promote(&self, seat: &Seat, turn: Turn) -> Option<Turn> {
         let mut inner = self.lock();
         let place = inner
@@ -232,7 +229,7 @@ impl Lines {
             Some(place) => {
                 let unsent = place.give(turn);
                 if unsent.is_some() {
-                    place.leader = Some(seat.ticket);
+                    (place.leader, place.given_up) = (Some(seat.ticket), true);
                 }
                 unsent
             }
@@ -321,6 +318,25 @@ impl Lines {
 }
 
 impl Inner {
+    /// Tells those who did not ask to wait that somebody else holds the order.
+    fn block(&mut self, seat: &Seat, running: &Running) {
+        let Some(line) = self.lines.get_mut(&seat.target) else {
+            return;
+        };
+        for place in line.iter_mut().filter(|place| place.number != seat.place) {
+            let (patient, others) = place
+                .listeners
+                .drain(..)
+                .partition(|listener: &Listener| listener.patient);
+            place.listeners = patient;
+            for listener in others {
+                // Whoever has gone needs no answer.
+                let _gone = listener.turn.send(Turn::Blocked(running.clone()));
+            }
+        }
+        self.tidy(&seat.target);
+    }
+
     /// Drops places behind the front in which nobody waits any more, and lines that are empty.
     fn tidy(&mut self, target: &Target) {
         let Some(line) = self.lines.get_mut(target) else {

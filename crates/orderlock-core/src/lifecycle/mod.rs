@@ -63,6 +63,15 @@ impl LifecycleBuilder {
         Self { limits, ..self }
     }
 
+    /// Another rendering of answers.
+    #[must_use]
+    pub fn answers(self, answers: impl Answers) -> Self {
+        Self {
+            answers: Arc::new(answers),
+            ..self
+        }
+    }
+
     /// Another source of tasks, time and randomness than Tokio and the machine.
     #[must_use]
     pub fn runtime(self, runtime: Arc<dyn Runtime>) -> Self {
@@ -104,6 +113,19 @@ impl Lifecycle {
             answers: Arc::new(answers),
             runtime: Arc::new(TokioRuntime),
             limits: Limits::default(),
+            node: None,
+        }
+    }
+
+    /// What this lifecycle was made from, to make another over the same store: a node of its own,
+    /// with its own name, session and lines.
+    #[must_use]
+    pub fn to_builder(&self) -> LifecycleBuilder {
+        LifecycleBuilder {
+            store: Arc::clone(&self.node.store),
+            answers: Arc::clone(&self.node.answers),
+            runtime: Arc::clone(&self.node.runtime),
+            limits: self.node.limits.clone(),
             node: None,
         }
     }
@@ -293,6 +315,12 @@ impl Lifecycle {
         self.node.in_flight()
     }
 
+    /// The source of tasks, time and randomness.
+    #[must_use]
+    pub fn runtime(&self) -> &Arc<dyn Runtime> {
+        &self.node.runtime
+    }
+
     /// The bounds.
     #[must_use]
     pub fn limits(&self) -> &Limits {
@@ -327,7 +355,7 @@ impl Lifecycle {
                 .node
                 .limits
                 .store
-                .saturating_mul(self.node.limits.repeats + 1);
+                .saturating_mul(self.node.limits.repeats.saturating_add(1));
             let _released = self.node.within(bound, self.node.idle()).await;
         }
         self.node.enter_phase(Phase::Stopping);

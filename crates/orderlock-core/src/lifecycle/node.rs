@@ -14,7 +14,7 @@ use super::ended::Denied;
 use super::line::Lines;
 use super::session::{Session, SessionState};
 use crate::store::{Acquire, Acquired, Cause, MarkFate, Release, Released};
-use crate::{Answers, Fence, Limits, OrderStore, Runtime, StoreError, Target};
+use crate::{Answers, Fence, Limits, OrderStore, Recovery, Runtime, StoreError, Target};
 
 /// How far a shutdown has gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -177,14 +177,14 @@ impl Node {
                         .await;
                 }
                 Err(error) if error.may_have_happened() => {
-                    // No handler has run under this fence, so nothing has happened outside.
+                    // No handler has run under this fence. A mark that may be resumed may be that
+                    // of an earlier run all the same, and is no obstacle to a retry: it stays.
+                    let mark = match request.mark {
+                        Some(Recovery::Resume { .. }) => MarkFate::Keep,
+                        Some(Recovery::Reconcile) | None => MarkFate::Clear,
+                    };
                     let _best_effort = self
-                        .release(
-                            &request.claim.target(),
-                            request.fence,
-                            MarkFate::Clear,
-                            None,
-                        )
+                        .release(&request.claim.target(), request.fence, mark, None)
                         .await;
                     return Err(error);
                 }

@@ -57,6 +57,9 @@ pub(super) struct Place {
     pub(super) running: Option<Running>,
     /// Whether its predecessor is asking the store for it: then it stays even if all have left.
     pub(super) offered: bool,
+    /// Set when its turn has come and nobody took it: it ends without a run, so that an equal
+    /// request which comes now must stand in line anew.
+    pub(super) given_up: bool,
     /// Woken when the order may have been let go elsewhere.
     pub(super) freed: Arc<Notify>,
 }
@@ -100,8 +103,10 @@ impl Drop for Seat {
 }
 
 impl Place {
+    /// Whether a request may join this place.
     pub(super) fn equals(&self, acquire: &Acquire) -> bool {
-        self.acquire.claim.key_id == acquire.claim.key_id
+        !self.given_up
+            && self.acquire.claim.key_id == acquire.claim.key_id
             && self.acquire.claim.fingerprint == acquire.claim.fingerprint
             && self.acquire.expected == acquire.expected
     }

@@ -10,10 +10,11 @@ use tokio::sync::oneshot;
 use super::admission::{Admission, Admitted, Answered};
 use super::attempt::{Work, attempt, caught};
 use super::checkpoint::HandlerLease;
-use super::ended::{Ended, Failed, OperationRequest};
+use super::ended::{Ended, Failed, OperationRequest, log};
 use super::locked::{Interrupted, LockedOrder};
 use super::node::Node;
 use super::place::Seat;
+use super::session::Chain;
 use super::settle::{Concluded, Settling, version_after};
 use crate::store::{Acquire, Change, Grant, MarkFate, NewEntry};
 use crate::{
@@ -51,7 +52,7 @@ pub(super) async fn serve<T, E, W, F, D>(
     let (ending, seat, grant) = match begin(&node, &request, client).await {
         Ok(begun) => begun,
         Err(answered) => {
-            log(&request, 0, &answered);
+            log(&request.order, request.operation.name(), 0, &answered);
             return reply.send(answered.tell());
         }
     };
@@ -68,13 +69,23 @@ pub(super) async fn serve<T, E, W, F, D>(
                     concluded.await
                 }
             };
-            log(&request, grant.attempt, &answered);
+            log(
+                &request.order,
+                request.operation.name(),
+                grant.attempt,
+                &answered,
+            );
             reply.send(answered.tell());
         }
         Err(failed) => {
             let shared = share(&failed, describe);
             let answered = ending.fail(seat, shared).await;
-            log(&request, grant.attempt, &answered);
+            log(
+                &request.order,
+                request.operation.name(),
+                grant.attempt,
+                &answered,
+            );
             reply.send(match answered {
                 Ended::Failed {
                     partial, marked, ..
@@ -201,6 +212,11 @@ impl Ending {
                 let lost = Ended::Lost { partial, marked };
                 return self.let_go(seat, MarkFate::Keep, lost).await;
             }
+            Concluded::Unavailable(error) if marked || partial.is_some() => {
+                tracing::warn!(error = %Chain(&error), "the settle of a begun operation failed");
+                let lost = Ended::Lost { partial, marked };
+                return self.let_go(seat, MarkFate::Keep, lost).await;
+            }
             Concluded::Unavailable(error) => {
                 let denied = super::Denied::StoreUnavailable(Arc::new(error));
                 return self
@@ -318,24 +334,4 @@ impl Ending {
         };
         self.node.answers.answer(view)
     }
-}
-
-/// One line for each request: what became of it. Never the key, never a body.
-fn log(request: &OperationRequest, attempt: u32, answered: &Answered) {
-    let word = match answered {
-        Ended::Settled { replayed: true, .. } => "replayed",
-        Ended::Settled { outcome, .. } => outcome.as_str(),
-        Ended::Refused(_) => "refusedUnstored",
-        Ended::Failed { .. } => "failed",
-        Ended::Lost { .. } => "lost",
-        Ended::Unknown => "unknown",
-        Ended::Denied(denied) => denied.as_str(),
-    };
-    tracing::info!(
-        order = %request.order,
-        operation = %request.operation.name(),
-        outcome = word,
-        attempt,
-        "operation ended"
-    );
 }

@@ -2,7 +2,7 @@
 //! joins again under a new identity when it has ended.
 
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 
@@ -13,6 +13,9 @@ use crate::{OrderStore as _, Secret, SessionId, StoreError};
 
 /// How many leases, answers or tombstones one round of the keeper ends at most.
 const ROUND_MAX: usize = 500;
+
+/// The keeper's shortest pause, whatever the session's length: it never spins.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
 
 /// A session of this node.
 #[derive(Debug)]
@@ -59,7 +62,14 @@ impl Node {
         if let Some(session) = self.live_session() {
             return Ok(session);
         }
-        let _one_at_a_time = self.session.lock().await;
+        // Whoever stands behind others who wait for the store waits no longer than for the store.
+        let turn = self.within(self.limits.store, self.session.lock()).await;
+        let Some(_one_at_a_time) = turn else {
+            let late = Cause::from("the session did not begin in time");
+            return Err(Denied::StoreUnavailable(Arc::new(StoreError::NotApplied(
+                late,
+            ))));
+        };
         if let Some(session) = self.live_session() {
             return Ok(session);
         }
@@ -156,11 +166,19 @@ impl Node {
         Ok(())
     }
 
-    async fn housekeep(&self) {
+    /// One round of the keeper. What is not needed to stay alive never delays the next renewal.
+    async fn keep(&self) {
         if let Err(error) = self.renew().await {
             tracing::warn!(node = %self.name, error = %Chain(&error), "the session was not renewed");
             return;
         }
+        let bound = self.limits.session / 3;
+        if self.within(bound, self.housekeep()).await.is_none() {
+            tracing::warn!("lapsed sessions and expired answers were not ended in time");
+        }
+    }
+
+    async fn housekeep(&self) {
         if let Err(error) = self.ask(self.store.sweep(Sweep { limit: ROUND_MAX })).await {
             tracing::warn!(error = %Chain(&error), "lapsed sessions were not swept");
         }
@@ -173,18 +191,23 @@ impl Node {
     }
 }
 
-/// Renews the session three times in its length, sweeps, and ends what has expired.
+/// Renews the session three times in its length, sweeps, and ends what has expired. A round that
+/// took long is followed by the next one at once, so that one lost answer costs no session.
 async fn keep(node: Weak<Node>, runtime: Arc<dyn crate::Runtime>) {
+    let mut begun = runtime.now();
     loop {
         let Some(length) = node.upgrade().map(|node| node.limits.session) else {
             return;
         };
-        runtime.sleep(length / 3).await;
+        let spent = runtime.now().saturating_duration_since(begun);
+        let pause = (length / 3).saturating_sub(spent);
+        runtime.sleep(pause.max(PAUSE_MIN)).await;
         let Some(node) = node.upgrade() else { return };
         if node.phase() >= Phase::Stopping {
             return;
         }
-        node.housekeep().await;
+        begun = runtime.now();
+        node.keep().await;
     }
 }
 

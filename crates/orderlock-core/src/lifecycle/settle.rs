@@ -7,7 +7,9 @@ use super::admission::Answered;
 use super::ended::{Ended, Failed};
 use super::node::Node;
 use super::place::Seat;
-use crate::store::{Acquire, Change, Claim, Fate, MarkFate, NewEntry, Settle, Settled, Then};
+use crate::store::{
+    Acquire, Change, Claim, Fate, Grant, MarkFate, NewEntry, Settle, Settled, Then,
+};
 use crate::{Fence, OrderStore as _, OutcomeKind, StoreError, Version};
 
 /// A settle without what becomes of the lease: that is decided anew at each try.
@@ -135,14 +137,22 @@ impl Node {
         let mut unclaimed = self.lines.finish(&seat, ended, next);
         while let Some((seat, grant)) = unclaimed {
             let offer = self.offer(&seat);
-            // No handler has run under this grant, so nothing has happened outside.
-            let mark = MarkFate::Clear;
             let released = self
-                .release(seat.target(), grant.fence, mark, offer.as_ref())
+                .release(seat.target(), grant.fence, unused(&grant), offer.as_ref())
                 .await;
             let next = released.ok().and_then(|released| released.next);
             unclaimed = self.lines.finish(&seat, ended, next);
         }
+    }
+}
+
+/// What becomes of the mark of a grant under which no handler has run: nothing has happened
+/// outside in this run. If it is not the first, the mark may tell of an earlier one, and stays.
+pub(super) fn unused(grant: &Grant) -> MarkFate {
+    if grant.attempt == 1 {
+        MarkFate::Clear
+    } else {
+        MarkFate::Keep
     }
 }
 

@@ -105,7 +105,10 @@ where
         let (mut parts, body) = request.into_parts();
         let head = entrance.head(&mut parts).map_err(refuse)?;
         let arguments = H::extract_head(&mut parts, state).await?;
-        let body = entrance.body.read(body, &*entrance.runtime).await;
+        let body = entrance
+            .body
+            .read(body, &**entrance.lifecycle.runtime())
+            .await;
         let body = body.map_err(refuse)?;
 
         let asked = head.asked(&operation);

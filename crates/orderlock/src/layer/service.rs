@@ -124,7 +124,11 @@ where
         Ok(head) => head,
         Err(problem) => return refuse(problem),
     };
-    let body = match entrance.body.read(body, &*entrance.runtime).await {
+    let body = match entrance
+        .body
+        .read(body, &**entrance.lifecycle.runtime())
+        .await
+    {
         Ok(body) => body,
         Err(problem) => return refuse(problem),
     };
