@@ -13,9 +13,9 @@ use tokio::sync::oneshot;
 
 use crate::world::{Counter, World, patient, request, settled};
 
-type Faulty = Arc<FaultStore<Arc<MemoryStore>>>;
+pub(crate) type Faulty = Arc<FaultStore<Arc<MemoryStore>>>;
 
-async fn world() -> (World, Faulty) {
+pub(crate) async fn world() -> (World, Faulty) {
     let mut faulty = None;
     let world = World::over(Limits::default(), |memory| {
         let store = Arc::new(FaultStore::new(memory, Plan::new()));
@@ -26,7 +26,7 @@ async fn world() -> (World, Faulty) {
 }
 
 /// Moves the clock whenever nothing else goes on, until the future is there.
-async fn driven<F: Future>(runtime: &TestRuntime, future: F) -> F::Output {
+pub(crate) async fn driven<F: Future>(runtime: &TestRuntime, future: F) -> F::Output {
     let mut future = pin!(future);
     loop {
         for _ in 0..20 {

@@ -8,11 +8,14 @@
 
 mod checkpoint;
 mod create;
+mod departed;
 mod drain;
 mod encoding;
 mod ending;
 mod faults;
+mod keeping;
 mod lease;
 mod line;
 mod nodes;
+mod patience;
 mod world;

@@ -1,0 +1,68 @@
+//! What a slow store may cost: not the session, and nobody more than a bounded wait.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use orderlock_core::{Denied, Ended, Limits};
+use orderlock_testkit::faults::{Fault, Plan, Verb};
+
+use crate::faults::{driven, world};
+use crate::world::{World, patient};
+
+/// Moves the clock on in small steps, and says whether the node was ready all the time.
+async fn stays_ready(world: &World, time: Duration) -> bool {
+    let step = Duration::from_millis(100);
+    let end = world.runtime.elapsed() + time;
+    let mut ready = true;
+    while world.runtime.elapsed() < end {
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        ready &= world.lifecycle.is_ready();
+        world.runtime.advance(step);
+    }
+    ready
+}
+
+#[tokio::test]
+async fn a_session_outlives_one_renewal_without_an_answer() {
+    let (world, store) = world().await;
+    store.plan(Plan::new().at_call(Verb::Renew, 1, Fault::Hang));
+    assert!(stays_ready(&world, Duration::from_secs(30)).await);
+}
+
+#[tokio::test]
+async fn slow_housekeeping_delays_no_renewal() {
+    let (world, store) = world().await;
+    let hung = |plan: Plan, call| {
+        plan.at_call(Verb::Sweep, call, Fault::Hang)
+            .at_call(Verb::Expire, call, Fault::Hang)
+    };
+    store.plan((1..=9).fold(Plan::new(), hung));
+    assert!(stays_ready(&world, Duration::from_secs(30)).await);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_the_session_behind_all_the_others() {
+    let (world, store) = world().await;
+    let hung = |plan: Plan, call| plan.at_call(Verb::Join, call, Fault::Hang);
+    store.plan((2..=99).fold(Plan::new(), hung));
+    let node = World::node(&world.store, &world.runtime, "node-2", Limits::default());
+    let begun = world.runtime.elapsed();
+    let requests = (0..20).map(|number| {
+        let key = format!("k{number}");
+        node.run::<crate::world::Counter, String, _, _>(patient(&key), |order| async move {
+            Ok(orderlock_core::Outcome::Applied((*order).clone()))
+        })
+    });
+    let requests: Vec<_> = requests.collect();
+    for ended in driven(&world.runtime, join_all(requests)).await {
+        assert!(
+            matches!(ended, Ended::Denied(Denied::StoreUnavailable(_))),
+            "{ended:?}"
+        );
+    }
+    let waited = world.runtime.elapsed() - begun;
+    println!("the last of 20 waited {waited:?}");
+    assert!(waited <= Limits::default().store * 2 + Duration::from_secs(1));
+}
