@@ -249,24 +249,6 @@ fn a_missing_folder_is_named() {
     assert!(error.to_string().contains("nowhere"));
 }
 
-#[cfg(unix)]
-#[test]
-fn a_file_without_the_right_to_write_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("orders.db");
-    drop(open(&path).unwrap());
-    let mut rights = fs::metadata(&path).unwrap().permissions();
-    rights.set_readonly(true);
-    fs::set_permissions(&path, rights).unwrap();
-    if fs::OpenOptions::new().write(true).open(&path).is_ok() {
-        println!("skipped: this user may write every file");
-        return;
-    }
-    let error = open(&path).unwrap_err();
-    println!("{error}");
-    assert!(matches!(error, OpenError::ReadOnly), "{error:?}");
-}
-
 #[tokio::test]
 async fn reopening_keeps_entries_and_marks_and_drops_leases() {
     let folder = tempfile::tempdir().unwrap();
