@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use hyper_util::server::graceful::GracefulShutdown;
+use orderlock::OrderStore as _;
 use orderlock::sqlite::{SqliteOptions, SqliteStore};
-use orderlock::store::{Join, Leave};
-use orderlock::{OrderStore as _, Runtime as _, TokioRuntime, core};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
@@ -70,7 +69,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let context = Context::new(store.clone(), settings.limits(), settings.process(), body);
     let started = context.orders().lifecycle().start().await;
     started.map_err(|denied| anyhow!("the store does not take a session: {}", denied.as_str()))?;
-    let trial = trial(&store, settings).await;
+    let trial = Trial::new(context.orders().lifecycle()).await;
     let text = welcome::text(address, &store.describe(), trial.as_ref());
     // A server whose output nobody reads still serves.
     let _unread = print(&text);
@@ -129,23 +128,6 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
         ),
         _ => anyhow!(error).context(format!("the address {address} cannot be listened on")),
     })
-}
-
-/// The order of the printed commands. Its id is derived under the installation's secret, which a
-/// session of its own is told; that session ends at once. Without it the server serves as well.
-async fn trial(store: &SqliteStore, settings: &Settings) -> Option<Trial> {
-    let runtime = TokioRuntime;
-    let session = core::SessionId(runtime.random());
-    let joined = store.join(Join {
-        node: "orderlock-start".to_owned(),
-        session,
-        length: settings.session_length.0,
-        // Only the first session of an installation gives its secret; this one comes after.
-        secret: core::Secret::new([0; 32]),
-    });
-    let secret = joined.await.ok()?.secret;
-    let _lapses_by_itself = store.leave(Leave { session }).await;
-    Trial::new(&secret, runtime.random())
 }
 
 fn print(text: &str) -> io::Result<()> {

@@ -1,9 +1,9 @@
 //! What a newcomer sees at the start: where everything is, and three commands to try.
 
-use orderlock::core::Secret;
-use orderlock::store::StoreInfo;
-use orderlock::{Caller, IdempotencyKey, OrderId};
 use std::net::SocketAddr;
+
+use orderlock::store::StoreInfo;
+use orderlock::{Caller, IdempotencyKey, Lifecycle, OrderId};
 
 /// The order that the printed commands create and confirm.
 #[derive(Debug)]
@@ -14,10 +14,11 @@ pub(crate) struct Trial {
 
 impl Trial {
     /// A trial under a fresh key, so that the commands work again on a file that has seen others.
-    pub(crate) fn new(secret: &Secret, random: u128) -> Option<Self> {
-        let key = format!("try-{:08x}", random >> 96);
+    /// Without it the server serves as well.
+    pub(crate) async fn new(lifecycle: &Lifecycle) -> Option<Self> {
+        let key = format!("try-{:08x}", lifecycle.runtime().random() >> 96);
         let parsed = IdempotencyKey::parse(&key).ok()?;
-        let order = secret.order_id(&Caller::single(), &parsed);
+        let order = lifecycle.order_id(&Caller::single(), &parsed).await.ok()?;
         Some(Self { key, order })
     }
 }

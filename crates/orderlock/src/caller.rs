@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{FromRequestParts as _, RawPathParams};
 use futures_util::FutureExt as _;
 use http::request::Parts;
@@ -74,9 +75,14 @@ pub struct PathParam(pub &'static str);
 impl OrderIdSource for PathParam {
     fn order_id(&self, parts: &mut Parts) -> Result<OrderId, Problem> {
         // The extractor is async by its trait only: it never waits.
-        let params = RawPathParams::from_request_parts(parts, &())
-            .now_or_never()
-            .and_then(Result::ok);
+        let params = match RawPathParams::from_request_parts(parts, &()).now_or_never() {
+            Some(Ok(params)) => Some(params),
+            // What is no text names no order either.
+            Some(Err(RawPathParamsRejection::InvalidUtf8InPathParam(_))) => {
+                return Err(problems::ORDER_NOT_FOUND.described());
+            }
+            Some(Err(_)) | None => None,
+        };
         let value = params.as_ref().and_then(|params| {
             let named = |(name, _): &(&str, &str)| *name == self.0;
             params.iter().find(named).map(|(_, value)| value)

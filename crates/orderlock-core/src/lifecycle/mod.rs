@@ -226,6 +226,15 @@ impl Lifecycle {
         Ok(admission::judge(&claim, known))
     }
 
+    /// The id of the order that this caller creates under this key, whether it exists or not.
+    ///
+    /// # Errors
+    /// [`Denied`] if the store cannot be asked for the installation's secret.
+    pub async fn order_id(&self, caller: &Caller, key: &IdempotencyKey) -> Result<OrderId, Denied> {
+        let session = self.node.session().await?;
+        Ok(session.secret.order_id(caller, key))
+    }
+
     /// What became of a key.
     ///
     /// # Errors

@@ -27,7 +27,6 @@ use orderlock_orders::{Order, ProcessConfig};
 use tokio_util::sync::CancellationToken;
 
 use envelope::EnvelopeAnswers;
-use target::OrderInPath;
 
 pub use pages::status_table;
 pub use problems::{Kind, kinds};
@@ -76,7 +75,6 @@ impl Context {
             .with_limits(limits)
             .with_answers(EnvelopeAnswers::default())
             .with_node_name(NODE)
-            .with_order_id(OrderInPath)
             .with_body_limit(body.bytes)
             .with_body_time(body.time);
         Self {

@@ -3,19 +3,7 @@
 use axum::extract::{FromRequestParts, RawPathParams};
 use futures_util::FutureExt as _;
 use http::request::Parts;
-use orderlock::problems::ORDER_NOT_FOUND;
-use orderlock::{Caller, OrderId, OrderIdSource, Problem, Rejection, Target};
-
-/// Reads the `id` of the path. What can be no order's id, in whatever encoding, names no order.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct OrderInPath;
-
-impl OrderIdSource for OrderInPath {
-    fn order_id(&self, parts: &mut Parts) -> Result<OrderId, Problem> {
-        let id = param(parts, "id").and_then(|text| OrderId::parse(&text).ok());
-        id.ok_or_else(|| ORDER_NOT_FOUND.described())
-    }
-}
+use orderlock::{Caller, OrderIdSource as _, PathParam, Rejection, Target};
 
 /// A parameter of the path; none if it is not Unicode text.
 pub(crate) fn param(parts: &mut Parts, name: &str) -> Option<String> {
@@ -35,7 +23,7 @@ impl<S: Send + Sync> FromRequestParts<S> for OrderTarget {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
-        Ok(Self(caller().target(&OrderInPath.order_id(parts)?)))
+        Ok(Self(caller().target(&PathParam("id").order_id(parts)?)))
     }
 }
 
