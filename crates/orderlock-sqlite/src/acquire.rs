@@ -188,6 +188,19 @@ pub(crate) fn acquire(turn: &mut Turn<'_>, request: &Acquire) -> Result<Acquired
     }
 }
 
+/// What is asked for the next in line by the one that lets go. A fault of the next one's own does
+/// not undo what its predecessor did: the next one then asks for itself, and is told.
+pub(crate) fn hand_over<T>(asked: Result<T, Fault>) -> Result<Option<T>, Fault> {
+    match asked {
+        Ok(answer) => Ok(Some(answer)),
+        Err(fault) if fault.is_its_own() => {
+            tracing::warn!(?fault, "an order was let go without its next in line");
+            Ok(None)
+        }
+        Err(fault) => Err(fault),
+    }
+}
+
 fn write_mark(connection: &Connection, order: i64, mark: &Mark) -> rusqlite::Result<()> {
     let (times, within) = match mark.recovery {
         orderlock_core::Recovery::Reconcile => (None, None),

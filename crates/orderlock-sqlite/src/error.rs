@@ -22,6 +22,15 @@ impl From<rusqlite::Error> for Fault {
 }
 
 impl Fault {
+    /// Whether it lies in what was asked for, and neither in the disk nor in the connection:
+    /// others in the same transaction are well.
+    pub(crate) fn is_its_own(&self) -> bool {
+        match self {
+            Self::Refused(_) => true,
+            Self::Sql(error) => error.sqlite_error_code().is_none(),
+        }
+    }
+
     /// Nothing was applied, for a reason that a person can read.
     pub(crate) fn refused(reason: impl Into<String>) -> Self {
         Self::Refused(StoreError::NotApplied(reason.into().into()))

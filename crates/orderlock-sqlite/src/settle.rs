@@ -1,12 +1,12 @@
 //! `settle` and `release`: how a grant ends.
 
 use orderlock_core::store::{
-    Accepted, Acquire, Durable, KeyFacts, MarkFate, Receipt, Release, Released, Settle,
-    SettleFacts, SettleVerdict, Settled, Then, decide_settle,
+    Accepted, Durable, KeyFacts, MarkFate, Receipt, Release, Released, Settle, SettleFacts,
+    SettleVerdict, Settled, Then, decide_settle,
 };
 use orderlock_core::{LeaseEvent, LeaseState, StoreError};
 
-use crate::acquire::{acquire, clear_mark, lock_state};
+use crate::acquire::{acquire, clear_mark, hand_over, lock_state};
 use crate::error::{Fault, refuses_the_values};
 use crate::journal::{self, Append, Memory, find_key, find_settle};
 use crate::leases::Held;
@@ -165,7 +165,7 @@ fn stage(
 /// Everything is in the transaction; the answer leaves after its commit.
 fn accepted(turn: &mut Turn<'_>, request: &Settle, receipt: Receipt) -> Result<Settled, Fault> {
     let next = match &request.then {
-        Then::HandOver(next) => Some(acquire(turn, next)?),
+        Then::HandOver(next) => hand_over(acquire(turn, next))?,
         Then::Unlock | Then::Keep => None,
     };
     Ok(Settled::Accepted(Accepted {
@@ -190,8 +190,10 @@ pub(crate) fn release(turn: &mut Turn<'_>, request: &Release) -> Result<Released
         clear_mark(turn.connection, held.row)?;
     }
     turn.stage(&request.target, None);
-    let next: Option<&Acquire> = request.next.as_deref();
-    let next = next.map(|next| acquire(turn, next)).transpose()?;
+    let next = match request.next.as_deref() {
+        None => None,
+        Some(next) => hand_over(acquire(turn, next))?,
+    };
     Ok(Released { held: true, next })
 }
 

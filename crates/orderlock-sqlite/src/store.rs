@@ -21,7 +21,7 @@ use orderlock_core::{LeaseView, OrderStore, Runtime, StoreError, Target, Tenant}
 use rusqlite::Connection;
 use tokio_stream::wrappers::BroadcastStream;
 
-use crate::acquire::{Decided, decide_acquire};
+use crate::acquire::{Decided, decide_acquire, hand_over};
 use crate::error::Fault;
 use crate::leases::{Leases, Slot};
 use crate::open::{OpenError, open};
@@ -181,8 +181,8 @@ impl Inner {
                 let decided = self.readers.read(|snapshot| {
                     let now = self.runtime.wall();
                     decide_acquire(snapshot, next, None, session.as_ref(), now)
-                })?;
-                Some(decided)
+                });
+                hand_over(decided)?
             }
         };
         let (held, answer) = match next {

@@ -4,6 +4,7 @@
 mod batching;
 mod faults;
 mod full;
+mod handover;
 mod plans;
 mod races;
 
