@@ -29,6 +29,22 @@ pub struct Limits {
     pub checkpoints: u32,
 }
 
+/// As far as every clock reaches: a hundred years.
+const REACH: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+impl Limits {
+    /// The same bounds; those that no clock reaches are a hundred years.
+    pub(crate) fn within_reach(self) -> Self {
+        Self {
+            handler: self.handler.min(REACH),
+            wait: self.wait.min(REACH),
+            store: self.store.min(REACH),
+            session: self.session.min(REACH),
+            ..self
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

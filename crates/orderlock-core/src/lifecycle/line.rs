@@ -54,16 +54,14 @@ impl Lines {
         let ticket = inner.last_ticket;
         let target = acquire.claim.target();
         let seat = |place| Seat::new(self, &target, place, ticket);
-        let line = inner.lines.entry(target.clone()).or_default();
-
-        let standing: usize = line
-            .iter()
-            .map(|place| place.listeners.len())
-            .sum::<usize>()
-            + usize::from(!line.is_empty());
+        let standing = inner.lines.get(&target).map_or(0, |line| {
+            let listeners = line.iter().map(|place| place.listeners.len());
+            1 + listeners.sum::<usize>()
+        });
         if standing >= self.limit {
             return Entered::Full;
         }
+        let line = inner.lines.entry(target.clone()).or_default();
         if let Some(place) = line.iter_mut().find(|place| place.equals(&acquire)) {
             if !patient {
                 return Entered::InProgress(place.running.clone());

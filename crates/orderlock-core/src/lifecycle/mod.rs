@@ -100,7 +100,7 @@ impl LifecycleBuilder {
             node,
         } = self;
         Lifecycle {
-            node: Node::new(store, runtime, answers, limits, node),
+            node: Node::new(store, runtime, answers, limits.within_reach(), node),
         }
     }
 }

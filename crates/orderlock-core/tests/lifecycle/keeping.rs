@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use orderlock_core::{Denied, Ended, Limits};
+use orderlock_core::{Denied, Ended, Limits, OperationRequest};
 use orderlock_testkit::faults::{Fault, Plan, Verb};
 
 use crate::faults::{driven, world};
-use crate::world::{World, patient};
+use crate::world::{World, patient, request, settled};
 
 /// Moves the clock on in small steps, and says whether the node was ready all the time.
 async fn stays_ready(world: &World, time: Duration) -> bool {
@@ -65,4 +65,24 @@ async fn nobody_waits_for_the_session_behind_all_the_others() {
     let waited = world.runtime.elapsed() - begun;
     println!("the last of 20 waited {waited:?}");
     assert!(waited <= Limits::default().store * 2 + Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn bounds_beyond_every_clock_are_no_bounds_and_no_fault() {
+    let limits = Limits {
+        handler: Duration::MAX,
+        wait: Duration::MAX,
+        store: Duration::MAX,
+        session: Duration::MAX,
+        ..Limits::default()
+    };
+    let world = World::with_limits(limits).await;
+    let ended = world.add(OperationRequest {
+        wait: Duration::MAX,
+        ..request("k")
+    });
+    assert_eq!(
+        settled(ended.await),
+        (r#"applied {"count":1}"#.into(), false)
+    );
 }
