@@ -5,6 +5,7 @@ mod batching;
 mod faults;
 mod full;
 mod handover;
+mod pause;
 mod plans;
 mod races;
 
