@@ -8,7 +8,7 @@ use std::time::Instant;
 use futures_util::future::{Either, select};
 use tokio::sync::oneshot;
 
-use super::ended::{Denied, Ended, OperationRequest, Running};
+use super::ended::{Answered, Denied, Ended, OperationRequest, Running};
 use super::node::{Node, Phase};
 use super::place::{Entered, Seat, Turn};
 use super::session::Session;
@@ -35,8 +35,6 @@ pub(super) struct Admission {
     /// Closed when the client has gone; nothing is ever sent.
     client: oneshot::Sender<Infallible>,
 }
-
-pub(super) type Answered = Ended<Infallible>;
 
 impl Admission {
     pub(super) fn new(

@@ -193,7 +193,7 @@ impl HandlerLease {
         let settling = self.prepare_checkpoint(node, acquire, &document, &index)?;
         let at = settling.entry.at;
         let result = match node.settle(&settling, || Then::Keep).await {
-            Ok(Settled::Accepted(accepted)) => match accepted.durable.await {
+            Ok(Settled::Accepted(accepted)) => match node.ask(accepted.durable).await {
                 Ok(Fate::Durable) => Ok(()),
                 Ok(Fate::Lost(_)) => Err(Interrupted::Lost),
                 Err(_) => Err(Interrupted::Unknown),

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use super::admission::{Answered, replay};
+use super::admission::replay;
 use super::attempt::caught;
-use super::ended::{CreateRequest, Denied, Ended, Failed, log};
+use super::ended::{Answered, CreateRequest, Denied, Ended, Failed, log};
 use super::node::Node;
 use super::settle::unwritable;
 use crate::store::{Claim, Create, Created, NewEntry};

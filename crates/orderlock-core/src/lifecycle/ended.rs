@@ -83,6 +83,9 @@ pub enum Ended<E> {
     Denied(Denied),
 }
 
+/// An end that is told to whoever asked, whatever the error type of their handler.
+pub(super) type Answered = Ended<Infallible>;
+
 /// Why an attempt failed.
 #[derive(Clone, Debug)]
 pub enum Failed<E> {

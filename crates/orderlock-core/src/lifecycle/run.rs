@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::admission::{Admission, Admitted, Answered};
+use super::admission::{Admission, Admitted};
 use super::attempt::{Work, attempt, caught};
 use super::checkpoint::HandlerLease;
-use super::ended::{Ended, Failed, OperationRequest, log};
+use super::ended::{Answered, Ended, Failed, OperationRequest, log};
 use super::locked::{Interrupted, LockedOrder};
 use super::node::Node;
 use super::place::Seat;

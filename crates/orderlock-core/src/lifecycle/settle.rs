@@ -3,8 +3,7 @@
 
 use std::sync::Arc;
 
-use super::admission::Answered;
-use super::ended::{Ended, Failed};
+use super::ended::{Answered, Ended, Failed};
 use super::node::Node;
 use super::place::Seat;
 use crate::store::{
@@ -87,7 +86,7 @@ impl Node {
             None => Then::Unlock,
         };
         match self.settle(settling, then).await {
-            Ok(Settled::Accepted(accepted)) => match accepted.durable.await {
+            Ok(Settled::Accepted(accepted)) => match self.ask(accepted.durable).await {
                 Ok(Fate::Durable) => {
                     let expires = Some(accepted.receipt.expires);
                     (Concluded::Settled { expires }, accepted.next)
