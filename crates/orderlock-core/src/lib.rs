@@ -30,7 +30,8 @@ pub use lease::{
 };
 pub use lifecycle::{
     CreateRequest, Denied, Ended, Failed, HeldLease, Interrupted, KeyStatus, Lifecycle,
-    LifecycleBuilder, LockedOrder, OperationRequest, Running, Snapshot,
+    LifecycleBuilder, LockedOrder, OperationRequest, Resolution, ResolveRequest, Running, Snapshot,
+    Unresolved,
 };
 pub use limits::Limits;
 pub use operation::{Effect, Operation, OperationName, Recovery};

@@ -166,7 +166,7 @@ impl Admission {
                 return self.pass_on(seat, handed).await;
             }
             let asked = match handed.take() {
-                Some(result) => Asked::from(result),
+                Some(result) => self.understood(result),
                 None => self.ask_once(&seat).await,
             };
             let view = match asked {
@@ -205,9 +205,9 @@ impl Admission {
                 return Asked::Answered(Ended::Denied(Denied::ShuttingDown));
             };
             self.acquire = acquire;
-            match self.node.acquire(&self.acquire).await.map(Asked::from) {
-                Ok(Asked::SessionEnded) => self.node.session_ended(session.id),
-                Ok(asked) => return asked,
+            match self.node.acquire(&self.acquire).await {
+                Ok(Acquired::SessionEnded) => self.node.session_ended(session.id),
+                Ok(result) => return self.understood(result),
                 Err(error) => return Asked::Answered(unavailable(error)),
             }
         }
@@ -264,6 +264,15 @@ impl Admission {
             None => answered,
             Some(_) => self.end(seat, answered),
         }
+    }
+
+    fn understood(&self, result: Acquired) -> Asked {
+        Asked::from(match result {
+            Acquired::Marked(mark) => {
+                Acquired::Marked(Box::new(mark.counted_at(self.node.runtime.wall())))
+            }
+            other => other,
+        })
     }
 
     fn in_the_way(&self, view: &LeaseView, running: Running) -> Denied {

@@ -17,7 +17,7 @@ use super::ended::Failed;
 use super::locked::{HeldLease, LockedOrder};
 use super::node::{Node, Phase};
 use crate::store::Grant;
-use crate::{Document, OrderType, Outcome, OwnedIndex, Problem};
+use crate::{Document, OrderType, Outcome, OutcomeKind, OwnedIndex, Problem};
 
 /// An outcome with its order encoded.
 #[derive(Debug)]
@@ -26,6 +26,29 @@ pub(super) enum Work {
     AppliedWithError(Document, OwnedIndex, Problem),
     Refused(Problem),
     Unchanged,
+}
+
+impl Work {
+    pub(super) fn kind(&self) -> OutcomeKind {
+        match self {
+            Self::Applied(..) => OutcomeKind::Applied,
+            Self::AppliedWithError(..) => OutcomeKind::AppliedWithError,
+            Self::Refused(_) => OutcomeKind::Refused,
+            Self::Unchanged => OutcomeKind::Unchanged,
+        }
+    }
+
+    /// The changed order, and the problem.
+    pub(super) fn parts(&self) -> (Option<(&Document, &OwnedIndex)>, Option<&Problem>) {
+        match self {
+            Self::Applied(document, index) => (Some((document, index)), None),
+            Self::AppliedWithError(document, index, problem) => {
+                (Some((document, index)), Some(problem))
+            }
+            Self::Refused(problem) => (None, Some(problem)),
+            Self::Unchanged => (None, None),
+        }
+    }
 }
 
 /// Runs the handler to its end, its limit, or the shutdown's.
@@ -106,7 +129,7 @@ where
     }
 }
 
-fn encode<T: OrderType>(outcome: Outcome<T>) -> Result<Work, serde_json::Error> {
+pub(super) fn encode<T: OrderType>(outcome: Outcome<T>) -> Result<Work, serde_json::Error> {
     let order = |order: &T| Ok((Document::encode(order)?, order.index().to_owned()));
     Ok(match outcome {
         Outcome::Applied(changed) => {

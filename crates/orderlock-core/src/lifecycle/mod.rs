@@ -14,6 +14,7 @@ mod line;
 mod locked;
 mod node;
 mod place;
+mod resolve;
 mod run;
 mod session;
 mod settle;
@@ -30,6 +31,7 @@ pub use ended::{
     CreateRequest, Denied, Ended, Failed, KeyStatus, OperationRequest, Running, Snapshot,
 };
 pub use locked::{HeldLease, Interrupted, LockedOrder};
+pub use resolve::{Resolution, ResolveRequest, Unresolved};
 
 pub(crate) use node::Node;
 use node::Phase;
@@ -267,7 +269,10 @@ impl Lifecycle {
                 since: view.since,
                 attempt: view.attempt,
             })),
-            Known::Marked(mark) => KeyStatus::OutcomeUnknown(mark),
+            Known::Marked(mark) => {
+                let now = self.node.runtime.wall();
+                KeyStatus::OutcomeUnknown(Box::new(mark.counted_at(now)))
+            }
             Known::Expired(_) => KeyStatus::Expired,
             Known::Unknown => here(),
         })

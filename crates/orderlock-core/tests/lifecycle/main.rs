@@ -18,4 +18,5 @@ mod lease;
 mod line;
 mod nodes;
 mod patience;
+mod resolve;
 mod world;
