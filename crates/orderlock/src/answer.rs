@@ -152,10 +152,13 @@ fn unstored(
 
 fn with_retry_after(mut reply: Reply, problem: &Problem) -> Reply {
     let passes = problem.is_retryable() && [409, 429, 503].contains(&problem.status());
-    if let (true, Some(Retry::After(seconds))) = (
-        passes,
-        ProblemKind::find(problem.kind()).map(|kind| kind.retry),
-    ) {
+    let seconds = match ProblemKind::find(problem.kind()).map(|kind| kind.retry) {
+        Some(Retry::After(seconds)) => Some(seconds),
+        // Mostly it does not pass by itself; this time it may.
+        Some(Retry::No) => Some(1),
+        Some(Retry::Yes) | None => None,
+    };
+    if let (true, Some(seconds)) = (passes, seconds) {
         reply
             .headers_mut()
             .insert(header::RETRY_AFTER, HeaderValue::from(seconds));

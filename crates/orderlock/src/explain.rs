@@ -33,7 +33,8 @@ pub fn denied_problem(order: Option<&Target>, denied: &Denied) -> Problem {
             with_running(problem, running)
         }
         Denied::VersionMismatch { current } => problem.with_member("currentVersion", current.0),
-        Denied::OutcomeUnknown(mark) => problem
+        Denied::OutcomeUnknown(mark) => may_resume(problem, order, mark.recovery)
+            .with_member("mark", mark.id().to_string())
             .with_member("operation", mark.operation.as_str())
             .with_member("since", time(mark.since))
             .with_member("attempt", mark.attempt),
@@ -61,22 +62,23 @@ pub(crate) fn failure_problem<E>(order: Option<&Target>, failure: &Failed<E>) ->
 
 /// The problem of an operation whose mark stays.
 pub(crate) fn mark_stays(asked: &Asked) -> Problem {
-    let kind = &problems::OUTCOME_UNKNOWN;
-    let resumes = matches!(asked.recovery, Some(Recovery::Resume { .. }));
-    let next = if resumes {
-        "Repeat the request with the same key: it resumes. Until then no other operation runs on \
-         the order."
-    } else {
-        kind.next
-    };
-    kind.problem()
-        .retryable(resumes)
+    let problem = about(&problems::OUTCOME_UNKNOWN, asked.order.as_ref());
+    let recovery = asked.recovery.unwrap_or(Recovery::Reconcile);
+    may_resume(problem, asked.order.as_ref(), recovery)
         .with_member("operation", asked.operation.as_str())
-        .with_detail(format!(
-            "{}: {} {next}",
-            named(asked.order.as_ref()),
-            kind.what
-        ))
+}
+
+/// While the mark's own key may resume, repeating the request may help.
+fn may_resume(problem: Problem, order: Option<&Target>, recovery: Recovery) -> Problem {
+    match recovery {
+        Recovery::Reconcile => problem,
+        Recovery::Resume { .. } => problem.retryable(true).with_detail(format!(
+            "{}: {} Repeat the request that began it with its own key: it resumes. Until it has \
+             ended no other operation runs on the order.",
+            named(order),
+            problems::OUTCOME_UNKNOWN.what
+        )),
+    }
 }
 
 /// A problem of this kind, with a detail that names the order.

@@ -89,6 +89,7 @@
 //! - [`OrderLock`]: the lock, and its two doors: [`adapter`], which is checked by the compiler, and
 //!   [`layer`], for any tower service. [`Lifecycle`] is the same without HTTP.
 //! - [`PROBLEMS`]: every problem that clients can be answered with, and what they do about it.
+//! - [`resolution`]: the route by which an operator ends a mark that nobody attends to.
 //! - [`header`]: the request headers: `Idempotency-Key`, `If-Match`, `Prefer: wait=<seconds>`.
 //! - [`answer`]: how a request ended, as HTTP; for routes that use the [`Lifecycle`] directly.
 //!
@@ -108,6 +109,7 @@ pub mod layer;
 mod lock;
 pub mod problems;
 mod request;
+pub mod resolution;
 
 pub use adapter::OrderHandler;
 pub use answer::{Rejection, method_not_allowed, route_not_found};
@@ -125,8 +127,9 @@ pub use orderlock_core::{
     Answer, Answers, AppliedPart, Body, Caller, CreateRequest, Denied, Document, Ended, Failed,
     Fingerprint, HeldLease, IdempotencyKey, Index, Interrupted, KeyStatus, Lifecycle, Limits,
     LockedOrder, Operation, OperationKey, OperationName, OperationRequest, OrderId, OrderStore,
-    OrderType, Outcome, OutcomeKind, Principal, Problem, Recovery, Retention, Runtime, SettledView,
-    StoreError, Target, Tenant, Times, Timestamp, TokioRuntime, Version, store,
+    OrderType, Outcome, OutcomeKind, Principal, Problem, Recovery, Resolution, ResolveRequest,
+    Retention, Runtime, SettledView, StoreError, Target, Tenant, Times, Timestamp, TokioRuntime,
+    Unresolved, Version, store,
 };
 
 /// The embedded store: one SQLite file.

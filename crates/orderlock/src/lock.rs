@@ -18,6 +18,7 @@ use crate::caller::{CallerSource, OrderIdSource, PathParam};
 use crate::json::JsonAnswers;
 use crate::layer::OrderLockLayer;
 use crate::request::Entrance;
+use crate::resolution::ResolutionHandler;
 
 /// Locks orders, hands them to handlers, applies what the handlers return and unlocks, in one
 /// atomic write.
@@ -217,6 +218,23 @@ impl<T> OrderLock<T> {
         T: OrderType,
     {
         LockedHandler::new(self.entrance.clone(), operation.into(), handler)
+    }
+
+    /// A route that ends open marks on `POST`: external operations of unknown outcome that nobody
+    /// attends to. See [`resolution`](crate::resolution).
+    ///
+    /// Whoever may do that decides about other people's operations, so that there is no default
+    /// for `authorize`: it gives the operator who stands in the order's history, and whose tenant
+    /// the order belongs to, or the problem that the request is refused with.
+    pub fn resolution<S>(&self, authorize: impl CallerSource) -> MethodRouter<S>
+    where
+        T: OrderType,
+        S: Clone + Send + Sync + 'static,
+    {
+        routing::post(ResolutionHandler::<T>::new(
+            self.entrance.clone(),
+            authorize,
+        ))
     }
 
     /// The same lifecycle as a tower layer, for any tower service. See [`OrderLockLayer`].

@@ -9,10 +9,13 @@
 
 mod client;
 mod coverage;
+mod external;
 mod failing;
 mod handler;
 mod problems;
 mod replay;
 mod requests;
+mod resolution;
+mod restart;
 mod tower_layer;
 mod world;

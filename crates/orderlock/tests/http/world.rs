@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::request::Parts;
 use axum::routing::post;
+use orderlock::core::LeaseView;
 use orderlock::store::{History, Read};
 use orderlock::{
     Caller, Ended, Limits, Operation, OrderId, OrderLock, OrderStore as _, Principal, Problem,
@@ -70,6 +71,16 @@ fn caller(parts: &Parts) -> Result<Caller, Problem> {
     }
 }
 
+/// The operator that the request names; nobody else may end a mark.
+fn operator(parts: &Parts) -> Result<Caller, Problem> {
+    let name = parts.headers.get("x-operator");
+    let name = name.ok_or_else(|| orderlock::problems::FORBIDDEN.described())?;
+    Ok(Caller {
+        tenant: Tenant::single(),
+        principal: Principal::parse(name.to_str().unwrap()).unwrap(),
+    })
+}
+
 /// Serves an app on the loopback for as long as the test's runtime lives.
 pub(crate) async fn serve(app: Router) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -98,7 +109,9 @@ impl World {
                     },
                 )
             };
-            let routes = operations().into_iter().fold(Router::new(), route);
+            let resolution = orders.resolution(operator);
+            let others = Router::new().route("/orders/{id}/resolution", resolution);
+            let routes = operations().into_iter().fold(others, route);
             routes.with_state(state)
         })
         .await
@@ -164,6 +177,13 @@ impl World {
     pub(crate) fn start(&self, ask: &Ask) -> tokio::task::JoinHandle<Told> {
         let (ask, address) = (ask.clone(), self.address);
         tokio::spawn(async move { ask.send(address).await })
+    }
+
+    /// The lock that views of the order show.
+    pub(crate) async fn lock(&self) -> LeaseView {
+        let read = Read { target: target() };
+        let view = self.store.inner().read(read).await.unwrap().unwrap();
+        view.lease.expect("the order is not free")
     }
 
     /// What the store says of the order, without any fault.
