@@ -225,8 +225,8 @@ problem_kinds! {
         "Have an operator look and resolve it; until then no other operation runs on the order.",
         Mark, Retry::No;
     MARK_NOT_OPEN = 409 "mark-not-open", "There is nothing to resolve",
-        "No operation of unknown outcome is open on this order, or it is being attended to.",
-        "Read the order to see where it stands.",
+        "The mark that the decision is about has ended, or is being attended to; the order may have another one.",
+        "Read the order and its history to see where it stands.",
         No, Retry::No;
     HANDLER_FAILED = 500 "handler-failed", "The operation failed",
         "The operation failed before it was settled, and nothing is stored under its key.",

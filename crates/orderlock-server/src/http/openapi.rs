@@ -35,6 +35,7 @@ const OPERATION_PROBLEMS: &[u16] = &[
     400, 404, 408, 409, 410, 412, 413, 415, 422, 429, 500, 503, 504,
 ];
 const CREATE_PROBLEMS: &[u16] = &[400, 408, 409, 410, 413, 415, 422, 429, 500, 503];
+const RESOLUTION_PROBLEMS: &[u16] = &[400, 404, 408, 409, 412, 413, 415, 422, 429, 500, 503];
 const READ_PROBLEMS: &[u16] = &[400, 404, 500, 503];
 
 /// The document.
@@ -87,6 +88,7 @@ fn describe(route: Route) -> Operation {
             page(&name::<HistoryItem>()),
         ),
         Route::Key => of_key(),
+        Route::Resolve => of_resolution(),
         Route::Locks => read(
             "listLocks",
             "A page of held locks.",
@@ -152,6 +154,21 @@ fn of_key() -> OperationBuilder {
     .response("202", unsettled)
     .response("409", problem(409))
     .response("410", problem(410))
+}
+
+fn of_resolution() -> OperationBuilder {
+    let summary = "Ends the open mark of an operation whose outcome is unknown.";
+    let operation = OperationBuilder::new()
+        .operation_id(Some("resolveMark"))
+        .summary(Some(summary))
+        .response(
+            "200",
+            success("The order as the decision leaves it.", one("Order")),
+        );
+    let body = RequestBodyBuilder::new().required(Some(Required::True));
+    let schema = Ref::from_schema_name("Resolution");
+    let body = body.content(JSON, Content::new(Some(schema)));
+    problems(operation, RESOLUTION_PROBLEMS).request_body(Some(body.build()))
 }
 
 fn read(id: &str, summary: &str, schema: RefOr<Schema>) -> OperationBuilder {
@@ -239,6 +256,7 @@ fn components() -> BTreeMap<String, RefOr<Schema>> {
     found.push(("Order".to_owned(), schemas::order()));
     found.push(("Problem".to_owned(), schemas::problem()));
     found.push(("Empty".to_owned(), schemas::empty()));
+    found.push(("Resolution".to_owned(), schemas::resolution()));
     found.into_iter().collect()
 }
 

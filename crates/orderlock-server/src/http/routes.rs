@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{MethodRouter, delete, get, post};
+use http::request::Parts;
 use orderlock_orders::{OperationRow, OrderOperation, TABLE};
 
+use super::target::caller;
 use super::{Context, create, health, history, key, locks, operations, read};
 
 /// A route of the contract.
@@ -17,6 +19,7 @@ pub(crate) enum Route {
     List,
     History,
     Key,
+    Resolve,
     Locks,
     BreakLock,
     Health,
@@ -31,6 +34,7 @@ impl Route {
             Self::Read,
             Self::History,
             Self::Key,
+            Self::Resolve,
             Self::Locks,
             Self::BreakLock,
             Self::Health,
@@ -47,6 +51,7 @@ impl Route {
             Self::List => ("GET", "/v1/orders"),
             Self::History => ("GET", "/v1/orders/{id}/history"),
             Self::Key => ("GET", "/v1/orders/{id}/operations/{key}"),
+            Self::Resolve => ("POST", "/v1/orders/{id}/resolution"),
             Self::Locks => ("GET", "/v1/locks"),
             Self::BreakLock => ("DELETE", "/v1/locks/{id}"),
             Self::Health => ("GET", "/healthz"),
@@ -63,6 +68,8 @@ impl Route {
             Self::List => get(read::list),
             Self::History => get(history::history),
             Self::Key => get(key::status),
+            // There is no sign-in yet, so everybody is an operator.
+            Self::Resolve => context.orders.resolution(|_: &Parts| Ok(caller())),
             Self::Locks => get(locks::list),
             Self::BreakLock => delete(locks::break_one),
             Self::Health => get(health::health),

@@ -12,5 +12,6 @@ mod contract;
 mod openapi;
 mod process;
 mod refusals;
+mod resolution;
 mod status_table;
 mod support;

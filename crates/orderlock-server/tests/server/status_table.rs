@@ -19,7 +19,6 @@ use crate::support::{Answer, Call, JSON, Setup, World, operation_call, pending};
 const ELSEWHERE: &[(&str, &str)] = &[
     ("unauthenticated", "there is no sign-in yet"),
     ("forbidden", "there is no sign-in yet"),
-    ("mark-not-open", "marks cannot be resolved over HTTP yet"),
     (
         "order-exists",
         "ids are derived from keys, so two keys never meet",
@@ -204,6 +203,11 @@ async fn keys_and_locks(seen: &mut Seen) {
         .get(&format!("/v1/orders/{held}/operations/theirs"))
         .await;
     seen.note("outcome-unknown", &key);
+
+    let decision = json!({"decision": "runAgain", "mark": "mrk_1-1-1", "reason": "a test"});
+    let path = format!("/v1/orders/{held}/resolution");
+    let other = world.send(Call::post(&path, &decision).key("r")).await;
+    seen.note("mark-not-open", &other);
 
     let gone = Call::post("/v1/locks/lck_none", &json!({"reason": "stuck"}));
     let gone = world

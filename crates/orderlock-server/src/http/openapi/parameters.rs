@@ -17,6 +17,7 @@ pub(super) fn of(route: Route) -> Vec<Parameter> {
         Route::List => [filters(), paging()].concat(),
         Route::History => [vec![order()], paging()].concat(),
         Route::Key => vec![order(), path("key", "The idempotency key.")],
+        Route::Resolve => vec![order(), key(), if_match()],
         Route::Locks => paging(),
         Route::BreakLock => vec![path(
             "id",

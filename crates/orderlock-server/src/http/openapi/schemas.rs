@@ -105,6 +105,48 @@ pub(super) fn empty() -> RefOr<Schema> {
         .into()
 }
 
+/// A decision about an open mark.
+pub(super) fn resolution() -> RefOr<Schema> {
+    let decision = string("Whether the operation may run again, or is settled in its key's name.")
+        .enum_values(Some(["runAgain", "settle"]));
+    let mark = string("The mark's id, as the order's `lock` shows it.");
+    let reason = string("Why: it stands in the order's history.")
+        .min_length(Some(1))
+        .max_length(Some(1_000));
+    let outcome = string("How it is settled; only with `settle`.").enum_values(Some([
+        "applied",
+        "refused",
+        "unchanged",
+    ]));
+    ObjectBuilder::new()
+        .property("decision", decision)
+        .required("decision")
+        .property("mark", mark)
+        .required("mark")
+        .property("reason", reason)
+        .required("reason")
+        .property("outcome", outcome)
+        // The order without its envelope: what the operation would have made of it.
+        .property("order", Order::schema())
+        .property("problem", refusal())
+        .additional_properties(Some(AdditionalProperties::FreeForm(false)))
+        .into()
+}
+
+/// The problem that a key gets whose operation is settled as refused.
+fn refusal() -> ObjectBuilder {
+    ObjectBuilder::new()
+        .description(Some("What the key gets; only with the outcome `refused`."))
+        .property("status", integer("From 400 to 599."))
+        .required("status")
+        .property("type", string("Which kind of problem."))
+        .required("type")
+        .property("title", string("The same each time."))
+        .required("title")
+        .property("detail", string("What happened this time."))
+        .additional_properties(Some(AdditionalProperties::FreeForm(false)))
+}
+
 fn string(text: &str) -> ObjectBuilder {
     ObjectBuilder::new()
         .schema_type(Type::String)
