@@ -119,8 +119,9 @@ fn lock_missing() -> Problem {
         "This handler needs a lock and was given none",
     )
     .with_detail(
-        "The route is mounted without `orders.layer(..)`, or the lock was taken before. \
-             Add the layer to the route; nothing was applied.",
+        "The handler needs an order's lock, but its route has none, or the lock was taken before. \
+         This is a mistake in the service: mount the handler with `orders.post(..)`, or add \
+         `orders.layer(..)` to the route.",
     )
     .applied(AppliedPart::None)
 }

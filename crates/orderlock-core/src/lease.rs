@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{Caller, Fingerprint, KeyId, OperationName, Recovery, Target, Timestamp};
+use crate::{Caller, Fingerprint, KeyId, Mark, OperationName, Target, Timestamp};
 
 /// Names one grant of one lease: 128 random bits, drawn by the node, compared for equality, never
 /// reused.
@@ -70,106 +70,6 @@ pub struct Lease {
     pub since: Timestamp,
     /// How many settles this grant has made: the step that the next one must name.
     pub steps: u32,
-}
-
-/// The durable sign that an external operation has begun.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark {
-    /// Who asked.
-    pub caller: Caller,
-    /// Under which key.
-    pub key_id: KeyId,
-    /// For what.
-    pub fingerprint: Fingerprint,
-    /// For which operation.
-    pub operation: OperationName,
-    /// Which run left it.
-    pub attempt: u32,
-    /// What may be done about it.
-    pub recovery: Recovery,
-    /// When the first run began, by the store's clock.
-    pub since: Timestamp,
-}
-
-impl Mark {
-    /// Whether the key's own retry may run again at this time.
-    #[must_use]
-    pub fn may_resume(&self, now: Timestamp) -> bool {
-        match self.recovery {
-            Recovery::Reconcile => false,
-            Recovery::Resume { times, within } => {
-                let age = now.duration_since(self.since);
-                self.attempt < times && age.unsigned_abs() <= within
-            }
-        }
-    }
-}
-
-impl Mark {
-    /// How an operator names it: what views of the order show, and decisions are about.
-    #[must_use]
-    pub fn id(&self) -> LeaseId {
-        MarkName::new(self.key_id, self.attempt, self.since).id()
-    }
-
-    /// The mark as it counts now: one that may not be resumed any more is left to a resolution.
-    #[must_use]
-    pub(crate) fn counted_at(self, now: Timestamp) -> Self {
-        let recovery = if self.may_resume(now) {
-            self.recovery
-        } else {
-            Recovery::Reconcile
-        };
-        Self { recovery, ..self }
-    }
-}
-
-/// What a mark's id is made of. It differs for each run that leaves a mark, so that a decision
-/// about one is never carried out on another; and it names the key by a part of its hash only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct MarkName {
-    pub(crate) since: Timestamp,
-    pub(crate) attempt: u32,
-    key: u64,
-}
-
-impl MarkName {
-    fn new(key_id: KeyId, attempt: u32, since: Timestamp) -> Self {
-        Self {
-            since,
-            attempt,
-            key: first_bytes(key_id),
-        }
-    }
-
-    /// Whether the mark is one of this key.
-    pub(crate) fn is_of(&self, key_id: KeyId) -> bool {
-        self.key == first_bytes(key_id)
-    }
-
-    fn id(&self) -> LeaseId {
-        let nanoseconds = self.since.as_nanosecond();
-        LeaseId(format!("mrk_{nanoseconds:x}-{:x}-{:016x}", self.attempt, self.key).into())
-    }
-
-    /// What an id names, if it is a mark's.
-    pub(crate) fn parse(id: &LeaseId) -> Option<Self> {
-        let mut parts = id.0.strip_prefix("mrk_")?.split('-');
-        let nanoseconds = i128::from_str_radix(parts.next()?, 16).ok()?;
-        let name = Self {
-            since: Timestamp::from_nanosecond(nanoseconds).ok()?,
-            attempt: u32::from_str_radix(parts.next()?, 16).ok()?,
-            key: u64::from_str_radix(parts.next()?, 16).ok()?,
-        };
-        // Only the one way to write it is its name.
-        (name.id() == *id).then_some(name)
-    }
-}
-
-fn first_bytes(key_id: KeyId) -> u64 {
-    key_id.0[..8]
-        .iter()
-        .fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
 
 /// The lock of one order.
@@ -298,24 +198,6 @@ impl Lease {
             id: self.fence.into(),
             target: target.clone(),
             state: LeaseViewState::Held,
-            operation: Some(self.operation.clone()),
-            caller: Some(self.caller.clone()),
-            key_id: Some(self.key_id),
-            fingerprint: Some(self.fingerprint),
-            attempt: self.attempt,
-            since: Some(self.since),
-        }
-    }
-}
-
-impl Mark {
-    /// What others may see of it.
-    #[must_use]
-    pub fn view(&self, target: &Target) -> LeaseView {
-        LeaseView {
-            id: self.id(),
-            target: target.clone(),
-            state: LeaseViewState::Marked,
             operation: Some(self.operation.clone()),
             caller: Some(self.caller.clone()),
             key_id: Some(self.key_id),

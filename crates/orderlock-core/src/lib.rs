@@ -10,6 +10,7 @@ mod key;
 mod lease;
 mod lifecycle;
 mod limits;
+mod mark;
 mod operation;
 mod order;
 mod outcome;
@@ -26,7 +27,7 @@ pub use jiff::Timestamp;
 pub use key::{Caller, IdempotencyKey, KeyId, OperationKey, Principal, Secret};
 pub use lease::{
     Fence, IllegalTransition, Lease, LeaseEvent, LeaseId, LeaseState, LeaseView, LeaseViewState,
-    Mark, SessionId,
+    SessionId,
 };
 pub use lifecycle::{
     CreateRequest, Denied, Ended, Failed, HeldLease, Interrupted, KeyStatus, Lifecycle,
@@ -34,6 +35,7 @@ pub use lifecycle::{
     Unresolved,
 };
 pub use limits::Limits;
+pub use mark::Mark;
 pub use operation::{Effect, Operation, OperationName, Recovery};
 pub use order::{Document, Index, OrderId, OrderType, OwnedIndex, Target, Tenant, Times, Version};
 pub use outcome::{Answer, Answers, Outcome, OutcomeKind, SettledView};

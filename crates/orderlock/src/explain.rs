@@ -81,10 +81,15 @@ fn may_resume(problem: Problem, order: Option<&Target>, recovery: Recovery) -> P
     }
 }
 
-/// A problem of this kind, with a detail that names the order.
+/// A problem of this kind, with a detail that names the order if there is one yet.
 pub(crate) fn about(kind: &ProblemKind, order: Option<&Target>) -> Problem {
-    kind.problem()
-        .with_detail(format!("{}: {} {}", named(order), kind.what, kind.next))
+    match order {
+        Some(_) => {
+            kind.problem()
+                .with_detail(format!("{}: {} {}", named(order), kind.what, kind.next))
+        }
+        None => kind.described(),
+    }
 }
 
 fn named(order: Option<&Target>) -> String {

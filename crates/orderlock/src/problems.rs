@@ -130,7 +130,7 @@ problem_kinds! {
         No, Retry::No, nothing_applied;
     IF_MATCH_INVALID = 400 "if-match-invalid", "The If-Match header is not valid",
         "If-Match must name one version as its ETag was sent, or be `*`.",
-        "Send If-Match: \"<version>\"; weak tags and lists are not taken.",
+        "Send `If-Match: \"<version>\"`; weak tags and lists are not taken.",
         No, Retry::No, nothing_applied;
     QUERY_INVALID = 400 "query-invalid", "The query is not valid",
         "A parameter of the query is unknown or has a value that does not fit.",
@@ -191,10 +191,10 @@ problem_kinds! {
     IDEMPOTENCY_KEY_REUSED = 422 "idempotency-key-reused", "The key stands for another request",
         "The same key was used for this order with another operation or another body.",
         "Send the first request unchanged to learn its answer, or draw a new key for a new intent.",
-        First, Retry::No;
+        First, Retry::No, nothing_applied;
     IDEMPOTENCY_KEY_IN_PROGRESS = 409 "idempotency-key-in-progress", "The request is still running",
         "The same request with the same key is running or waiting.",
-        "Repeat it with the same key to get its answer; Prefer: wait=<seconds> waits for it.",
+        "Repeat it with the same key to get its answer; `Prefer: wait=<seconds>` waits for it.",
         No, Retry::After(1);
     IDEMPOTENCY_KEY_EXPIRED = 410 "idempotency-key-expired", "The answer to this key is gone",
         "The key was used for this order, and its answer is past its retention.",
@@ -202,7 +202,7 @@ problem_kinds! {
         Tombstone, Retry::No;
     ORDER_LOCKED = 409 "order-locked", "Another operation holds the order",
         "Another key's operation is at work on the order, and your wait is over.",
-        "Repeat the request with the same key; Prefer: wait=<seconds> waits in line.",
+        "Repeat the request with the same key; `Prefer: wait=<seconds>` waits in line.",
         No, Retry::After(1), nothing_applied;
     ORDER_QUEUE_FULL = 429 "order-queue-full", "Too many requests wait for the order",
         "The line for this order, or for this node, is as long as it may be.",
@@ -261,8 +261,8 @@ problem_kinds! {
         "This is a mistake in the service: take `LockedOrder<T>` as the handler's first argument.",
         No, Retry::No, nothing_applied;
     LOCK_MISSING = 500 "lock-missing", "This handler needs a lock and was given none",
-        "The handler takes `LockedOrder<T>`, but its route has no lock, or the lock was taken before.",
-        "This is a mistake in the service: mount the route with `orders.post(..)`, or add `orders.layer(..)` to it.",
+        "The handler needs an order's lock, but its route has none, or the lock was taken before.",
+        "This is a mistake in the service: mount the handler with `orders.post(..)`, or add `orders.layer(..)` to the route.",
         No, Retry::No, nothing_applied;
     LOCKED_TWICE = 500 "locked-twice", "The route has two locks",
         "The request already holds the order's lock, and its route asks for it again.",

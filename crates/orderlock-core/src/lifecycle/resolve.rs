@@ -8,7 +8,7 @@ use super::attempt::{Work, caught, encode};
 use super::ended::{Denied, Snapshot};
 use super::node::Node;
 use super::settle::version_after;
-use crate::lease::MarkName;
+use crate::mark::MarkName;
 use crate::store::{Change, Cursor, Decision, Entry, History, OrderView, Read, Resolve, Resolved};
 use crate::{
     Answer, LeaseId, LeaseViewState, OperationName, OrderStore as _, OrderType, Outcome,

@@ -13,14 +13,11 @@ use orderlock_core::{LockedOrder, OrderType, Outcome};
 /// [`LockedOrder<T>`], followed by up to twelve extractors of which the last may take the body,
 /// and whose result is `Result<Outcome<T>, E>` with any `E: IntoResponse`
 /// ([`Failure`](crate::Failure), if there is nothing to say).
-///
-/// `#[axum::debug_handler]` on the function names the exact fault when it does not fit.
 #[diagnostic::on_unimplemented(
     message = "this function cannot run under the lock of `{T}`",
     label = "not a handler of a locked `{T}`",
     note = "it must be `async fn(LockedOrder<{T}>, ..extractors, body extractor) -> Result<Outcome<{T}>, E>`, where `E: IntoResponse`",
-    note = "`LockedOrder` stands first, only the last argument may take the body, and the future must be `Send`",
-    note = "put `#[axum::debug_handler]` on the function to see which part does not fit"
+    note = "`LockedOrder` stands first, only the last argument may take the body, and the future must be `Send`"
 )]
 pub trait OrderHandler<T, M, S>: Clone + Send + Sync + 'static {
     /// What is taken from the head of a request.

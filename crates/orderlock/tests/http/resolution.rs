@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use orderlock_testkit::faults::{Fault, Gate, Verb};
 use serde_json::{Value, json};
 
 use crate::client::{Ask, Told};
-use crate::world::{Door, Lock, Seen, World};
+use crate::world::{Door, HANDLER, Lock, Seen, World};
 
 fn decide(mark: &str, body: &Value) -> Ask {
     let mut body = body.clone();
@@ -111,6 +112,61 @@ async fn what_is_not_open_not_seen_or_not_allowed_is_refused() {
     let bytes = world.ask(&bytes).await;
     bytes.expect(415, "media-type-unsupported");
     assert_eq!(world.seen().await, Seen::new(0, &[], Lock::Marked));
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_said_and_the_same_request_tells() {
+    let world = World::new(Door::Adapter).await;
+    let ask = decide(&marked(&world).await, &json!({"decision": "runAgain"}));
+    world.store.fail_next(Verb::Resolve, Fault::FailAfter);
+    let lost = world.ask(&ask).await.expect(503, "settle-unknown");
+    assert_eq!(lost.header("retry-after"), Some("1"));
+    world.store.fail_next(Verb::Read, Fault::FailBefore);
+    world.ask(&ask).await.expect(503, "store-unavailable");
+    world.ask(&ask).await.success();
+    assert_eq!(world.seen().await.journal, ["markCleared"]);
+}
+
+#[tokio::test]
+async fn of_two_operators_one_decides_and_the_other_is_told() {
+    let world = World::new(Door::Adapter).await;
+    let mark = marked(&world).await;
+    let gate = Gate::new();
+    let held = Fault::DelayBefore(gate.clone());
+    world.store.fail_next(Verb::Resolve, held);
+    let settle = json!({"decision": "settle", "outcome": "applied", "order": {"count": 9}});
+    let slow = world.start(&decide(&mark, &settle));
+    gate.reached(1).await;
+    let quick = decide(&mark, &json!({"decision": "runAgain"}));
+    world.ask(&quick).await.success();
+    gate.open();
+    slow.await.unwrap().expect(409, "mark-not-open");
+    assert_eq!(world.seen().await.journal, ["markCleared"]);
+    assert_eq!(world.seen().await.count, 0);
+}
+
+#[tokio::test]
+async fn a_key_that_resumes_first_has_its_mark_attended_to() {
+    let world = World::new(Door::Adapter).await;
+    let begin = Ask::act("resume", "k-1", "wait");
+    let first = world.start(&begin);
+    world.probe.started(1).await;
+    world.store.inner().void_all_leases();
+    world.runtime.advance(HANDLER);
+    first.await.unwrap().expect(409, "outcome-unknown");
+    let gate = Gate::new();
+    let held = Fault::DelayBefore(gate.clone());
+    world.store.fail_next(Verb::Resolve, held);
+    let mark = world.lock().await.id.to_string();
+    let slow = world.start(&decide(&mark, &json!({"decision": "runAgain"})));
+    gate.reached(1).await;
+    let resumed = world.start(&begin);
+    world.probe.started(2).await;
+    gate.open();
+    slow.await.unwrap().expect(409, "mark-not-open");
+    world.probe.go();
+    resumed.await.unwrap().success();
+    assert_eq!(world.seen().await, Seen::new(1, &["applied"], Lock::Free));
 }
 
 #[tokio::test]
