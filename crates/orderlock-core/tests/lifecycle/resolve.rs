@@ -11,7 +11,7 @@ use orderlock_core::{
 use orderlock_testkit::faults::{Fault, FaultStore, Plan, Verb};
 
 use crate::faults::{Faulty, driven};
-use crate::world::{Counter, Ending, World, asking, settled, target};
+use crate::world::{Counter, Ending, World, asking, request, settled, target};
 
 const RESUME: Recovery = Recovery::Resume {
     times: 2,
@@ -101,6 +101,23 @@ async fn run_again_clears_the_mark_and_stands_in_the_journal() {
     assert_not_open(&world.lifecycle.resolve(other).await);
     let run = world.add(outside("k", Recovery::Reconcile)).await;
     assert_eq!(settled(run), (r#"applied {"count":1}"#.into(), false));
+}
+
+#[tokio::test]
+async fn a_repeat_is_found_in_a_history_of_many_pages() {
+    let world = World::new().await;
+    for number in 0..600 {
+        settled(world.add(request(&format!("before-{number}"))).await);
+    }
+    let mark = marked(&world).await;
+    let decision = decide(&mark, applied(7));
+    world.lifecycle.resolve(decision.clone()).await.unwrap();
+    settled(world.add(request("after")).await);
+    let again = world.lifecycle.resolve(decision).await.unwrap();
+    // The answer is the order as it is now.
+    assert_eq!((again.version, world.count().await), (Version(603), 8));
+    let other = decide(&mark, applied(8));
+    assert_not_open(&world.lifecycle.resolve(other).await);
 }
 
 #[tokio::test]
