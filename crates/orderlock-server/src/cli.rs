@@ -111,7 +111,7 @@ mod tests {
             let Verb::Serve(serve) = parse(arguments).unwrap() else {
                 panic!("{arguments:?} does not serve");
             };
-            assert_eq!(serve.settings.line_limit, Some(7));
+            assert_eq!(serve.settings.line_limit.map(|limit| limit.0), Some(7));
         }
     }
 
@@ -122,5 +122,18 @@ mod tests {
         assert!(error.to_string().contains("--line-limit"), "{error}");
         let error = parse(&["--listen", "nowhere"]).unwrap_err();
         assert!(error.to_string().contains("127.0.0.1:8080"), "{error}");
+        let wrong = [
+            (["--handler-limit", "-5s"], "500ms, 30s"),
+            (["--line-limit", "-1"], "write a whole number, like 1024"),
+            (
+                ["--body-limit", "1MB"],
+                "write a number of bytes, like 1048576",
+            ),
+            (["--log-level", "loud"], "error, warn, info, debug or trace"),
+        ];
+        for (arguments, advice) in wrong {
+            let error = parse(&arguments).unwrap_err().to_string();
+            assert!(error.contains(advice), "{error}");
+        }
     }
 }

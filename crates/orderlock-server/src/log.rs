@@ -12,9 +12,9 @@ use crate::config::{ConfigError, LogFormat, Settings};
 /// [`ConfigError`] if the level is none.
 pub fn start(settings: &Settings) -> Result<(), ConfigError> {
     let filter = EnvFilter::builder()
-        .parse(&settings.log_level)
+        .parse(&settings.log_level.0)
         .map_err(|error| {
-            ConfigError::new(format!("`log_level` is {:?}: {error}.", settings.log_level))
+            ConfigError::new(format!("`log_level` is `{}`: {error}.", settings.log_level))
         })?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 
 use crate::Failed;
+use crate::serve::print;
 
 /// How long each step may take.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -20,7 +21,9 @@ const ANSWER_MAX: u64 = 4_096;
 /// # Errors
 /// [`Failed::Running`] if it cannot be reached, or is not ready.
 pub fn run(server: &str) -> Result<(), Failed> {
-    Ok(ask(server)?)
+    ask(server)?;
+    print(&format!("the server at {server} is ready\n")).context("the answer cannot be printed")?;
+    Ok(())
 }
 
 fn ask(server: &str) -> anyhow::Result<()> {

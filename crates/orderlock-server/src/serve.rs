@@ -1,5 +1,6 @@
 //! Serving: from the command line to the end of the process.
 
+use std::error::Error as _;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use crate::cli::Serve;
-use crate::config::{self, Settings};
+use crate::config::{self, Settings, Store};
 use crate::connections::{self, Bounds};
 use crate::signals::Signals;
 use crate::welcome::{self, Trial};
@@ -58,12 +59,12 @@ pub fn run(arguments: Serve) -> Result<(), Failed> {
 
 async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let mut signals = Signals::listen().context("signals cannot be listened to")?;
-    let store = SqliteStore::open(&settings.store.path, SqliteOptions::default())
-        .with_context(|| format!("the store {} cannot be opened", settings.store))?;
+    // Before the store: a start that fails for its port leaves no file behind.
     let listener = bind(settings.listen.0).await?;
+    let store = open(&settings.store)?;
     let address = listener.local_addr().context("the address is not known")?;
     let body = BodyLimits {
-        bytes: settings.body_limit,
+        bytes: settings.body_limit.0,
         time: settings.body_time_limit.0,
     };
     let context = Context::new(store.clone(), settings.limits(), settings.process(), body);
@@ -76,7 +77,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     tracing::info!(%address, store = %settings.store, "listening");
 
     let bounds = Bounds {
-        connections: settings.connection_limit,
+        connections: settings.connection_limit.0,
         header_time: settings.header_time_limit.0,
     };
     let stop = context.draining().clone();
@@ -87,6 +88,13 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         stop.cancel();
     };
     let (open, ()) = tokio::join!(serving, first_signal);
+    let requests = context.open_requests();
+    if requests > 0 {
+        tracing::info!(
+            requests,
+            "waiting for open requests; a second signal ends the program at once"
+        );
+    }
     let ending = end(&context, open, settings.shutdown_limit.0);
     tokio::select! {
         biased;
@@ -120,18 +128,34 @@ async fn end(context: &Context, open: GracefulShutdown, limit: Duration) {
     }
 }
 
+fn open(store: &Store) -> anyhow::Result<SqliteStore> {
+    SqliteStore::open(&store.path, SqliteOptions::default()).map_err(|error| {
+        let failed = format!("the store {store} cannot be opened: {error}");
+        // What lies below the first cause says the same again in SQLite's words.
+        match error.source() {
+            Some(cause) => anyhow!("{failed}: {cause}"),
+            None => anyhow!(failed),
+        }
+    })
+}
+
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => anyhow!(
             "the address {address} is in use by another program; stop that one, or choose another \
-             port with --listen 127.0.0.1:<port>"
+             with --listen {}",
+            SocketAddr::new(address.ip(), address.port().checked_add(1).unwrap_or(8080))
         ),
         _ => anyhow!(error).context(format!("the address {address} cannot be listened on")),
     })
 }
 
-fn print(text: &str) -> io::Result<()> {
+/// Prints to stdout. A reader that has seen enough, like `head`, is no failure.
+pub(crate) fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    out.flush()
+    let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match printed {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
+    }
 }

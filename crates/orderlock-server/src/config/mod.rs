@@ -1,5 +1,6 @@
 //! Where settings come from: flags before variables before the file before the defaults.
 
+mod logging;
 mod settings;
 mod values;
 
@@ -14,8 +15,9 @@ use figment::{Figment, Provider};
 use orderlock::{Limits, Retention};
 use orderlock_orders::ProcessConfig;
 
+pub use logging::{LogFormat, LogLevel};
 pub use settings::{Given, Settings};
-pub use values::{Flag, Listen, LogFormat, Span, Store};
+pub use values::{Bytes, Count, Flag, Listen, Span, Store};
 
 /// What every variable begins with.
 const PREFIX: &str = "ORDERLOCK_";
@@ -60,10 +62,10 @@ pub fn load(
         let place = path.display().to_string();
         let text = std::fs::read_to_string(path)
             .map_err(|error| ConfigError(format!("The file {place} cannot be read: {error}.")))?;
-        let given = read(Toml::string(&text), &|name| format!("{name} in {place}"))?;
+        let given = read(Toml::string(&text), Place::File(&place))?;
         loaded.take(given, |_| place.clone());
     }
-    let given = read(environment(variables), &variable)?;
+    let given = read(environment(variables), Place::Variables)?;
     loaded.take(given, variable);
     loaded.take(flags, |name| format!("--{}", name.replace('_', "-")));
     loaded.settings.check()?;
@@ -116,8 +118,33 @@ fn variable(name: &str) -> String {
     format!("{PREFIX}{}", name.to_uppercase())
 }
 
+/// Where a source's settings stand.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    File(&'a str),
+    Variables,
+}
+
+impl Place<'_> {
+    /// A setting's name as it is written there.
+    fn name(self, name: &str) -> String {
+        match self {
+            Self::File(_) => format!("`{name}`"),
+            Self::Variables => format!("`{}`", variable(name)),
+        }
+    }
+
+    /// The name and where it was found.
+    fn found(self, name: &str) -> String {
+        match self {
+            Self::File(file) => format!("{} in {file}", self.name(name)),
+            Self::Variables => self.name(name),
+        }
+    }
+}
+
 /// Reads one source by itself, so that what is wrong in it is never hidden by another.
-fn read(source: impl Provider, place: &dyn Fn(&str) -> String) -> Result<Given, ConfigError> {
+fn read(source: impl Provider, place: Place<'_>) -> Result<Given, ConfigError> {
     Figment::from(source)
         .extract()
         .map_err(|error: figment::Error| {
@@ -125,27 +152,34 @@ fn read(source: impl Provider, place: &dyn Fn(&str) -> String) -> Result<Given, 
             let text = match &error.kind {
                 Kind::UnknownField(unknown, _) => {
                     format!(
-                        "There is no setting `{}`.{}",
-                        place(unknown),
+                        "There is no setting {}.{}",
+                        place.found(unknown),
                         suggestion(unknown, place)
                     )
                 }
-                Kind::Message(message) if name.is_empty() => message.clone(),
-                Kind::Message(message) => format!("`{}`: {message}.", place(&name)),
-                kind => format!("`{}`: {kind}.", place(&name)),
+                Kind::Message(message) => match place {
+                    Place::File(file) if name.is_empty() => {
+                        format!("The file {file} cannot be read: {message}")
+                    }
+                    _ => format!("{}: {message}.", place.found(&name)),
+                },
+                Kind::InvalidType(actual, expected) => {
+                    format!("{} is {actual}; write {expected}.", place.found(&name))
+                }
+                kind => format!("{}: {kind}.", place.found(&name)),
             };
             ConfigError(text)
         })
 }
 
-fn suggestion(unknown: &str, place: &dyn Fn(&str) -> String) -> String {
+fn suggestion(unknown: &str, place: Place<'_>) -> String {
     let unknown = unknown.to_lowercase().replace('-', "_");
     let near = Settings::NAMES
         .iter()
         .map(|name| (distance(&unknown, name), name))
         .min();
     match near {
-        Some((distance, name)) if distance <= 3 => format!(" Did you mean `{}`?", place(name)),
+        Some((distance, name)) if distance <= 3 => format!(" Did you mean {}?", place.name(name)),
         _ => " `orderlock serve --print-config` shows all of them.".to_owned(),
     }
 }
@@ -187,14 +221,17 @@ impl Settings {
         if let Some((name, _)) = positive.iter().find(|(_, span)| span.is_zero()) {
             return refuse(format!("`{name}` must be more than nothing."));
         }
+        // Each bounds memory, so that it must be a bound.
         let counts = [
-            ("line_limit", self.line_limit),
-            ("in_flight_limit", self.in_flight_limit),
-            ("body_limit", self.body_limit),
-            ("connection_limit", self.connection_limit),
+            ("line_limit", self.line_limit.0, 65_536),
+            ("in_flight_limit", self.in_flight_limit.0, 1_048_576),
+            ("body_limit", self.body_limit.0, 64 * 1024 * 1024),
+            ("connection_limit", self.connection_limit.0, 65_536),
         ];
-        if let Some((name, _)) = counts.iter().find(|(_, count)| *count == 0) {
-            return refuse(format!("`{name}` must be at least 1."));
+        for (name, count, most) in counts {
+            if !(1..=most).contains(&count) {
+                return refuse(format!("`{name}` is {count}; it must be from 1 to {most}."));
+            }
         }
         if self.session_length.0 < Duration::from_secs(1) {
             return refuse("`session_length` must be at least 1s.".to_owned());
@@ -215,8 +252,8 @@ impl Settings {
         Limits {
             handler: self.handler_limit.0,
             wait: self.wait_limit.0,
-            line: self.line_limit,
-            in_flight: self.in_flight_limit,
+            line: self.line_limit.0,
+            in_flight: self.in_flight_limit.0,
             store: self.store_limit.0,
             session: self.session_length.0,
             retention: Retention {

@@ -4,7 +4,8 @@
 use clap::Args;
 use serde::Deserialize;
 
-use super::values::{Flag, Listen, LogFormat, Span, Store};
+use super::logging::{LogFormat, LogLevel};
+use super::values::{Bytes, Count, Flag, Listen, Span, Store};
 
 macro_rules! settings {
     ($($(#[doc = $help:literal])* $name:ident: $type:ty = $default:expr;)*) => {
@@ -25,7 +26,8 @@ macro_rules! settings {
         pub struct Given {
             $(
                 $(#[doc = $help])*
-                #[arg(long, value_name = "VALUE")]
+                // A value with a hyphen is refused in the value's own words.
+                #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
                 pub $name: Option<$type>,
             )*
         }
@@ -58,8 +60,8 @@ settings! {
     store: Store = Store::default();
     /// How the log is written: `text` or `json`
     log_format: LogFormat = LogFormat::Text;
-    /// What is logged: `error`, `warn`, `info`, `debug`, or more of it by module
-    log_level: String = "info".to_owned();
+    /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or more of it by module
+    log_level: LogLevel = LogLevel::default();
     /// Whether an order is confirmed only when its whole total is authorized or paid
     require_payment: Flag = Flag(false);
     /// How long an operation may run
@@ -67,9 +69,9 @@ settings! {
     /// The longest wait in line that a client may ask for
     wait_limit: Span = Span::seconds(30);
     /// How many requests may stand in one order's line
-    line_limit: usize = 1_024;
+    line_limit: Count = Count(1_024);
     /// How many requests may be in flight
-    in_flight_limit: usize = 65_536;
+    in_flight_limit: Count = Count(65_536);
     /// How long an answer of the store is waited for
     store_limit: Span = Span::seconds(5);
     /// How long the session lasts after each renewal
@@ -79,13 +81,13 @@ settings! {
     /// How long keys are known to have been used
     tombstone_retention: Span = Span::seconds(30 * 24 * 3600);
     /// The largest body that is taken, in bytes
-    body_limit: usize = 1_048_576;
+    body_limit: Bytes = Bytes(1_048_576);
     /// How long the body of a request may take to arrive
     body_time_limit: Span = Span::seconds(10);
     /// How long the headers of a request may take to arrive, and an idle connection is kept
     header_time_limit: Span = Span::seconds(30);
     /// How many connections may be open
-    connection_limit: usize = 8_192;
+    connection_limit: Count = Count(8_192);
     /// How long a shutdown waits for running operations
     shutdown_limit: Span = Span::seconds(30);
 }

@@ -42,8 +42,8 @@ fn flags_win_over_variables_over_the_file_over_the_defaults() {
     println!("{table}");
     let settings = loaded.settings;
     assert_eq!(settings.handler_limit, Span::seconds(3));
-    assert_eq!(settings.line_limit, 2);
-    assert_eq!(settings.body_limit, 1);
+    assert_eq!(settings.line_limit, Count(2));
+    assert_eq!(settings.body_limit, Bytes(1));
     assert!(settings.process().confirm_needs_payment);
     assert_eq!(settings.wait_limit, Span::seconds(30));
     let line = |name: &str| {
@@ -76,8 +76,8 @@ fn what_is_printed_can_be_read_again() {
 #[test]
 fn an_unknown_setting_is_refused_with_the_nearest_name() {
     let text = refused("handler-limt = \"1s\"", &[]);
-    assert!(text.contains("`handler-limt in "), "{text}");
-    assert!(text.contains("Did you mean `handler_limit in "), "{text}");
+    assert!(text.contains("no setting `handler-limt` in /"), "{text}");
+    assert!(text.contains("Did you mean `handler_limit`?"), "{text}");
     let text = refused("", &[("ORDERLOCK_LISTEM", "127.0.0.1:1")]);
     assert!(text.contains("Did you mean `ORDERLOCK_LISTEN`?"), "{text}");
     assert!(refused("colour = 1", &[]).contains("--print-config"));
@@ -87,17 +87,44 @@ fn an_unknown_setting_is_refused_with_the_nearest_name() {
 fn a_wrong_value_is_named_with_its_place() {
     let text = refused("wait_limit = 30", &[]);
     assert!(
-        text.contains("wait_limit in ") && text.contains("30s"),
+        text.contains("`wait_limit` in ") && text.contains("30s"),
         "{text}"
     );
     // Even if a better source has the last word.
     let text = refused("line_limit = \"many\"", &[("ORDERLOCK_LINE_LIMIT", "2")]);
-    assert!(text.contains("line_limit in "), "{text}");
+    assert!(text.contains("`line_limit` in "), "{text}");
     assert!(refused("", &[("ORDERLOCK_STORE", "123")]).contains("ORDERLOCK_STORE"));
     assert!(refused("", &[("ORDERLOCK_LINE_LIMIT", "0")]).contains("line_limit"));
-    assert!(refused("listen = \n", &[]).len() > 20);
+    assert!(refused("listen = \n", &[]).contains(" cannot be read: "));
+    for (text, advice) in [
+        (
+            "body_limit = \"12\"\nline_limit = 1.5",
+            "write a whole number, like 1024",
+        ),
+        ("body_limit = []", "write a number of bytes, like 1048576"),
+        ("log_level = \"loud\"", "error, warn, info, debug or trace"),
+    ] {
+        assert!(refused(text, &[]).contains(advice));
+    }
     let short = "answer_retention = \"2h\"\ntombstone_retention = \"1h\"";
     assert!(refused(short, &[]).contains("tombstone_retention"));
+}
+
+#[test]
+fn what_bounds_memory_has_a_bound_itself() {
+    for name in [
+        "LINE_LIMIT",
+        "IN_FLIGHT_LIMIT",
+        "BODY_LIMIT",
+        "CONNECTION_LIMIT",
+    ] {
+        let text = refused("", &[(&format!("ORDERLOCK_{name}"), "9999999999")]);
+        let setting = format!(
+            "`{}` is 9999999999; it must be from 1 to ",
+            name.to_lowercase()
+        );
+        assert!(text.contains(&setting), "{text}");
+    }
 }
 
 #[test]

@@ -9,6 +9,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 
+use super::logging::{LogFormat, LogLevel};
+
 /// Reads a value from text, or from the number or flag that it looks like in a file.
 macro_rules! as_text {
     ($($name:ident: $expected:literal;)*) => { $(
@@ -32,6 +34,9 @@ macro_rules! as_text {
                     fn visit_u64<E: de::Error>(self, number: u64) -> Result<$name, E> {
                         self.visit_str(&number.to_string())
                     }
+                    fn visit_f64<E: de::Error>(self, number: f64) -> Result<$name, E> {
+                        self.visit_str(&number.to_string())
+                    }
                 }
                 deserializer.deserialize_any(Reader)
             }
@@ -43,6 +48,9 @@ as_text! {
     Listen: "an address and a port, like 127.0.0.1:8080";
     Store: "`sqlite:` and the path of a file";
     LogFormat: "`text` or `json`";
+    LogLevel: "error, warn, info, debug or trace";
+    Count: "a whole number, like 1024";
+    Bytes: "a number of bytes, like 1048576";
     Flag: "true or false";
     Span: "a time, like 500ms, 30s, 5m, 24h or 30d";
 }
@@ -96,12 +104,27 @@ impl FromStr for Store {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once(':') {
-            Some(("sqlite", path)) if !path.is_empty() => Ok(Self { path: path.into() }),
-            _ => Err(format!(
+        let Some(("sqlite", path)) = text.split_once(':') else {
+            return Err(format!(
                 "`{text}` is not a store that this program knows; write it like sqlite:orderlock.db"
-            )),
+            ));
+        };
+        // SQLite keeps these in memory, where every order would end with the program.
+        if path.is_empty() || path == ":memory:" || path.starts_with("file:") {
+            return Err(format!(
+                "`{text}` names no file, and orders are kept in a file, so that they outlive the \
+                 program; write it like sqlite:orderlock.db"
+            ));
         }
+        let store = Self { path: path.into() };
+        if path.ends_with('/') || store.path.is_dir() {
+            let within = store.path.join("orderlock.db");
+            return Err(format!(
+                "`{path}` is a folder; name a file in it, like sqlite:{}",
+                within.display()
+            ));
+        }
+        Ok(store)
     }
 }
 
@@ -111,33 +134,45 @@ impl fmt::Display for Store {
     }
 }
 
-/// How the log is written.
+/// How many of something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// One line of text for each event.
-    Text,
-    /// One JSON object for each event.
-    Json,
-}
+pub struct Count(pub usize);
 
-impl FromStr for LogFormat {
+impl FromStr for Count {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "text" => Ok(Self::Text),
-            "json" => Ok(Self::Json),
-            _ => Err(format!("`{text}` is neither `text` nor `json`")),
-        }
+        let count = text.parse().map(Self);
+        count.map_err(|_| {
+            format!("`{text}` is not a number that fits; write a whole number, like 1024")
+        })
     }
 }
 
-impl fmt::Display for LogFormat {
+impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Text => "text",
-            Self::Json => "json",
+        self.0.fmt(f)
+    }
+}
+
+/// How many bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes(pub usize);
+
+impl FromStr for Bytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bytes = text.parse().map(Self);
+        bytes.map_err(|_| {
+            format!("`{text}` is not a number that fits; write a number of bytes, like 1048576")
         })
+    }
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
@@ -251,8 +286,35 @@ mod tests {
             "sqlite:a:b.db".parse::<Store>().unwrap().path,
             PathBuf::from("a:b.db")
         );
-        for text in ["orders.db", "sqlite:", "postgres://localhost/orders"] {
+        for text in ["orders.db", "postgres://localhost/orders"] {
             assert!(text.parse::<Store>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_store_is_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = format!("sqlite:{}", folder.path().display());
+        for text in ["sqlite:", "sqlite::memory:", "sqlite:file:a?mode=memory"] {
+            let error = text.parse::<Store>().unwrap_err();
+            assert!(error.contains("names no file"), "{error}");
+        }
+        for text in [&folder, "sqlite:data/"] {
+            let error = text.parse::<Store>().unwrap_err();
+            assert!(error.contains("is a folder; name a file in it"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_number_is_told_what_to_write() {
+        for text in ["-1", "1.5", "12k", "", "99999999999999999999999"] {
+            let error = text.parse::<Count>().unwrap_err();
+            assert!(error.contains("write a whole number, like 1024"), "{error}");
+            let error = text.parse::<Bytes>().unwrap_err();
+            assert!(
+                error.contains("write a number of bytes, like 1048576"),
+                "{error}"
+            );
         }
     }
 }

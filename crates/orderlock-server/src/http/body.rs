@@ -4,16 +4,20 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
+use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use orderlock::Problem;
 use orderlock::problems::{BODY_MALFORMED, BODY_TOO_LARGE, BODY_TOO_SLOW, MEDIA_TYPE_UNSUPPORTED};
-use orderlock::{Problem, Rejection};
 use orderlock_orders::{BodyShape, Command, OrderOperation};
 
+use super::problems::INTERNAL_ERROR;
+use super::reply::{Refused, set};
 use super::{BodyLimits, Context};
 
 const JSON: &str = "application/json";
+const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// The media types that an operation takes.
@@ -53,7 +57,12 @@ impl BodyLimits {
         let reading = Limited::new(body, self.bytes).collect();
         match tokio::time::timeout(self.time, reading).await {
             Ok(Ok(collected)) => Ok(collected.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BODY_TOO_LARGE.described()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
+                Err(BODY_TOO_LARGE.problem().with_detail(format!(
+                    "The body has more than the {} bytes that this service takes. {}",
+                    self.bytes, BODY_TOO_LARGE.next
+                )))
+            }
             Ok(Err(_)) => Err(BODY_MALFORMED.described()),
             Err(_) => Err(BODY_TOO_SLOW.described()),
         }
@@ -64,22 +73,36 @@ impl BodyLimits {
 pub(crate) struct CommandBody(pub(crate) Command);
 
 impl FromRequest<Arc<Context>> for CommandBody {
-    type Rejection = Rejection;
+    type Rejection = Response;
 
-    async fn from_request(request: Request, _: &Arc<Context>) -> Result<Self, Rejection> {
+    async fn from_request(request: Request, _: &Arc<Context>) -> Result<Self, Response> {
         let (parts, body) = request.into_parts();
         // The route puts it there, so that it is never derived from the path.
         let operation = parts.extensions.get::<OrderOperation>().copied();
-        let operation = operation.ok_or_else(|| super::problems::INTERNAL_ERROR.problem())?;
+        let operation = operation.ok_or_else(|| refuse(INTERNAL_ERROR.problem()))?;
         // The lock has read the body already, within its limits.
         let body = body
             .collect()
             .await
-            .map_err(|_| BODY_MALFORMED.described())?
+            .map_err(|_| refuse(BODY_MALFORMED.described()))?
             .to_bytes();
-        check_media_type(&parts.headers, &body, operation.row().body)?;
-        Ok(Self(
-            Command::read(operation, &body).map_err(Problem::from)?,
-        ))
+        let shape = operation.row().body;
+        check_media_type(&parts.headers, &body, shape).map_err(|problem| {
+            let mut response = refuse(problem);
+            if matches!(shape, BodyShape::Patch) {
+                set(
+                    response.headers_mut(),
+                    ACCEPT_PATCH,
+                    &media_types(shape).join(", "),
+                );
+            }
+            response
+        })?;
+        let command = Command::read(operation, &body);
+        Ok(Self(command.map_err(|error| refuse(error.into()))?))
     }
+}
+
+fn refuse(problem: Problem) -> Response {
+    Refused(problem).into_response()
 }

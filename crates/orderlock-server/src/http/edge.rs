@@ -1,5 +1,5 @@
-//! What every request passes first: its id, its span, its line in the log, and the last net under
-//! a panic.
+//! What every request passes first: its id, its span, its line in the log, the check of its host,
+//! and the last net under a panic.
 
 use std::any::Any;
 use std::time::Instant;
@@ -10,9 +10,11 @@ use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use orderlock::{Runtime as _, TokioRuntime};
+use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
 
+use super::host::only_this_machine;
 use super::problems::INTERNAL_ERROR;
 use super::reply::Refused;
 
@@ -21,11 +23,21 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest request id that is taken over from a client.
 const REQUEST_ID_MAX: usize = 128;
 
-/// Puts the edge round the routes.
-pub(crate) fn around(router: Router) -> Router {
+/// Puts the edge round the routes. `requests` counts those that are open.
+pub(crate) fn around(router: Router, requests: TaskTracker) -> Router {
+    let counted = move |request: Request, next: Next| {
+        let open = requests.token();
+        async move {
+            let response = next.run(request).await;
+            drop(open);
+            response
+        }
+    };
     router
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn(only_this_machine))
         .layer(from_fn(observe))
+        .layer(from_fn(counted))
 }
 
 /// One span and one line for each request. Never a key, never a body, and of the path only the
@@ -94,7 +106,8 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_answered_with_a_problem() {
         let faulty = async || -> &'static str { panic!("on purpose") };
-        let router = around(Router::new().route("/", axum::routing::get(faulty)));
+        let router = Router::new().route("/", axum::routing::get(faulty));
+        let router = around(router, TaskTracker::new());
         let request = Request::new(axum::body::Body::empty());
         let response = tower::ServiceExt::oneshot(router, request).await.unwrap();
         assert_eq!(response.status(), 500);

@@ -28,9 +28,12 @@ impl<S: Send + Sync> FromRequestParts<S> for KeyInPath {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
         let key = param(parts, "key").and_then(|text| IdempotencyKey::parse(&text).ok());
-        Ok(Self(
-            key.ok_or_else(|| IDEMPOTENCY_KEY_INVALID.described())?,
-        ))
+        let invalid = || {
+            let detail = "The key in the path is not valid. A key has 1 to 255 visible ASCII \
+                          characters; percent-encode those that a path does not take.";
+            IDEMPOTENCY_KEY_INVALID.problem().with_detail(detail)
+        };
+        Ok(Self(key.ok_or_else(invalid)?))
     }
 }
 

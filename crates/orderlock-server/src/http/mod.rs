@@ -6,6 +6,7 @@ mod edge;
 mod envelope;
 mod health;
 mod history;
+mod host;
 mod key;
 mod locks;
 mod openapi;
@@ -25,6 +26,7 @@ use axum::Router;
 use orderlock::{Limits, OrderLock, OrderStore, SingleTenant};
 use orderlock_orders::{Order, ProcessConfig};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use envelope::EnvelopeAnswers;
 
@@ -60,6 +62,7 @@ pub struct Context {
     process: ProcessConfig,
     body: BodyLimits,
     draining: CancellationToken,
+    requests: TaskTracker,
 }
 
 impl Context {
@@ -82,6 +85,7 @@ impl Context {
             process,
             body,
             draining: CancellationToken::new(),
+            requests: TaskTracker::new(),
         }
     }
 
@@ -96,17 +100,24 @@ impl Context {
     pub fn draining(&self) -> &CancellationToken {
         &self.draining
     }
+
+    /// How many requests are not answered yet, those included whose body is still on its way.
+    #[must_use]
+    pub fn open_requests(&self) -> usize {
+        self.requests.len()
+    }
 }
 
 /// The whole service, without a socket.
 pub fn app(context: Context) -> Router {
     let document = document().unwrap_or_default();
+    let requests = context.requests.clone();
     let router = routes::routes(&context)
         .merge(pages::routes(document.into()))
         .fallback(orderlock::route_not_found)
         .method_not_allowed_fallback(orderlock::method_not_allowed)
         .with_state(Arc::new(context));
-    edge::around(router)
+    edge::around(router, requests)
 }
 
 /// The OpenAPI document, as JSON text.

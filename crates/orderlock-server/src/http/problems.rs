@@ -34,6 +34,19 @@ pub(crate) const INTERNAL_ERROR: Kind = Kind {
     retryable: true,
 };
 
+/// The request is meant for another machine.
+pub(crate) const HOST_NOT_ALLOWED: Kind = Kind {
+    kind: "host-not-allowed",
+    status: 403,
+    title: "The request names another host",
+    happened: "The service has no sign-in yet, so it answers only requests whose Host is \
+               `localhost` or a loopback address: any other name may be a web page that had it \
+               resolve to this machine.",
+    advice: "Ask for `127.0.0.1` or `localhost`; let a proxy in between set the Host header so.",
+    stored: "no",
+    retryable: false,
+};
+
 /// The node takes no work.
 pub(crate) const NOT_READY: Kind = Kind {
     kind: "not-ready",
@@ -80,7 +93,7 @@ pub fn kinds() -> Vec<Kind> {
         stored: problem.stored.as_str(),
         retryable: problem.retry != Retry::No,
     });
-    let own = [INTERNAL_ERROR, NOT_READY];
+    let own = [HOST_NOT_ALLOWED, INTERNAL_ERROR, NOT_READY];
     let mut kinds: Vec<Kind> = of_process.chain(of_lock).chain(own).collect();
     // Stable: of two that are equal, the first stays.
     kinds.sort_by_key(|kind| (kind.status, kind.kind));

@@ -281,3 +281,60 @@ async fn unknown_addresses_and_methods_are_problems() {
         assert!(answer.header("allow").unwrap().contains("PATCH"));
     }
 }
+
+#[tokio::test]
+async fn a_refusal_says_what_would_do() {
+    let world = World::new();
+    let order = world.order(&[]).await;
+    let path = format!("/v1/orders/{order}");
+    let xml = || {
+        Call::new(Method::PATCH, &path)
+            .key("k")
+            .header("content-type", "text/xml")
+    };
+    let patched = world.send(xml().body("<a/>")).await;
+    assert_eq!(patched.problem(), "media-type-unsupported");
+    assert_eq!(
+        patched.header("accept-patch"),
+        Some("application/merge-patch+json, application/json")
+    );
+    let asked = world.get(&format!("{path}/operations/a%20b")).await;
+    assert_eq!(asked.problem(), "idempotency-key-invalid");
+    let detail = asked.json()["detail"].to_string();
+    assert!(detail.contains("The key in the path"), "{detail}");
+    assert!(!detail.contains("header"), "{detail}");
+
+    let large = Call::new(Method::POST, "/v1/orders").key("k");
+    let large = world.send(large.body(" ".repeat(1024 * 1024 + 1))).await;
+    let detail = large.json()["detail"].to_string();
+    assert!(detail.contains("1048576 bytes"), "{detail}");
+
+    for (body, count) in [
+        (json!({"amount": 0}), "one error;"),
+        (json!({"amount": 0, "x": 1}), "2 errors;"),
+    ] {
+        let refused = world.run(&order, "refund", &body).await;
+        let detail = refused.json()["detail"].to_string();
+        assert!(detail.contains(count), "{detail}");
+    }
+    // The key of a creation, where there is no order yet that a problem could name.
+    let create = |name: &str| {
+        let line = json!({"sku": "T", "name": name, "quantity": 1, "unitPrice": 1});
+        let body = json!({"customer": "c", "currency": "EUR", "lines": [line]});
+        Call::post("/v1/orders", &body).key("create")
+    };
+    assert_eq!(world.send(create("Tea")).await.status, 201);
+    let reused = world.send(create("Cup")).await;
+    assert_eq!(reused.problem(), "idempotency-key-reused");
+    assert_eq!(reused.json()["applied"], "none");
+    let detail = reused.json()["detail"].to_string();
+    assert!(detail.starts_with("\"The same key"), "{detail}");
+    // `edit` is no part of a path.
+    let refused = world.run(&order, "resume", &json!({})).await;
+    assert_eq!(refused.problem(), "transition-not-allowed");
+    assert!(
+        refused.text.contains("`PATCH /v1/orders/{id}`"),
+        "{}",
+        refused.text
+    );
+}

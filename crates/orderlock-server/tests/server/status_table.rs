@@ -112,6 +112,10 @@ async fn heads(seen: &mut Seen) {
             call().key("k").header("if-match", "\"9\""),
         ),
         ("route-not-found", Call::new(Method::GET, "/v2/orders")),
+        (
+            "host-not-allowed",
+            call().key("k").header("host", "evil.example:8080"),
+        ),
         ("method-not-allowed", Call::new(Method::PUT, "/v1/orders")),
         (
             "order-not-found",

@@ -27,7 +27,7 @@ async fn a_connection_that_says_nothing_is_closed() {
 async fn one_connection_too_many_waits_for_room() {
     let folder = tempdir().unwrap();
     let server = Server::start(folder.path(), &["--connection-limit", "1"]).await;
-    let ask = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let ask = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let mut first = TcpStream::connect(&server.address).await.unwrap();
     let mut second = TcpStream::connect(&server.address).await.unwrap();
     second.write_all(ask).await.unwrap();
@@ -47,7 +47,7 @@ async fn too_many_headers_are_refused() {
     let large = format!("h: {}\r\n", "x".repeat(1024 * 1024));
     for headers in [many, large] {
         let mut stream = TcpStream::connect(&server.address).await.unwrap();
-        let request = format!("GET /healthz HTTP/1.1\r\nHost: x\r\n{headers}\r\n");
+        let request = format!("GET /healthz HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
         // It may be refused before it has been sent.
         let _sent = stream.write_all(request.as_bytes()).await;
         let mut answer = [0; 12];
@@ -89,7 +89,7 @@ async fn clients_that_hang_up_cause_one_effect_each_at_most() {
         let key = format!("k{number}");
         let mut stream = TcpStream::connect(&server.address).await.unwrap();
         let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: x\r\nIdempotency-Key: {key}\r\n\
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: {key}\r\n\
              Content-Type: application/json\r\nContent-Length: 12\r\n\r\n{{\"amount\":1}}"
         );
         stream.write_all(request.as_bytes()).await.unwrap();

@@ -13,7 +13,7 @@ use super::server::{Server, post};
 /// A request whose body never comes, known to be under way: the server has asked for the body.
 async fn half_a_request(server: &Server) -> TcpStream {
     let mut stream = TcpStream::connect(&server.address).await.unwrap();
-    let head = "POST /v1/orders HTTP/1.1\r\nHost: x\r\nIdempotency-Key: half\r\n\
+    let head = "POST /v1/orders HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: half\r\n\
                 Content-Length: 10\r\nExpect: 100-continue\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = [0; 12];
@@ -104,6 +104,9 @@ async fn a_second_signal_ends_it_at_once() {
     let _half = half_a_request(&server).await;
     server.signal("-TERM");
     server.logged("shutting down").await;
+    server
+        .logged("a second signal ends the program at once")
+        .await;
     server.signal("-TERM");
     let (status, log) = server.ended().await;
     assert_eq!(status.code(), Some(1), "{log}");

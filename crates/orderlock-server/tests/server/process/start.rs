@@ -163,10 +163,15 @@ async fn what_cannot_work_is_refused_in_words() {
     let second = refused(here, &["--listen", "127.0.0.1:0"], 1).await;
     assert!(second.contains(&format!("process {pid}")), "{second}");
     let same_port = ["--listen", &server.address, "--store", "sqlite:other.db"];
+    let busy = refused(here, &same_port, 1).await;
     assert!(
-        refused(here, &same_port, 1)
-            .await
-            .contains("in use by another program")
+        busy.contains("in use by another program")
+            && busy.contains("choose another with --listen 127.0.0.1:"),
+        "{busy}"
+    );
+    assert!(
+        !here.join("other.db").exists(),
+        "a start that fails for its port leaves no file"
     );
     let nowhere = [
         "--listen",
@@ -202,14 +207,21 @@ async fn what_cannot_work_is_refused_in_words() {
             .contains("none.toml")
     );
     assert!(
-        refused(here, &["--log-level", "=;="], 2)
+        refused(here, &["--log-level", "loud"], 2)
             .await
-            .contains("log_level")
+            .contains("error, warn, info, debug or trace")
+    );
+    assert!(
+        refused(here, &["--store", "sqlite:."], 2)
+            .await
+            .contains("is a folder; name a file in it, like sqlite:./orderlock.db")
     );
     let health = refused(here, &["health", "--server", "http://127.0.0.1:1"], 1).await;
     assert!(health.contains("does not answer"), "{health}");
     let healthy = output(here, &["health", "--server", &server.url("")]).await;
     assert!(healthy.status.success());
+    let said = String::from_utf8(healthy.stdout).unwrap();
+    assert_eq!(said, format!("the server at {} is ready\n", server.url("")));
 }
 
 #[tokio::test]
@@ -253,4 +265,15 @@ async fn the_document_is_printed() {
     let document: Value = serde_json::from_slice(&printed.stdout).unwrap();
     assert_eq!(document["openapi"], "3.1.0");
     assert!(document["paths"]["/v1/orders/{id}/confirm"]["post"].is_object());
+}
+
+#[tokio::test]
+async fn a_reader_that_has_seen_enough_is_no_failure() {
+    let folder = tempdir().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = command(folder.path(), &["openapi"]);
+    let ended = command.stdout(writer).output().await.unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(ended.status.success() && said.is_empty(), "{said}");
 }
