@@ -40,7 +40,8 @@ problems! {
     TRANSITION_NOT_ALLOWED = 409 "transition-not-allowed", "The order's state does not allow this",
         "The operation does not start from the state that the order is in. Nothing was changed.",
         "Read the order. `allowed` names the operations that it takes now; send one of them under \
-         a new key.";
+         a new key: `edit` is `PATCH /v1/orders/{id}`, every other one \
+         `POST /v1/orders/{id}/{operation}`.";
     ORDER_INCOMPLETE = 409 "order-incomplete", "The order is not complete",
         "An order needs a customer and at least one line from its submission on. `missing` names \
          what it lacks. Nothing was changed.",

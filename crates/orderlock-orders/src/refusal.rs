@@ -259,8 +259,10 @@ impl From<BodyError> for Problem {
                 problems::BODY_MALFORMED.problem(&format!("The text is not JSON: {place}."))
             }
             BodyError::Invalid(invalid) => {
-                let count = invalid.errors.len();
-                let detail = format!("The body has {count} error(s); `errors` lists them.");
+                let detail = match invalid.errors.len() {
+                    1 => "The body has one error; `errors` says where.".to_owned(),
+                    count => format!("The body has {count} errors; `errors` lists them."),
+                };
                 problems::BODY_INVALID
                     .problem(&detail)
                     .with_member("errors", json!(invalid.errors))

@@ -55,6 +55,15 @@ pub(crate) enum Path<'a> {
 const NAME_SHOWN_MAX: usize = 64;
 
 impl Path<'_> {
+    /// Whether it leads into the user's own data, where a number may be a decimal.
+    pub(super) fn is_in_metadata(&self) -> bool {
+        match self {
+            Self::Root => false,
+            Self::Member(Self::Root, name) => *name == "metadata",
+            Self::Member(parent, _) | Self::Item(parent, _) => parent.is_in_metadata(),
+        }
+    }
+
     fn write(&self, pointer: &mut String) {
         match self {
             Self::Root => {}

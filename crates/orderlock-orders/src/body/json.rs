@@ -31,7 +31,9 @@ fn value(raw: &RawValue, path: Path<'_>, depth: usize, errors: &mut Errors) -> O
         Some(b'{') => return object(text, path, depth, errors),
         Some(b'[') => return array(text, path, depth, errors),
         Some(b'"') => string(text).map(Value::String),
-        Some(b'-' | b'0'..=b'9') => number(text).map(Value::Number),
+        Some(b'-' | b'0'..=b'9') => number(text)
+            .map(Value::Number)
+            .map_err(|lost| lost.detail(path)),
         _ => serde_json::from_str(text).map_err(|error| error.to_string()),
     };
     read.map_err(|detail| errors.add(path, detail)).ok()
@@ -88,16 +90,34 @@ fn string(text: &str) -> Result<String, String> {
 /// The most significant digits of a decimal that a double always keeps.
 const DIGITS_MAX: usize = 15;
 
-fn number(text: &str) -> Result<Number, String> {
-    let refused = || {
-        let detail = "It must be a whole number within 2^53 - 1, or a decimal of at most 15 digits \
-                      that count: not every JSON client keeps others.";
-        Err(detail.to_owned())
-    };
+/// A number that a double does not keep.
+enum Lost {
+    Whole,
+    Decimal,
+}
+
+impl Lost {
+    fn detail(self, path: Path<'_>) -> String {
+        let detail = match self {
+            Self::Whole => {
+                "A whole number must lie within 9007199254740991 (2^53 - 1) of zero: not every \
+                 JSON client keeps others."
+            }
+            Self::Decimal if path.is_in_metadata() => {
+                "A decimal must have at most 15 digits that count, and lie within the range of a \
+                 double: not every JSON client keeps others."
+            }
+            Self::Decimal => "A number must have no fraction and no exponent here.",
+        };
+        detail.to_owned()
+    }
+}
+
+fn number(text: &str) -> Result<Number, Lost> {
     if !text.contains(['.', 'e', 'E']) {
         return match text.parse::<i64>() {
             Ok(number) if number.unsigned_abs() <= AMOUNT_MAX => Ok(Number::from(number)),
-            _ => refused(),
+            _ => Err(Lost::Whole),
         };
     }
     let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
@@ -108,7 +128,7 @@ fn number(text: &str) -> Result<Number, String> {
     let kept = number.is_normal() || (number == 0.0 && count == 0);
     match Number::from_f64(number) {
         Some(number) if kept && count <= DIGITS_MAX => Ok(number),
-        _ => refused(),
+        _ => Err(Lost::Decimal),
     }
 }
 
@@ -163,6 +183,22 @@ mod tests {
         let body = "[9007199254740993, 1e400, 1e-400, 0.1234567890123456, 1.5e-310, \
                     12345678901234567890123]";
         assert_eq!(pointers(body), ["/0", "/1", "/2", "/3", "/4", "/5"]);
+    }
+
+    #[test]
+    fn a_number_is_told_only_what_its_place_takes() {
+        let body =
+            br#"{"metadata": {"a": [1e999]}, "amount": 1e999, "quantity": 9007199254740993}"#;
+        let mut errors = Errors::default();
+        let value = read(body, &mut errors).unwrap();
+        let Err(BodyError::Invalid(invalid)) = errors.finish(Some(value)) else {
+            panic!("it is taken");
+        };
+        let details: Vec<_> = invalid.errors.iter().map(|e| e.detail.as_str()).collect();
+        println!("{details:#?}");
+        assert!(details[0].contains("at most 15 digits"));
+        assert!(details[1].contains("no fraction and no exponent"));
+        assert!(details[2].contains("9007199254740991") && !details[2].contains("decimal"));
     }
 
     #[test]
