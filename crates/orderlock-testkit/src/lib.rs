@@ -56,6 +56,7 @@ pub mod fixtures;
 mod memory;
 mod property;
 mod runtime;
+pub mod sim;
 pub mod suite;
 
 pub use memory::MemoryStore;

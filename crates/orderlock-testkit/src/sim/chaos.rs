@@ -1,0 +1,233 @@
+//! What happens to nodes and store from outside, between two polls.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use futures_util::FutureExt as _;
+use orderlock_core::store::{
+    BreakLease, Change, Decision, Leases, Read, Resolve, Retention, Sweep,
+};
+use orderlock_core::{
+    Answer, Document, LeaseView, LeaseViewState, OrderStore as _, OutcomeKind, OwnedIndex,
+    Principal, Tenant,
+};
+
+use super::order::Tally;
+use super::scene::{Scene, lock};
+
+/// A blow from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blow {
+    /// A node is killed and stays dead for a while.
+    Kill,
+    /// A node that is dead starts again under its name.
+    Restart,
+    /// A node stands still, perhaps for longer than its session.
+    Pause,
+    /// Every lease is void.
+    VoidAll,
+    /// An operator breaks a lease.
+    Break,
+    /// Somebody sweeps.
+    Sweep,
+    /// The store starts again: its sessions and leases are gone.
+    StoreRestart,
+    /// A node is shut down in order.
+    Drain,
+    /// An operator ends the marks that nobody attends to.
+    Resolve,
+}
+
+impl Blow {
+    pub(super) const ALL: [Self; 9] = [
+        Self::Kill,
+        Self::Restart,
+        Self::Pause,
+        Self::VoidAll,
+        Self::Break,
+        Self::Sweep,
+        Self::StoreRestart,
+        Self::Drain,
+        Self::Resolve,
+    ];
+}
+
+/// Whatever the dice want to happen before the next poll.
+pub(super) fn strike(scene: &Arc<Scene>) {
+    for (blow, rate) in &scene.plan.blows {
+        if scene.dice().chance(*rate) && deal(scene, *blow) {
+            scene.trace.note(format_args!("blow {blow:?}"));
+            scene.count(format!("chaos: {blow:?}"));
+        }
+    }
+    // A process that has drained ends, and another takes its place.
+    for tag in std::mem::take(&mut *lock(&scene.drained)) {
+        let slot = lock(&scene.nodes)
+            .iter()
+            .find(|slot| slot.tag == tag)
+            .cloned();
+        if let Some(slot) = slot {
+            scene.kill(&slot);
+            scene.start_node(slot.place);
+        }
+    }
+}
+
+/// Deals one blow. False if there was nothing that it could hit.
+fn deal(scene: &Arc<Scene>, blow: Blow) -> bool {
+    match blow {
+        Blow::Kill => scene.some_node().is_some_and(|slot| {
+            scene.kill(&slot);
+            true
+        }),
+        Blow::Restart => restart_dead(scene, 1),
+        Blow::Pause => scene.some_node().is_some_and(|slot| {
+            let pause = scene.delay();
+            scene.disturbed.fetch_add(1, Ordering::Relaxed);
+            scene.executor.pause(slot.tag, pause);
+            true
+        }),
+        Blow::VoidAll => {
+            scene.memory.void_all_leases();
+            now(scene.note_voided());
+            true
+        }
+        Blow::Break => leases(scene, LeaseViewState::Held)
+            .pop()
+            .is_some_and(|lease| {
+                let request = BreakLease {
+                    tenant: Tenant::single(),
+                    lease: lease.id,
+                    actor: operator(),
+                    reason: "planned".into(),
+                };
+                drop(now(scene.break_lease(request)));
+                true
+            }),
+        Blow::Sweep => {
+            drop(now(scene.sweep(Sweep { limit: 100 })));
+            true
+        }
+        Blow::StoreRestart => {
+            scene.memory.restart();
+            scene.book().end_all_sessions();
+            now(scene.note_voided());
+            true
+        }
+        Blow::Drain => drain(scene),
+        Blow::Resolve => resolve_marks(scene),
+    }
+}
+
+/// Starts as many of the dead nodes again.
+pub(super) fn restart_dead(scene: &Arc<Scene>, most: usize) -> bool {
+    let nodes = lock(&scene.nodes);
+    let dead = nodes.iter().filter(|slot| slot.is_dead());
+    let dead: Vec<usize> = dead.map(|slot| slot.place).take(most).collect();
+    drop(nodes);
+    for place in &dead {
+        scene.start_node(*place);
+    }
+    !dead.is_empty()
+}
+
+fn drain(scene: &Arc<Scene>) -> bool {
+    let Some(slot) = scene.some_node() else {
+        return false;
+    };
+    let limit = scene.delay() / 8;
+    lock(&scene.draining).push(slot.tag);
+    let task = {
+        let (scene, slot) = (Arc::clone(scene), slot.clone());
+        async move {
+            // A session that could not be ended lapses.
+            let _lapses = slot.lifecycle.drain(limit).await;
+            lock(&scene.drained).push(slot.tag);
+        }
+    };
+    scene.executor.spawn(slot.tag, task.boxed());
+    true
+}
+
+/// Decides about every mark that nobody attends to.
+pub(super) fn resolve_marks(scene: &Scene) -> bool {
+    let marks = leases(scene, LeaseViewState::Marked);
+    for mark in &marks {
+        let Some(key_id) = mark.key_id else { continue };
+        let request = Resolve {
+            target: mark.target.clone(),
+            key_id,
+            decision: decision(scene, mark),
+            actor: operator(),
+            reason: "planned".into(),
+        };
+        drop(now(scene.resolve(request)));
+    }
+    !marks.is_empty()
+}
+
+fn decision(scene: &Scene, mark: &LeaseView) -> Decision {
+    let choice = scene.dice().below(3);
+    let target = mark.target.clone();
+    let view = now(scene.memory.read(Read { target }))
+        .and_then(Result::ok)
+        .flatten();
+    let name = mark
+        .key_id
+        .and_then(|key| scene.book().names.get(&key).cloned());
+    let (Some(view), Some(name), 1..) = (view, name, choice) else {
+        return Decision::RunAgain;
+    };
+    let changed = (choice == 1)
+        .then(|| view.document.decode::<Tally>().ok())
+        .flatten()
+        .and_then(|order| Document::encode(&order.with_effect(&name)).ok());
+    let outcome = if changed.is_some() {
+        OutcomeKind::Applied
+    } else {
+        OutcomeKind::Refused
+    };
+    let change = changed.map(|after| Change {
+        before: view.document,
+        after,
+        index: OwnedIndex::default(),
+        at: view.times.updated,
+    });
+    Decision::Settle {
+        version: view.version,
+        change,
+        outcome,
+        answer: Answer {
+            status: 200,
+            content_type: "text/plain".into(),
+            location: None,
+            version: None,
+            body: "resolved".into(),
+        },
+        retention: Retention {
+            ..scene.plan.limits.retention
+        },
+    }
+}
+
+pub(super) fn leases(scene: &Scene, state: LeaseViewState) -> Vec<LeaseView> {
+    let request = Leases {
+        tenant: Tenant::single(),
+        limit: 100,
+        cursor: None,
+    };
+    let page = now(scene.memory.leases(request)).and_then(Result::ok);
+    let all = page.map(|page| page.items).unwrap_or_default();
+    all.into_iter()
+        .filter(|lease| lease.state == state)
+        .collect()
+}
+
+/// The model answers at the first poll.
+pub(super) fn now<T>(verb: impl Future<Output = T>) -> Option<T> {
+    verb.now_or_never()
+}
+
+fn operator() -> Principal {
+    Principal::parse("operator").expect("short, without control characters")
+}

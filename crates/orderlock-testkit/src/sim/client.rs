@@ -1,0 +1,219 @@
+//! Clients: they ask, wait, go away, and ask again under the same key.
+
+use std::convert::Infallible;
+use std::fmt::Debug;
+use std::future::{Future, pending};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::{Either, select};
+use orderlock_core::store::Read;
+use orderlock_core::{
+    Body, Caller, CreateRequest, Denied, Ended, Failed, Fingerprint, IdempotencyKey, LockedOrder,
+    Operation, OperationRequest, OrderStore as _, Outcome, Target, Version,
+};
+use tokio::sync::oneshot;
+
+use super::executor::Executor;
+use super::handlers::{handle, operation};
+use super::order::{Odd, Tally, name};
+use super::plan::Intent;
+use super::scene::{Scene, Slot, Told, caller, idempotency_key, lock, order_id};
+
+/// Asks until its key is settled or it has lost patience.
+pub(super) async fn client(scene: Arc<Scene>, intent: Intent) {
+    scene.executor.sleep(intent.begins).await;
+    for _ in 0..intent.tries {
+        if ask(&scene, &intent).await {
+            break;
+        }
+        let pause = scene.delay() / 8;
+        scene.executor.sleep(pause).await;
+    }
+    scene.clients.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// One request. True if it got its stored answer, or never will.
+pub(super) async fn ask(scene: &Arc<Scene>, intent: &Intent) -> bool {
+    let Some(slot) = scene.some_node() else {
+        return false;
+    };
+    let request = request(scene, intent).await;
+    let (who, fingerprint) = (request.caller.clone(), request.fingerprint);
+    let (target, key) = (who.target(&request.order), request.key.clone());
+    let run: std::pin::Pin<Box<dyn Future<Output = Ended<String>> + Send>> = if intent.odd_type
+        && !scene.is_calm()
+    {
+        let odd = |_: LockedOrder<Odd>| async { Ok(Outcome::Unchanged) };
+        slot.lifecycle.run(request, odd).boxed()
+    } else {
+        let (scene, operation) = (Arc::clone(scene), request.operation.clone());
+        let (target, name) = (target.clone(), name(&who, &key));
+        let work = move |order: LockedOrder<Tally>| handle(scene, operation, target, name, order);
+        slot.lifecycle.run(request, work).boxed()
+    };
+    let (begun, disturbed) = (
+        scene.executor.elapsed(),
+        scene.disturbed.load(Ordering::Relaxed),
+    );
+    let goes = !scene.is_calm() && scene.dice().chance(scene.plan.leaving);
+    let patience = if goes { scene.dice().below(60) } else { 0 };
+    let leaves = async move {
+        if goes {
+            Executor::yields(patience).await;
+        } else {
+            pending::<()>().await;
+        }
+    };
+    let ended = match select(run, pin!(leaves)).await {
+        Either::Left((ended, _)) => ended,
+        Either::Right(_) => {
+            scene.count("chaos: client gone".into());
+            return false;
+        }
+    };
+    if scene.disturbed.load(Ordering::Relaxed) == disturbed {
+        check_time(scene, scene.executor.elapsed() - begun);
+    }
+    note(scene, &slot, &ended);
+    tell(scene, (&target, name(&who, &key), fingerprint), ended)
+}
+
+/// An undisturbed request ends within the sum of the bounds on its way.
+fn check_time(scene: &Scene, took: Duration) {
+    let limits = &scene.plan.limits;
+    let verb = (limits.store * 2) * (limits.repeats + 1);
+    if took > limits.wait + limits.handler + verb * 12 {
+        let late = format!("a request took {took:?}, longer than all its bounds together");
+        scene.book().violation(late);
+    }
+}
+
+async fn request(scene: &Scene, intent: &Intent) -> OperationRequest {
+    let (who, order) = (caller(intent.key.number), order_id(intent.key.order));
+    let operation = operation(intent.key.number);
+    let body = if intent.other_body { "\"other\"" } else { "{}" };
+    let target = who.target(&order);
+    let expected = if intent.expects && !scene.is_calm() {
+        let view = scene.memory.read(Read { target }).await.ok().flatten();
+        Some(view.map_or(Version::FIRST, |view| view.version))
+    } else {
+        None
+    };
+    let wait = if scene.is_calm() {
+        scene.plan.limits.wait
+    } else {
+        intent.wait
+    };
+    OperationRequest {
+        caller: who,
+        fingerprint: Fingerprint::of(operation.name(), Some(&order), Body::Json(body.as_bytes())),
+        order,
+        key: idempotency_key(intent.key),
+        operation,
+        expected,
+        wait,
+    }
+}
+
+/// Creates an order, under a key of this client's own.
+pub(super) async fn creator(scene: Arc<Scene>, order: usize, number: usize) {
+    for _ in 0..4 {
+        if create(&scene, order, number).await {
+            break;
+        }
+        let pause = scene.delay() / 8;
+        scene.executor.sleep(pause).await;
+    }
+    scene.clients.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// One creation. True if the order is there.
+pub(super) async fn create(scene: &Arc<Scene>, order: usize, number: usize) -> bool {
+    let Some(slot) = scene.some_node() else {
+        return false;
+    };
+    let (who, key) = creation(number);
+    let operation = Operation::named("create").name().clone();
+    let request = CreateRequest {
+        caller: who.clone(),
+        order: Some(order_id(order)),
+        key: key.clone(),
+        fingerprint: Fingerprint::of(&operation, None, Body::Bytes(b"{}")),
+        operation,
+    };
+    let (target, fingerprint) = (who.target(&order_id(order)), request.fingerprint);
+    // It lives and dies with the node that serves it.
+    let (done, result) = oneshot::channel();
+    let lifecycle = slot.lifecycle.clone();
+    let task = async move {
+        let _client_gone = done.send(lifecycle.create(request, Tally::default()).await);
+    };
+    scene.executor.spawn(slot.tag, task.boxed());
+    let Ok(ended) = result.await else {
+        return false;
+    };
+    note(scene, &slot, &ended);
+    let exists = matches!(ended, Ended::Denied(Denied::Exists));
+    tell::<Infallible>(scene, (&target, name(&who, &key), fingerprint), ended) || exists
+}
+
+fn creation(number: usize) -> (Caller, IdempotencyKey) {
+    let key = IdempotencyKey::parse(&format!("create-{number}"));
+    (caller(number), key.expect("short, and visible ASCII"))
+}
+
+/// Keeps what the client was told. True if it is for good.
+fn tell<E>(
+    scene: &Scene,
+    (target, name, fingerprint): (&Target, String, Fingerprint),
+    ended: Ended<E>,
+) -> bool {
+    match ended {
+        Ended::Settled {
+            answer, outcome, ..
+        } => {
+            let target = target.clone();
+            lock(&scene.told).push(Told {
+                target,
+                name,
+                fingerprint,
+                answer,
+                outcome,
+            });
+            true
+        }
+        Ended::Denied(Denied::KeyExpired) => true,
+        _ => false,
+    }
+}
+
+fn note<E: Debug>(scene: &Scene, slot: &Slot, ended: &Ended<E>) {
+    let word = if slot.is_dead() {
+        "vanished with its node".to_owned()
+    } else {
+        word(ended)
+    };
+    scene.trace.note(format_args!("told {word}"));
+    scene.count(format!("end: {word}"));
+}
+
+fn word<E: Debug>(ended: &Ended<E>) -> String {
+    let failed = |failure: &Failed<E>| match failure {
+        Failed::Error(_) => "error",
+        Failed::Attached(_) => "attached",
+        Failed::Panicked => "panicked",
+        Failed::TimedOut => "timedOut",
+        Failed::Unreadable(_) => "unreadable",
+        Failed::Unwritable(_) => "unwritable",
+        Failed::Stopped => "stopped",
+    };
+    match ended {
+        Ended::Failed { failure, .. } => format!("failed {}", failed(failure)),
+        Ended::Denied(denied) => format!("denied {}", denied.as_str()),
+        other => other.as_str().to_owned(),
+    }
+}
