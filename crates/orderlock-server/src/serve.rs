@@ -130,7 +130,7 @@ async fn end(context: &Context, open: GracefulShutdown, limit: Duration) {
 
 fn open(store: &Store) -> anyhow::Result<SqliteStore> {
     SqliteStore::open(&store.path, SqliteOptions::default()).map_err(|error| {
-        let failed = format!("the store {store} cannot be opened: {error}");
+        let failed = format!("the store {store} does not open: {error}");
         // What lies below the first cause says the same again in SQLite's words.
         match error.source() {
             Some(cause) => anyhow!("{failed}: {cause}"),

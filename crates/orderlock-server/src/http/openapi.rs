@@ -32,11 +32,11 @@ const JSON: &str = "application/json";
 
 /// Which statuses a problem may have on an operation under the lock.
 const OPERATION_PROBLEMS: &[u16] = &[
-    400, 404, 408, 409, 410, 412, 413, 415, 422, 429, 500, 503, 504,
+    400, 403, 404, 408, 409, 410, 412, 413, 415, 422, 429, 500, 503, 504,
 ];
-const CREATE_PROBLEMS: &[u16] = &[400, 408, 409, 410, 413, 415, 422, 429, 500, 503];
-const RESOLUTION_PROBLEMS: &[u16] = &[400, 404, 408, 409, 412, 413, 415, 422, 429, 500, 503];
-const READ_PROBLEMS: &[u16] = &[400, 404, 500, 503];
+const CREATE_PROBLEMS: &[u16] = &[400, 403, 408, 409, 410, 413, 415, 422, 429, 500, 503];
+const RESOLUTION_PROBLEMS: &[u16] = &[400, 403, 404, 408, 409, 412, 413, 415, 422, 429, 500, 503];
+const READ_PROBLEMS: &[u16] = &[400, 403, 404, 500, 503];
 
 /// The document.
 pub(crate) fn document() -> OpenApi {

@@ -209,6 +209,11 @@ async fn mistakes(kinds: &mut BTreeSet<String>) {
         if kind != "handler-failed" && kind != "lock-missing" {
             seen(kinds, &told);
         }
+        if kind == "lock-missing" {
+            // The core's words and the page's are the same.
+            let page = orderlock::problems::LOCK_MISSING.described();
+            assert_eq!(told.json(), serde_json::to_value(page).unwrap());
+        }
         kinds.insert(kind.to_owned());
         assert_eq!(world.seen().await, Seen::untouched(), "{path}");
     }
