@@ -86,6 +86,14 @@ pub(super) fn after(scene: &Scene) {
             .book()
             .violation("an order is still locked when all is calm");
     }
+    if lock(&scene.nodes)
+        .iter()
+        .any(|slot| slot.lifecycle.in_flight() > 0)
+    {
+        scene
+            .book()
+            .violation("a node still counts a request when all is calm");
+    }
     for order in 0..scene.plan.orders {
         let target = caller(0).target(&order_id(order));
         let limit = 10_000;
