@@ -14,12 +14,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use jiff::Timestamp;
-use orderlock_core::Runtime;
 
 use super::dice::Dice;
 use super::trace::Trace;
-use crate::TestRuntime;
 
 /// Whose task it is: a run of a node, or one of those below.
 pub(super) type Tag = u64;
@@ -115,13 +112,13 @@ impl Executor {
         self.state().elapsed
     }
 
-    /// The runtime of one run of a node, whose wall clock may be wrong.
-    pub(super) fn runtime(&self, tag: Tag, skew: Duration) -> NodeRuntime {
-        NodeRuntime {
-            executor: self.clone(),
-            tag,
-            skew,
-        }
+    pub(super) fn start(&self) -> Instant {
+        self.0.start
+    }
+
+    pub(super) fn random(&self) -> u128 {
+        let mut state = self.state();
+        u128::from(state.random.number()) << 64 | u128::from(state.random.number())
     }
 
     pub(super) fn spawn(&self, tag: Tag, future: BoxFuture<'static, ()>) {
@@ -342,39 +339,5 @@ impl Drop for Sleep {
     fn drop(&mut self) {
         let removed = self.executor.state().timers.remove(&self.key);
         drop(removed);
-    }
-}
-
-/// The [`Runtime`] of one run of a node.
-#[derive(Clone, Debug)]
-pub(super) struct NodeRuntime {
-    executor: Executor,
-    tag: Tag,
-    skew: Duration,
-}
-
-impl Runtime for NodeRuntime {
-    fn spawn(&self, task: BoxFuture<'static, ()>) {
-        self.executor.spawn(self.tag, task);
-    }
-
-    fn now(&self) -> Instant {
-        self.executor.0.start + self.executor.elapsed()
-    }
-
-    fn wall(&self) -> Timestamp {
-        let since = self.executor.elapsed().saturating_add(self.skew);
-        TestRuntime::START
-            .checked_add(since)
-            .unwrap_or(Timestamp::MAX)
-    }
-
-    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
-        self.executor.sleep(duration)
-    }
-
-    fn random(&self) -> u128 {
-        let mut state = self.executor.state();
-        u128::from(state.random.number()) << 64 | u128::from(state.random.number())
     }
 }

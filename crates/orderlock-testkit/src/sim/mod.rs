@@ -23,6 +23,7 @@ mod executor;
 mod handlers;
 mod order;
 mod plan;
+mod runtime;
 mod scene;
 mod store;
 mod trace;

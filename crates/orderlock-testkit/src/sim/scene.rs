@@ -17,6 +17,7 @@ use super::executor::{Executor, OUTSIDE, Tag};
 use super::handlers::Behaviour;
 use super::order::Plain;
 use super::plan::{Key, Plan};
+use super::runtime::NodeRuntime;
 use super::store::{NodeStore, Strike};
 use super::trace::Trace;
 use super::watch::Book;
@@ -88,7 +89,11 @@ impl Scene {
     ) -> Arc<Self> {
         let trace = Trace::new(keep_trace);
         let executor = Executor::new(plan.seed, trace.clone());
-        let clock = executor.runtime(OUTSIDE, Duration::ZERO);
+        let clock = NodeRuntime {
+            executor: executor.clone(),
+            tag: OUTSIDE,
+            skew: Duration::ZERO,
+        };
         let memory = MemoryStore::new(Arc::new(clock)).with_document_bytes_max(8_000);
         Arc::new(Self {
             base: over(memory.clone()),
@@ -190,8 +195,13 @@ impl Scene {
             .dice()
             .one_of(&[Duration::ZERO, Duration::from_secs(86_400)]);
         let store = NodeStore::new(self, &dead);
+        let runtime = NodeRuntime {
+            executor: self.executor.clone(),
+            tag,
+            skew,
+        };
         let lifecycle = Lifecycle::builder(store, Plain)
-            .runtime(Arc::new(self.executor.runtime(tag, skew)))
+            .runtime(Arc::new(runtime))
             .limits(self.plan.limits.clone())
             .node_name(format!("node-{place}"))
             .build();
