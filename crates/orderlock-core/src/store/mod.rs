@@ -4,6 +4,10 @@
 //! Every verb is one atomic operation; no transaction leaks through the seam. Requests are
 //! structs, results are enums; 'lost' and 'held' are results, not errors. No method has a default,
 //! so that a wrapper never passes by the store that it wraps.
+//!
+//! A `limit` of 0 counts as 1. A store may answer with less than the limit, and says by a cursor or
+//! by `more` whether there is more. A `create` of a document over the store's bound is an error
+//! that certainly did not happen; the lifecycle looks at the bound first.
 
 mod decide;
 mod error;
@@ -77,8 +81,11 @@ pub trait OrderStore: Debug + Send + Sync + 'static {
 
     /// Atomically grants the lease under the fence that it is given and returns the order as of
     /// the grant, never older; or says why not, as [`decide`] orders it. While the lease is held,
-    /// repeating it with the same fence is the same grant. With a mark, the mark is durable before
-    /// this returns.
+    /// repeating it with the same fence is the same grant, with the `now` of the first. With a mark,
+    /// the mark is durable before this returns.
+    ///
+    /// A duplicate that arrives after its lease has ended may be granted again. No node knows of
+    /// that grant, so the renewals of its session void it, and version and step keep the data right.
     fn acquire(&self, request: Acquire) -> StoreFuture<'_, Acquired>;
 
     /// If the fence still holds, the version is unchanged and the key has no final entry: applies
