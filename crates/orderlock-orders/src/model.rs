@@ -77,8 +77,10 @@ pub struct Hold {
     pub reason: Option<String>,
 }
 
-// Serde hands over a reference.
-#[allow(clippy::trivially_copy_pass_by_ref)]
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over a reference"
+)]
 fn is_zero(quantity: &u32) -> bool {
     *quantity == 0
 }

@@ -3,8 +3,8 @@
 //! The same function decides on a reader, for a grant that needs no write, and on the writer, for
 //! one with a mark and for hand-overs.
 
-use orderlock_core::store::{Acquire, Acquired, Facts, Grant, KeyFacts, Verdict, decide};
-use orderlock_core::{Lease, LeaseEvent, LeaseState, Mark, Timestamp};
+use orderlock_core::store::{Acquire, Acquired, Facts, Grant, KeyFacts, Verdict, decide, grant};
+use orderlock_core::{LeaseState, Mark, Timestamp};
 use rusqlite::{Connection, named_params};
 
 use crate::error::Fault;
@@ -56,7 +56,8 @@ pub(crate) fn decide_acquire(
     match decide(request, facts) {
         Verdict::Grant { attempt } => {
             let renewals = session.map_or(0, |session| session.renewals);
-            let state = granted(request, &state, attempt, now)?;
+            let next = state.next(grant(request, &state, attempt, now));
+            let state = next.map_err(|error| Fault::refused(error.to_string()))?;
             let held = Held::new(state, order.row, renewals)
                 .ok_or_else(|| Fault::refused("a grant left no lease"))?;
             let grant = describe_grant(connection, request, order.row, attempt, now)?;
@@ -109,38 +110,6 @@ fn refusal(
             return Err(Fault::refused("a grant is no refusal"));
         }
     })
-}
-
-/// The lock after the grant. A resumed mark keeps the time at which its first run began.
-fn granted(
-    request: &Acquire,
-    before: &LeaseState,
-    attempt: u32,
-    now: Timestamp,
-) -> Result<LeaseState, Fault> {
-    let claim = &request.claim;
-    let lease = Lease {
-        fence: request.fence,
-        session: request.session,
-        caller: claim.caller.clone(),
-        key_id: claim.key_id,
-        fingerprint: claim.fingerprint,
-        operation: request.operation.clone(),
-        attempt,
-        since: now,
-        steps: 0,
-    };
-    let mark = request.mark.map(|recovery| Mark {
-        caller: claim.caller.clone(),
-        key_id: claim.key_id,
-        fingerprint: claim.fingerprint,
-        operation: request.operation.clone(),
-        attempt,
-        recovery,
-        since: before.mark().map_or(now, |open| open.since),
-    });
-    let next = before.next(LeaseEvent::Granted(lease, mark));
-    next.map_err(|error| Fault::refused(error.to_string()))
 }
 
 fn describe_grant(

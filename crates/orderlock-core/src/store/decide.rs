@@ -2,7 +2,7 @@
 //! every store that can put the facts side by side.
 
 use super::{Acquire, Loss, Settle};
-use crate::{Fingerprint, LeaseState, Timestamp, Version};
+use crate::{Fingerprint, Lease, LeaseEvent, LeaseState, Mark, Timestamp, Version};
 
 /// What the journal says of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,6 +121,34 @@ pub fn decide(request: &Acquire, facts: Facts<'_>) -> Verdict {
     Verdict::Grant {
         attempt: checkpointed.max(marked).saturating_add(1),
     }
+}
+
+/// What a grant to this request is: the event that [`LeaseState::next`] is asked about. A resumed
+/// mark keeps the time at which its first run began.
+#[must_use]
+pub fn grant(request: &Acquire, before: &LeaseState, attempt: u32, now: Timestamp) -> LeaseEvent {
+    let claim = &request.claim;
+    let lease = Lease {
+        fence: request.fence,
+        session: request.session,
+        caller: claim.caller.clone(),
+        key_id: claim.key_id,
+        fingerprint: claim.fingerprint,
+        operation: request.operation.clone(),
+        attempt,
+        since: now,
+        steps: 0,
+    };
+    let mark = request.mark.map(|recovery| Mark {
+        caller: claim.caller.clone(),
+        key_id: claim.key_id,
+        fingerprint: claim.fingerprint,
+        operation: request.operation.clone(),
+        attempt,
+        recovery,
+        since: before.mark().map_or(now, |open| open.since),
+    });
+    LeaseEvent::Granted(lease, mark)
 }
 
 /// What a `settle` comes to.

@@ -20,7 +20,9 @@ use std::fmt::Debug;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
-pub use decide::{Facts, KeyFacts, SettleFacts, SettleVerdict, Verdict, decide, decide_settle};
+pub use decide::{
+    Facts, KeyFacts, SettleFacts, SettleVerdict, Verdict, decide, decide_settle, grant,
+};
 pub use error::{Cause, StoreError};
 pub use request::{
     Acquire, BreakLease, Change, Claim, Create, Decision, EntriesSince, Expire, Filter, History,

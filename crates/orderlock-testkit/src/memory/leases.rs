@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 use orderlock_core::store::{
     Acquire, Acquired, BreakLease, Broken, Decision, Entry, Facts, Grant, Leases, MarkFate, Page,
-    Position, Release, Released, Resolve, Resolved, Retention, Verdict, decide,
+    Position, Release, Released, Resolve, Resolved, Retention, Verdict, decide, grant,
 };
 use orderlock_core::{
-    Fingerprint, KeyId, Lease, LeaseEvent, LeaseState, LeaseView, Mark, OperationName, OutcomeKind,
-    Principal, StoreError, Target, Version,
+    Fingerprint, KeyId, LeaseEvent, LeaseState, LeaseView, OperationName, OutcomeKind, Principal,
+    StoreError, Target, Version,
 };
 
 use super::journal::Word;
@@ -63,30 +63,9 @@ impl State {
         let Some(order) = self.orders.get_mut(target) else {
             return;
         };
-        let claim = &request.claim;
-        let lease = Lease {
-            fence: request.fence,
-            session: request.session,
-            caller: claim.caller.clone(),
-            key_id: claim.key_id,
-            fingerprint: claim.fingerprint,
-            operation: request.operation.clone(),
-            attempt,
-            since: now,
-            steps: 0,
-        };
-        let begun = order.lock.mark().map_or(now, |open| open.since);
-        let mark = request.mark.map(|recovery| Mark {
-            caller: claim.caller.clone(),
-            key_id: claim.key_id,
-            fingerprint: claim.fingerprint,
-            operation: request.operation.clone(),
-            attempt,
-            recovery,
-            since: begun,
-        });
+        let granted = grant(request, &order.lock, attempt, now);
         order.granted_event = event;
-        self.step(target, LeaseEvent::Granted(lease, mark))
+        self.step(target, granted)
             .expect("the verdict grants what is free, or marked by the same key");
     }
 
