@@ -27,6 +27,9 @@ pub struct Limits {
     pub retention: Retention,
     /// How many checkpoints one attempt may make.
     pub checkpoints: u32,
+    /// How many settles of one order may be accepted and not durable yet: as many pure operations
+    /// may run on each other's results before one of them must wait for the disk. Zero lets none.
+    pub chain: usize,
 }
 
 /// As far as every clock reaches: a hundred years.
@@ -60,6 +63,7 @@ impl Default for Limits {
                 tombstone: Duration::from_secs(30 * 24 * 3600),
             },
             checkpoints: 1_000,
+            chain: 256,
         }
     }
 }

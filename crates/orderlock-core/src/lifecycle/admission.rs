@@ -9,12 +9,13 @@ use futures_util::future::{Either, select};
 use tokio::sync::oneshot;
 
 use super::ended::{Answered, Denied, Ended, OperationRequest, Running};
+use super::footing::{Footing, Ground};
 use super::node::{Node, Phase};
-use super::place::{Entered, Seat, Turn};
+use super::place::{Entered, Handed, Seat, Turn};
 use super::session::Session;
 use super::settle::unused;
 use crate::store::{Acquire, Acquired, Claim, Entry, Grant, Known, Lookup};
-use crate::{LeaseView, OrderStore as _, StoreError};
+use crate::{Effect, LeaseView, OrderStore as _, StoreError};
 
 /// The longest pause between two questions for an order that another node holds.
 const PAUSE_MAX: std::time::Duration = std::time::Duration::from_millis(250);
@@ -24,6 +25,8 @@ pub(super) struct Admitted {
     pub(super) seat: Seat,
     pub(super) acquire: Acquire,
     pub(super) grant: Box<Grant>,
+    /// What the granted state rests on, if it is not durable yet.
+    pub(super) footing: Option<Footing>,
 }
 
 /// A request on its way to the front of the line.
@@ -32,6 +35,7 @@ pub(super) struct Admission {
     acquire: Acquire,
     deadline: Instant,
     patient: bool,
+    pure: bool,
     /// Closed when the client has gone; nothing is ever sent.
     client: oneshot::Sender<Infallible>,
 }
@@ -64,6 +68,7 @@ impl Admission {
         Self {
             deadline: node.now() + wait,
             patient: !wait.is_zero(),
+            pure: request.operation.effect() == Effect::Pure,
             node,
             acquire,
             client,
@@ -73,7 +78,7 @@ impl Admission {
     /// Enters the line, waits as long as the client does, and asks the store.
     pub(super) async fn admit(self) -> Result<Admitted, Answered> {
         let lines = Arc::clone(&self.node.lines);
-        match lines.enter(self.acquire.clone(), self.patient) {
+        match lines.enter(self.acquire.clone(), self.patient, self.pure) {
             Entered::Front(seat) => self.ask(seat, None).await,
             Entered::Waiting(seat, told) => {
                 // A settled key has its answer at once, however long the line is.
@@ -158,7 +163,7 @@ impl Admission {
     }
 
     /// Asks the store until it grants the order, answers the request, or the time is over.
-    async fn ask(mut self, seat: Seat, mut handed: Option<Acquired>) -> Result<Admitted, Answered> {
+    async fn ask(mut self, seat: Seat, mut handed: Option<Handed>) -> Result<Admitted, Answered> {
         let freed = self.node.lines.freed_signal(&seat);
         let mut repeat = 0;
         loop {
@@ -166,11 +171,18 @@ impl Admission {
                 return self.pass_on(seat, handed).await;
             }
             let asked = match handed.take() {
-                Some(result) => self.understood(result),
+                Some(Handed {
+                    acquired: Acquired::Granted(grant),
+                    footing,
+                }) => return self.granted(seat, grant, footing).await,
+                Some(handed) => match self.heard(handed).await {
+                    Some(asked) => asked,
+                    None => continue,
+                },
                 None => self.ask_once(&seat).await,
             };
             let view = match asked {
-                Asked::Granted(grant) => return self.granted(seat, grant).await,
+                Asked::Granted(grant) => return self.granted(seat, grant, None).await,
                 Asked::Answered(answered) => return Err(self.end(&seat, answered)),
                 Asked::InTheWay(view) => view,
                 // It was asked by another, under a session that has ended since.
@@ -194,6 +206,16 @@ impl Admission {
         }
     }
 
+    /// What a predecessor was told in this request's name. Nothing follows from it before what it
+    /// rests on is durable; if that is lost, or nobody knows, the store must be asked anew.
+    async fn heard(&self, handed: Handed) -> Option<Asked> {
+        let ground = match handed.footing {
+            Some(mut footing) => footing.ground().await,
+            None => Ground::Durable,
+        };
+        (ground == Ground::Durable).then(|| self.understood(handed.acquired))
+    }
+
     /// One question, asked again under a new session if the old one has ended.
     async fn ask_once(&mut self, seat: &Seat) -> Asked {
         for _ in 0..2 {
@@ -215,9 +237,15 @@ impl Admission {
         Asked::Answered(unavailable(StoreError::NotApplied(cause)))
     }
 
-    async fn granted(mut self, seat: Seat, grant: Box<Grant>) -> Result<Admitted, Answered> {
+    async fn granted(
+        mut self,
+        seat: Seat,
+        grant: Box<Grant>,
+        footing: Option<Footing>,
+    ) -> Result<Admitted, Answered> {
         if self.client.is_closed() {
-            return self.pass_on(seat, Some(Acquired::Granted(grant))).await;
+            let acquired = Acquired::Granted(grant);
+            return self.pass_on(seat, Some(Handed { acquired, footing })).await;
         }
         let running = Running {
             operation: Some(self.acquire.operation.clone()),
@@ -231,16 +259,20 @@ impl Admission {
             seat,
             acquire: self.acquire,
             grant,
+            footing,
         })
     }
 
     /// The client has gone before the grant was used: gives the turn to an equal request, or lets
     /// the order go to the next in line.
-    async fn pass_on(self, seat: Seat, handed: Option<Acquired>) -> Result<Admitted, Answered> {
+    async fn pass_on(self, seat: Seat, handed: Option<Handed>) -> Result<Admitted, Answered> {
         let left = Ended::Denied(Denied::InProgress(None));
         match self.node.lines.promote(&seat, Turn::Front(handed)) {
             None => {}
-            Some(Turn::Front(Some(Acquired::Granted(grant)))) => {
+            Some(Turn::Front(Some(Handed {
+                acquired: Acquired::Granted(grant),
+                ..
+            }))) => {
                 self.node
                     .let_go(seat, grant.fence, unused(&grant), &left)
                     .await;

@@ -10,6 +10,8 @@ mod attempt;
 mod checkpoint;
 mod create;
 mod ended;
+mod footing;
+mod handover;
 mod line;
 mod locked;
 mod node;

@@ -73,7 +73,7 @@ impl Node {
     ) -> Arc<Self> {
         let name = name.unwrap_or_else(|| format!("node-{:032x}", runtime.random()));
         Arc::new(Self {
-            lines: Lines::new(limits.line),
+            lines: Lines::new(limits.line, limits.chain),
             store,
             runtime,
             answers,

@@ -7,15 +7,24 @@ use std::sync::Arc;
 use tokio::sync::{Notify, oneshot};
 
 use super::ended::{Ended, Running};
+use super::footing::Footing;
 use super::line::Lines;
 use crate::Target;
 use crate::store::{Acquire, Acquired};
+
+/// What a predecessor hands on: what the store answered for the next in line, and what that rests
+/// on if it is not durable yet.
+#[derive(Debug)]
+pub(crate) struct Handed {
+    pub(crate) acquired: Acquired,
+    pub(crate) footing: Option<Footing>,
+}
 
 /// What a request that waits is told.
 #[derive(Debug)]
 pub(crate) enum Turn {
     /// It stands at the front now, and has perhaps been granted the order already.
-    Front(Option<Acquired>),
+    Front(Option<Handed>),
     /// The attempt that it was attached to has ended.
     Ended(Ended<Infallible>),
     /// It would have to wait, and did not ask to.
@@ -50,6 +59,9 @@ pub(super) struct Place {
     /// What is asked of the store for this place. Its fence stays the same however often it is
     /// asked, so that a lost answer is found again.
     pub(super) acquire: Acquire,
+    /// Whether its operation touches nothing but the order: only then it may run on a state that
+    /// is not durable yet.
+    pub(super) pure: bool,
     /// Who acts for the place, once it stands at the front.
     pub(super) leader: Option<u64>,
     pub(super) listeners: VecDeque<Listener>,

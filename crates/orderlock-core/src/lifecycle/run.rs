@@ -11,12 +11,13 @@ use super::admission::{Admission, Admitted};
 use super::attempt::{Work, attempt, caught};
 use super::checkpoint::HandlerLease;
 use super::ended::{Answered, Ended, Failed, OperationRequest, log};
+use super::footing::{Footing, Ground};
 use super::locked::{Interrupted, LockedOrder};
 use super::node::Node;
 use super::place::Seat;
 use super::session::Chain;
 use super::settle::{Concluded, Settling, version_after};
-use crate::store::{Acquire, Change, Grant, MarkFate, NewEntry};
+use crate::store::{Acquire, Acquired, Change, Grant, MarkFate, NewEntry};
 use crate::{
     Answer, Document, Operation, OperationKey, OrderType, Outcome, OutcomeKind, Problem,
     SettledView, Times,
@@ -49,7 +50,7 @@ pub(super) async fn serve<T, E, W, F, D>(
     D: Fn(&E) -> Answer + Send + 'static,
 {
     let mut reply = Reply(Some(reply));
-    let (ending, seat, grant) = match begin(&node, &request, client).await {
+    let (mut ending, seat, grant) = match begin(&node, &request, client).await {
         Ok(begun) => begun,
         Err(answered) => {
             log(&request.order, request.operation.name(), 0, &answered);
@@ -112,6 +113,7 @@ async fn begin(
         seat,
         acquire,
         grant,
+        footing,
     } = admission.admit().await?;
     let OperationRequest {
         caller,
@@ -135,6 +137,7 @@ async fn begin(
             operation,
             acquire,
             lease,
+            footing,
         },
         seat,
         grant,
@@ -158,12 +161,14 @@ struct Ending {
     operation: Operation,
     acquire: Acquire,
     lease: Arc<HandlerLease>,
+    /// What the attempt has begun on, if that was not durable then.
+    footing: Option<Footing>,
 }
 
 impl Ending {
     /// The attempt failed: lets the order go. An external operation's mark stays, unless the
     /// handler has declared that nothing happened outside.
-    async fn fail(&self, seat: Seat, failure: Failed<Infallible>) -> Answered {
+    async fn fail(&mut self, seat: Seat, failure: Failed<Infallible>) -> Answered {
         if let Some(answered) = self.interrupted() {
             return self.let_go(seat, MarkFate::Keep, answered).await;
         }
@@ -183,7 +188,7 @@ impl Ending {
     }
 
     /// Applies what the handler returned, in one write with its answer.
-    async fn settle(&self, seat: Seat, work: Work) -> Answered {
+    async fn settle(&mut self, seat: Seat, work: Work) -> Answered {
         if let Some(answered) = self.interrupted() {
             return self.let_go(seat, MarkFate::Keep, answered).await;
         }
@@ -230,14 +235,33 @@ impl Ending {
             },
             Concluded::Unknown => Ended::Unknown,
         };
-        self.node.hand_on(seat, &answered, next).await;
-        answered
+        self.end(seat, answered, next).await
     }
 
-    async fn let_go(&self, seat: Seat, mark: MarkFate, answered: Answered) -> Answered {
-        self.node
-            .let_go(seat, self.acquire.fence, mark, &answered)
-            .await;
+    async fn let_go(&mut self, seat: Seat, mark: MarkFate, answered: Answered) -> Answered {
+        let fence = self.acquire.fence;
+        let next = self.node.give_up(&seat, fence, mark).await;
+        self.end(seat, answered, next).await
+    }
+
+    /// Ends the place in line. Nothing that the attempt came to is told, to its client or to those
+    /// attached to it, before what it has begun on is durable.
+    async fn end(&mut self, seat: Seat, answered: Answered, next: Option<Acquired>) -> Answered {
+        let ground = match &mut self.footing {
+            Some(footing) => footing.ground().await,
+            None => Ground::Durable,
+        };
+        let answered = match (ground, answered) {
+            (Ground::Durable, answered) => answered,
+            // A settle that is durable shows that all before it is.
+            (_, settled @ Ended::Settled { .. }) => settled,
+            (Ground::Lost, _) => Ended::Lost {
+                partial: None,
+                marked: false,
+            },
+            (Ground::Unknown, _) => Ended::Unknown,
+        };
+        self.node.hand_on(seat, &answered, next).await;
         answered
     }
 

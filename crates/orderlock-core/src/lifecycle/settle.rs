@@ -4,10 +4,13 @@
 use std::sync::Arc;
 
 use super::ended::{Answered, Ended, Failed};
+use super::footing::Ground;
 use super::node::Node;
 use super::place::Seat;
+use super::session::Chain;
 use crate::store::{
-    Acquire, Change, Claim, Fate, Grant, MarkFate, NewEntry, Settle, Settled, Then,
+    Accepted, Acquire, Acquired, Change, Claim, Fate, Grant, Known, Lookup, MarkFate, NewEntry,
+    Settle, Settled, Then,
 };
 use crate::{Fence, OrderStore as _, OutcomeKind, StoreError, Version};
 
@@ -32,6 +35,17 @@ pub(super) enum Concluded {
     Unknown,
     /// Not applied; the lease is still held.
     Unavailable(StoreError),
+}
+
+impl Concluded {
+    /// What this end is to a successor that stands on it.
+    fn ground(&self) -> Ground {
+        match self {
+            Self::Settled { .. } => Ground::Durable,
+            Self::Lost | Self::Impossible(_) | Self::Unavailable(_) => Ground::Lost,
+            Self::Unknown => Ground::Unknown,
+        }
+    }
 }
 
 impl Node {
@@ -75,29 +89,79 @@ impl Node {
     }
 
     /// Settles an attempt for good and lets the next in line have the order. Returns when the
-    /// settle is durable, or what else became of it.
+    /// settle is durable, or what else became of it, with what is still to be handed on.
     pub(super) async fn conclude(
         self: &Arc<Self>,
         seat: &Seat,
         settling: &Settling,
-    ) -> (Concluded, Option<crate::store::Acquired>) {
+    ) -> (Concluded, Option<Acquired>) {
         let then = || match self.offer(seat) {
             Some(next) => Then::HandOver(Box::new(next)),
             None => Then::Unlock,
         };
         match self.settle(settling, then).await {
-            Ok(Settled::Accepted(accepted)) => match self.ask(accepted.durable).await {
-                Ok(Fate::Durable) => {
-                    let expires = Some(accepted.receipt.expires);
-                    (Concluded::Settled { expires }, accepted.next)
-                }
-                Ok(Fate::Lost(_)) => (Concluded::Lost, None),
-                Err(_) => (Concluded::Unknown, None),
-            },
+            Ok(Settled::Accepted(accepted)) => self.harden(seat, settling, accepted).await,
             Ok(Settled::Lost(_)) => (Concluded::Lost, None),
             Ok(Settled::Impossible(reason)) => (Concluded::Impossible(reason), None),
             Err(error) if error.may_have_happened() => (Concluded::Unknown, None),
             Err(error) => (Concluded::Unavailable(error), None),
+        }
+    }
+
+    /// Waits until an accepted settle is durable. A pure successor begins in the meantime, and is
+    /// told what became of the ground that it stands on.
+    async fn harden(
+        &self,
+        seat: &Seat,
+        settling: &Settling,
+        accepted: Accepted,
+    ) -> (Concluded, Option<Acquired>) {
+        let Accepted {
+            receipt,
+            durable,
+            next,
+        } = accepted;
+        let (next, successor) = match next {
+            Some(next) if !durable.is_already() => match self.lines.hand_on_early(seat, next) {
+                Ok(successor) => (None, Some(successor)),
+                Err(next) => (Some(next), None),
+            },
+            next => (next, None),
+        };
+        let expires = Some(receipt.expires);
+        let concluded = match self.ask(durable).await {
+            Ok(Fate::Durable) => Concluded::Settled { expires },
+            Ok(Fate::Lost(_)) => Concluded::Lost,
+            Err(error) => {
+                tracing::warn!(error = %Chain(&error), "it is not known if a settle is durable");
+                self.look_up(settling).await
+            }
+        };
+        if let Some(successor) = successor {
+            let _gone = successor.send(concluded.ground());
+        }
+        match concluded {
+            Concluded::Settled { .. } => (concluded, next),
+            // What was asked for the next in line rests on a settle that is not there.
+            _ => (concluded, None),
+        }
+    }
+
+    /// What the journal says of an accepted settle whose flush failed. That it is not there is no
+    /// proof that it will not be.
+    async fn look_up(&self, settling: &Settling) -> Concluded {
+        let lookup = Lookup {
+            target: settling.claim.target(),
+            key_id: settling.claim.key_id,
+        };
+        let mine = (Some(settling.fence), settling.step);
+        match self.ask(self.store.lookup(lookup)).await {
+            Ok(Known::Settled(entry)) if (entry.fence, entry.step) == mine => Concluded::Settled {
+                expires: entry.expires,
+            },
+            // Another settle of this key has taken effect, so this one never can.
+            Ok(Known::Settled(_) | Known::Expired(_)) => Concluded::Lost,
+            _ => Concluded::Unknown,
         }
     }
 
@@ -116,12 +180,22 @@ impl Node {
         mark: MarkFate,
         ended: &Answered,
     ) {
-        let offer = self.offer(&seat);
+        let next = self.give_up(&seat, fence, mark).await;
+        self.hand_on(seat, ended, next).await;
+    }
+
+    /// Gives the lease up without an entry. Returns what is to be handed on.
+    pub(super) async fn give_up(
+        &self,
+        seat: &Seat,
+        fence: Fence,
+        mark: MarkFate,
+    ) -> Option<Acquired> {
+        let offer = self.offer(seat);
         let released = self
             .release(seat.target(), fence, mark, offer.as_ref())
             .await;
-        let next = released.ok().and_then(|released| released.next);
-        self.hand_on(seat, ended, next).await;
+        released.ok().and_then(|released| released.next)
     }
 
     /// Tells the end to all who were attached, and its turn to the next in line. A grant that
@@ -131,15 +205,11 @@ impl Node {
         self: &Arc<Self>,
         seat: Seat,
         ended: &Answered,
-        next: Option<crate::store::Acquired>,
+        next: Option<Acquired>,
     ) {
         let mut unclaimed = self.lines.finish(&seat, ended, next);
         while let Some((seat, grant)) = unclaimed {
-            let offer = self.offer(&seat);
-            let released = self
-                .release(seat.target(), grant.fence, unused(&grant), offer.as_ref())
-                .await;
-            let next = released.ok().and_then(|released| released.next);
+            let next = self.give_up(&seat, grant.fence, unused(&grant)).await;
             unclaimed = self.lines.finish(&seat, ended, next);
         }
     }

@@ -230,11 +230,18 @@ pub enum Settled {
 }
 
 /// A settle that was accepted.
+///
+/// It is the one answer of a store that may come before what it rests on is durable. A store that
+/// accepts early shows the accepted state to the next request that it hands over to, and to nobody
+/// else: every other answer, also that of a `release` that hands over, rests on durable state. The
+/// settles of one order become durable in their order: none before the one that it was built on,
+/// and none at all if that one is lost.
 #[derive(Debug)]
 pub struct Accepted {
     /// What was written.
     pub receipt: Receipt,
-    /// When it survives power loss. Until then nobody but a pure successor may see it.
+    /// When it survives power loss. Until then nobody but a pure successor may see it. If this
+    /// fails, the settle may be there or not, and a `lookup` of its key may tell.
     pub durable: Durable,
     /// On a hand-over, the full result of the next request's `acquire`.
     pub next: Option<Acquired>,

@@ -139,6 +139,7 @@ fn limits(dice: &mut Dice) -> Limits {
     let seconds = Duration::from_secs;
     let answer = dice.one_of(&[seconds(5), seconds(24 * 3600), seconds(24 * 3600)]);
     Limits {
+        chain: 16,
         handler: seconds(dice.one_of(&[2, 5, 30])),
         wait: seconds(30),
         line: dice.one_of(&[2, 3, 100, 100]),
