@@ -12,6 +12,8 @@ use crate::turn::Turn;
 
 pub(crate) fn create(turn: &mut Turn<'_>, request: &Create) -> Result<Created, Fault> {
     let claim = &request.claim;
+    // Nobody holds an order that is not there, but a reader must see that it is being written.
+    turn.held(&claim.target());
     if let Some(order) = find_order(turn.connection, &claim.target())? {
         let Some(key) = find_key(turn.connection, order.row, claim.key_id, turn.now)? else {
             return Ok(Created::Exists);

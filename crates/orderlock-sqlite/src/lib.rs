@@ -35,9 +35,12 @@
 //! ```
 
 mod acquire;
+mod batch;
 mod create;
 mod error;
 mod expire;
+mod flusher;
+mod horizon;
 mod job;
 mod journal;
 mod leases;

@@ -22,14 +22,17 @@ use rusqlite::Connection;
 use tokio_stream::wrappers::BroadcastStream;
 
 use crate::acquire::{Decided, decide_acquire, hand_over};
+use crate::batch::Transactions;
 use crate::error::Fault;
-use crate::leases::{Leases, Slot};
+use crate::flusher::LogFile;
+use crate::horizon::Horizon;
+use crate::leases::{Held, Leases, Slot};
 use crate::open::{OpenError, open};
 use crate::owner::OwnerLock;
 use crate::pages::{self, HeldRows};
 use crate::read::{self, Readers, begin};
 use crate::turn::Turn;
-use crate::writer::{Shared, Writer, WriterState, taken};
+use crate::writer::{Shared, Writer, taken};
 use crate::{SqliteOptions, acquire, create, expire, node, operator, settle};
 
 /// Orders, leases and journal in one SQLite file that this process owns.
@@ -46,6 +49,7 @@ pub(crate) struct Inner {
     pub(crate) readers: Readers,
     pub(crate) leases: Arc<Leases>,
     shared: Arc<Shared>,
+    horizon: Arc<Horizon>,
     runtime: Arc<dyn Runtime>,
     info: StoreInfo,
     _owner: OwnerLock,
@@ -82,18 +86,23 @@ impl SqliteStore {
                 .to_owned(),
             document_bytes_max: options.document_bytes_max,
         };
-        let state = WriterState {
+        let horizon = Arc::new(Horizon::new());
+        let log = LogFile::of(&opened.path);
+        let transactions = Transactions {
             path: opened.path,
             connection: Some(opened.writer),
             owner: opened.owner,
-            batch: options.batch,
             document_bytes_max: options.document_bytes_max,
             runtime: Arc::clone(&options.runtime),
             leases: Arc::clone(&leases),
             shared: Arc::clone(&shared),
+            horizon: Arc::clone(&horizon),
         };
+        let (queue, batch) = (options.queue, options.batch);
+        let writer = Writer::start(transactions, Box::new(log), queue, batch);
         Ok(Self(Arc::new(Inner {
-            writer: Writer::start(state, options.queue).map_err(OpenError::Thread)?,
+            writer: writer.map_err(OpenError::Thread)?,
+            horizon,
             readers: Readers::new(opened.readers),
             leases,
             shared,
@@ -138,25 +147,36 @@ impl Inner {
     /// the writer is just deciding about this order.
     ///
     /// The order's part of memory stays locked from the look at the file to the grant, and a
-    /// settle frees its lease there only after its commit: so a grant sees every settle that went
-    /// before.
-    fn acquire_in_memory(&self, request: &Acquire) -> Result<Option<Acquired>, Fault> {
+    /// settle frees its lease there only once it is on the disk: so a grant sees every settle that
+    /// went before, and none that may still be lost.
+    async fn acquire_in_memory(&self, request: &Acquire) -> Result<Option<Acquired>, StoreError> {
+        let (decided, written) = self.decide_in_memory(request)?;
+        if written && decided.is_some() {
+            self.horizon.reached().await?;
+        }
+        Ok(decided)
+    }
+
+    /// The decision, and whether the writer is at the order.
+    fn decide_in_memory(&self, request: &Acquire) -> Result<(Option<Acquired>, bool), Fault> {
         let target = request.claim.target();
         let mut shard = self.leases.shard(&target);
         let held = self.leases.live(shard.get(&target));
         let session = self.leases.session(request.session);
+        let written = self.written(shard.get(&target));
         let decided = self.readers.read(|snapshot| {
             let now = self.runtime.wall();
             decide_acquire(snapshot, request, held.as_ref(), session.as_ref(), now)
         })?;
-        match decided {
-            Decided::Answer(answer) => Ok(Some(answer)),
-            Decided::Grant(..) if request.mark.is_some() || pinned(shard.get(&target)) => Ok(None),
+        let answer = match decided {
+            Decided::Answer(answer) => Some(answer),
+            Decided::Grant(..) if request.mark.is_some() || written => None,
             Decided::Grant(held, grant) => {
                 shard.entry(target).or_default().held = Some(held);
-                Ok(Some(Acquired::Granted(grant)))
+                Some(Acquired::Granted(grant))
             }
-        }
+        };
+        Ok((answer, written))
     }
 
     /// Releases a lease without a mark. None if it takes the writer: a mark is in play, or the
@@ -169,7 +189,10 @@ impl Inner {
         let held = self.leases.live(shard.get(&request.target));
         let held = held.filter(|held| held.lease().fence == request.fence);
         let Some(held) = held else { return Ok(None) };
-        if next_needs_more || held.state().mark().is_some() || pinned(shard.get(&request.target)) {
+        if next_needs_more
+            || held.state().mark().is_some()
+            || self.written(shard.get(&request.target))
+        {
             return Ok(None);
         }
         let free = settle::after_release(held.state(), request)?;
@@ -205,33 +228,60 @@ impl Inner {
         }))
     }
 
-    /// Reads one order and its lease at one moment.
-    fn read_order<T>(
+    /// Reads one order and its lease at one moment. What is read is on the disk when this returns.
+    async fn read_order<T>(
         &self,
         target: &Target,
-        work: impl FnOnce(&Connection, Option<&crate::leases::Held>) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
-        let shard = self.leases.shard(target);
-        let held = self.leases.live(shard.get(target));
-        let connection = self.readers.take();
-        let snapshot = begin(&connection)?;
-        drop(shard);
-        work(&snapshot, held.as_ref())
+        work: impl FnOnce(&Connection, Option<&Held>) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        let (found, written) = {
+            let shard = self.leases.shard(target);
+            let held = self.leases.live(shard.get(target));
+            let written = self.written(shard.get(target));
+            let connection = self.readers.take();
+            let snapshot = begin(&connection).map_err(Fault::from)?;
+            drop(shard);
+            (work(&snapshot, held.as_ref())?, written)
+        };
+        if written {
+            self.horizon.reached().await?;
+        }
+        Ok(found)
     }
 
     /// Reads a tenant's orders and their leases at one moment. Memory is locked only until the
-    /// snapshot stands.
-    fn read_tenant<T>(
+    /// snapshot stands. What is read is on the disk when this returns.
+    async fn read_tenant<T>(
         &self,
         tenant: &Tenant,
         work: impl FnOnce(&Connection, &HeldRows) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
-        let shards = self.leases.all();
-        let connection = self.readers.take();
-        let snapshot = begin(&connection)?;
-        let held = self.leases.of_tenant(tenant, &shards);
-        drop(shards);
-        work(&snapshot, &held)
+    ) -> Result<T, StoreError> {
+        let page = {
+            let shards = self.leases.all();
+            let connection = self.readers.take();
+            let snapshot = begin(&connection).map_err(Fault::from)?;
+            let held = self.leases.of_tenant(tenant, &shards);
+            drop(shards);
+            work(&snapshot, &held)?
+        };
+        self.horizon.reached().await?;
+        Ok(page)
+    }
+
+    /// Reads the journal. What is read is on the disk when this returns.
+    async fn read_journal<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, Fault>,
+    ) -> Result<T, StoreError> {
+        let read = self.readers.read(work)?;
+        self.horizon.reached().await?;
+        Ok(read)
+    }
+
+    /// Whether the file may show more of an order than is on the disk: the writer is at it, or a
+    /// flush has failed.
+    fn written(&self, slot: Option<&Slot>) -> bool {
+        pinned(slot) || self.horizon.is_broken()
     }
 
     /// While another process owns the file, this one's leases mean nothing.
@@ -280,20 +330,16 @@ impl OrderStore for SqliteStore {
     fn read(&self, request: Read) -> StoreFuture<'_, Option<OrderView>> {
         async move {
             let target = &request.target;
-            let found = self
-                .0
-                .read_order(target, |snapshot, held| read::read(snapshot, target, held));
-            Ok(found?)
+            let read = |snapshot: &_, held: Option<&_>| read::read(snapshot, target, held);
+            self.0.read_order(target, read).await
         }
         .boxed()
     }
 
     fn list(&self, request: List) -> StoreFuture<'_, Page<OrderView>> {
         async move {
-            let page = self.0.read_tenant(&request.tenant, |snapshot, held| {
-                pages::list(snapshot, &request, held)
-            });
-            Ok(page?)
+            let page = |snapshot: &_, held: &_| pages::list(snapshot, &request, held);
+            self.0.read_tenant(&request.tenant, page).await
         }
         .boxed()
     }
@@ -301,8 +347,8 @@ impl OrderStore for SqliteStore {
     fn history(&self, request: History) -> StoreFuture<'_, Option<Page<Entry>>> {
         async move {
             let now = self.0.runtime.wall();
-            let readers = &self.0.readers;
-            Ok(readers.read(|snapshot| pages::history(snapshot, &request, now))?)
+            let page = |snapshot: &_| pages::history(snapshot, &request, now);
+            self.0.read_journal(page).await
         }
         .boxed()
     }
@@ -310,10 +356,8 @@ impl OrderStore for SqliteStore {
     fn lookup(&self, request: Lookup) -> StoreFuture<'_, Known> {
         async move {
             let now = self.0.runtime.wall();
-            let known = self.0.read_order(&request.target, |snapshot, held| {
-                read::lookup(snapshot, &request, held, now)
-            });
-            Ok(known?)
+            let look = |snapshot: &_, held: Option<&_>| read::lookup(snapshot, &request, held, now);
+            self.0.read_order(&request.target, look).await
         }
         .boxed()
     }
@@ -321,7 +365,7 @@ impl OrderStore for SqliteStore {
     fn acquire(&self, request: Acquire) -> StoreFuture<'_, Acquired> {
         async move {
             self.0.owned()?;
-            if let Some(answer) = self.0.acquire_in_memory(&request)? {
+            if let Some(answer) = self.0.acquire_in_memory(&request).await? {
                 return Ok(answer);
             }
             self.0.write(request, acquire::acquire).await
@@ -330,7 +374,7 @@ impl OrderStore for SqliteStore {
     }
 
     fn settle(&self, request: Settle) -> StoreFuture<'_, Settled> {
-        self.0.write(request, settle::settle)
+        self.0.writer.settle(request).boxed()
     }
 
     fn release(&self, request: Release) -> StoreFuture<'_, Released> {
@@ -346,10 +390,8 @@ impl OrderStore for SqliteStore {
 
     fn leases(&self, request: LeasesRequest) -> StoreFuture<'_, Page<LeaseView>> {
         async move {
-            let page = self.0.read_tenant(&request.tenant, |snapshot, held| {
-                pages::leases(snapshot, &request, held)
-            });
-            Ok(page?)
+            let page = |snapshot: &_, held: &_| pages::leases(snapshot, &request, held);
+            self.0.read_tenant(&request.tenant, page).await
         }
         .boxed()
     }
@@ -365,8 +407,8 @@ impl OrderStore for SqliteStore {
     fn entries_since(&self, request: EntriesSince) -> StoreFuture<'_, Entries> {
         async move {
             let now = self.0.runtime.wall();
-            let readers = &self.0.readers;
-            Ok(readers.read(|snapshot| pages::entries_since(snapshot, &request, now))?)
+            let page = |snapshot: &_| pages::entries_since(snapshot, &request, now);
+            self.0.read_journal(page).await
         }
         .boxed()
     }

@@ -1,5 +1,5 @@
 //! What one batch of the writer does to the leases and sessions: seen by the jobs that follow in
-//! the batch, and by everybody else once the commit has returned.
+//! the batch and in the next one, and by everybody else once the batch is on the disk.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use crate::error::Fault;
 use crate::leases::{Held, Leases, Session};
 
-/// The changes of a batch that has not committed yet.
+/// The changes of a batch that is not on the disk yet.
 #[derive(Debug, Default)]
 pub(crate) struct Staged {
     /// Every order that the batch has looked at, with its lease as the batch leaves it.
@@ -52,8 +52,9 @@ impl Staged {
         }
     }
 
-    /// Makes the changes visible: the commit has returned. Returns how many settles it carried.
-    pub(crate) fn apply(self, leases: &Leases) -> u64 {
+    /// Makes the changes visible: they are on the disk. What a batch above has looked at since
+    /// stays its own. Returns how many settles there were.
+    pub(crate) fn apply(self, leases: &Leases, above: Option<&Self>) -> u64 {
         let mut sessions = leases.sessions();
         for (id, session) in self.sessions {
             match session {
@@ -65,10 +66,10 @@ impl Staged {
         for (target, held) in self.slots {
             let mut shard = leases.shard(&target);
             let slot = shard.entry(target.clone()).or_default();
-            slot.pinned = false;
+            slot.pinned = above.is_some_and(|above| above.slots.contains_key(&target));
             let let_go = slot.held.is_some() && held.is_none();
             slot.held = held;
-            if slot.held.is_none() {
+            if slot.held.is_none() && !slot.pinned {
                 shard.remove(&target);
             }
             drop(shard);
@@ -80,7 +81,8 @@ impl Staged {
     }
 
     /// Leaves everything as it was: the commit has not happened, or nobody knows. A lease then
-    /// stays held, so that its holder may repeat the settle and learn what became of it.
+    /// stays held, so that its holder may repeat the settle and learn what became of it. No batch
+    /// stands above: it would have been built on what is thrown away.
     pub(crate) fn discard(self, leases: &Leases) {
         for target in self.slots.into_keys() {
             let mut shard = leases.shard(&target);
@@ -104,6 +106,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) instant: Instant,
     pub(crate) document_bytes_max: usize,
     pub(crate) leases: &'a Leases,
+    /// The changes of the batch before, while that is being flushed.
+    pub(crate) below: Option<&'a Staged>,
     pub(crate) staged: &'a mut Staged,
 }
 
@@ -115,7 +119,10 @@ impl Turn<'_> {
             let mut shard = self.leases.shard(target);
             let slot = shard.entry(target.clone()).or_default();
             slot.pinned = true;
-            self.staged.slots.insert(target.clone(), slot.held.clone());
+            let below = self.below.and_then(|below| below.slots.get(target));
+            let held = below.unwrap_or(&slot.held).clone();
+            drop(shard);
+            self.staged.slots.insert(target.clone(), held);
         }
         let held = self.staged.slots.get(target)?.clone()?;
         self.session(held.lease().session).map(|_| held)
@@ -130,7 +137,8 @@ impl Turn<'_> {
 
     /// A session that is alive.
     pub(crate) fn session(&self, id: SessionId) -> Option<Session> {
-        match self.staged.sessions.get(&id) {
+        let below = || self.below.and_then(|below| below.sessions.get(&id));
+        match self.staged.sessions.get(&id).or_else(below) {
             Some(staged) => staged.clone(),
             None => self.leases.session(id),
         }
@@ -139,7 +147,8 @@ impl Turn<'_> {
     /// Every session that is alive.
     pub(crate) fn sessions(&self) -> Vec<(SessionId, Session)> {
         let mut alive = self.leases.sessions().clone();
-        for (id, session) in &self.staged.sessions {
+        let below = self.below.into_iter().flat_map(|below| &below.sessions);
+        for (id, session) in below.chain(&self.staged.sessions) {
             match session {
                 Some(session) => alive.insert(*id, session.clone()),
                 None => alive.remove(id),
@@ -154,9 +163,22 @@ impl Turn<'_> {
         self.staged.undo.push(Undo::Session(id, before));
     }
 
-    /// An order that is held by this grant, as far as memory knows.
+    /// An order that is held by this grant.
     pub(crate) fn find(&self, tenant: &Tenant, fence: Fence) -> Option<Target> {
-        self.leases.find(tenant, fence)
+        let below = self.below.into_iter().flat_map(|below| &below.slots);
+        let staged = self
+            .staged
+            .slots
+            .iter()
+            .chain(below)
+            .find(|(target, held)| {
+                let holds = |held: &Held| held.lease().fence == fence;
+                target.tenant == *tenant && held.as_ref().is_some_and(holds)
+            });
+        match staged {
+            Some((target, _)) => Some(target.clone()),
+            None => self.leases.find(tenant, fence),
+        }
     }
 
     /// Runs statements that are applied together or not at all, whatever the job does after.
@@ -194,7 +216,8 @@ impl Turn<'_> {
         let mut found: Vec<(Target, Fence)> = Vec::new();
         for shard in self.leases.each_shard() {
             for (target, slot) in shard.iter() {
-                let held = match self.staged.slots.get(target) {
+                let below = || self.below.and_then(|below| below.slots.get(target));
+                let held = match self.staged.slots.get(target).or_else(below) {
                     Some(staged) => staged.as_ref(),
                     None => slot.held.as_ref(),
                 };

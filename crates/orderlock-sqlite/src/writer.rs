@@ -1,20 +1,21 @@
-//! The one thread that writes. It takes whatever waits, commits it in one transaction, and answers
-//! after the commit has returned; while it flushes, the next batch collects by itself.
+//! The one thread that writes. It takes what waits into one transaction and commits it; while that
+//! is flushed, beside it, the next batch collects and is carried out already.
+//!
+//! Jobs are answered once their batch is on the disk. Only a settle that hands its order over is
+//! answered before, with the promise to say what became of it.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
-use orderlock_core::{Runtime, StoreError};
-use rusqlite::Connection;
+use orderlock_core::StoreError;
 use tokio::sync::mpsc;
 
-use crate::error::{Fault, SqlError, spoils_the_connection};
-use crate::job::{Job, Task};
-use crate::leases::Leases;
-use crate::open;
-use crate::turn::{Staged, Turn};
+use crate::batch::{Batch, Committed, Failure, Transactions};
+use crate::error::Fault;
+use crate::flusher::{Flusher, Log};
+use crate::job::{Job, SettleTask, Task};
+use crate::turn::Turn;
 
 /// Pages in the log from which on an idle moment is used for a checkpoint: 4 MiB.
 const LOG_IDLE: i64 = 1_024;
@@ -39,30 +40,60 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn start(state: WriterState, queue: usize) -> std::io::Result<Self> {
+    /// Starts the thread. At most `queue` jobs wait for it, and `batch` share a transaction.
+    pub(crate) fn start(
+        transactions: Transactions,
+        log: Box<dyn Log>,
+        queue: usize,
+        batch: usize,
+    ) -> std::io::Result<Self> {
         let (sender, receiver) = mpsc::channel(queue);
+        // It waits for two things at once, the queue and the flush: that takes an executor, but
+        // neither timers nor sockets.
+        let executor = tokio::runtime::Builder::new_current_thread().build()?;
+        let state = WriterState {
+            transactions,
+            flusher: Flusher::start(log)?,
+            batch,
+            open: None,
+            flushing: None,
+        };
         let thread = std::thread::Builder::new()
             .name("orderlock-sqlite".into())
-            .spawn(move || state.run(receiver))?;
+            .spawn(move || executor.block_on(state.run(receiver)))?;
         Ok(Self {
             queue: Some(sender),
             thread: Some(thread),
         })
     }
 
-    /// Does the work in the next batch; the answer comes after its commit. Before the work is in
-    /// the queue, dropping the future means that nothing happens; after that, it happens.
+    /// Does the work in the next batch; the answer comes when that is on the disk. Before the work
+    /// is in the queue, dropping the future means that nothing happens; after that, it happens.
     pub(crate) async fn run<T, W>(&self, work: W) -> Result<T, StoreError>
     where
         T: Send + 'static,
         W: FnMut(&mut Turn<'_>) -> Result<T, Fault> + Send + 'static,
     {
         let (task, result) = Task::new(work);
+        self.send(Box::new(task)).await?;
+        result.await.map_err(|_| gone())?
+    }
+
+    /// Settles in the next batch. If the order is handed over, the answer comes before that is on
+    /// the disk.
+    pub(crate) async fn settle(
+        &self,
+        request: orderlock_core::store::Settle,
+    ) -> Result<orderlock_core::store::Settled, StoreError> {
+        let (task, result) = SettleTask::new(request);
+        self.send(Box::new(task)).await?;
+        result.await.map_err(|_| gone())?
+    }
+
+    async fn send(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
         let stopped = || StoreError::NotApplied("the store's writer has stopped".into());
         let queue = self.queue.as_ref().ok_or_else(stopped)?;
-        queue.send(Box::new(task)).await.map_err(|_| stopped())?;
-        let gone = || StoreError::OutcomeUnknown("the store's writer stopped half way".into());
-        result.await.map_err(|_| gone())?
+        queue.send(job).await.map_err(|_| stopped())
     }
 }
 
@@ -77,226 +108,205 @@ impl Drop for Writer {
 }
 
 /// What the thread owns.
-#[derive(Debug)]
-pub(crate) struct WriterState {
-    pub(crate) path: PathBuf,
-    /// None after an error that leaves it in doubt; the next batch opens another.
-    pub(crate) connection: Option<Connection>,
-    pub(crate) owner: i64,
-    pub(crate) batch: usize,
-    pub(crate) document_bytes_max: usize,
-    pub(crate) runtime: Arc<dyn Runtime>,
-    pub(crate) leases: Arc<Leases>,
-    pub(crate) shared: Arc<Shared>,
+struct WriterState {
+    transactions: Transactions,
+    flusher: Flusher,
+    /// How many jobs one transaction may carry.
+    batch: usize,
+    /// The transaction that is open.
+    open: Option<Batch>,
+    /// The batch that is committed and not on the disk yet.
+    flushing: Option<Batch>,
 }
 
-/// How a batch's transaction ended.
-enum End {
-    Committed,
-    /// Rolled back: nothing happened.
-    Undone(SqlError),
-    /// Rolled back because of one job or of what they are together: alone, some may succeed.
-    Torn(SqlError),
-    /// The commit failed in a way that leaves it open.
-    Unknown(SqlError),
-    /// Another process has taken the file.
-    Taken,
+enum Event {
+    Job(Box<dyn Job>),
+    Flushed(std::io::Result<()>),
+    Closed,
 }
 
 impl WriterState {
-    fn run(mut self, mut queue: mpsc::Receiver<Box<dyn Job>>) {
-        while let Some(first) = queue.blocking_recv() {
-            let mut jobs = vec![first];
-            while jobs.len() < self.batch {
-                let Ok(job) = queue.try_recv() else { break };
-                jobs.push(job);
+    async fn run(mut self, mut queue: mpsc::Receiver<Box<dyn Job>>) {
+        loop {
+            while self.has_room()
+                && let Ok(job) = queue.try_recv()
+            {
+                self.take(job).await;
             }
-            self.batch(jobs);
-            self.keep_the_log_short(queue.is_empty());
+            if self.flushing.is_none() {
+                self.commit().await;
+                let idle = self.flushing.is_none() && queue.is_empty();
+                self.keep_the_log_short(idle);
+            }
+            match self.next(&mut queue).await {
+                Event::Job(job) => self.take(job).await,
+                Event::Flushed(result) => self.flushed(result),
+                Event::Closed => break,
+            }
+        }
+        self.settle_down().await;
+        self.commit().await;
+        self.settle_down().await;
+    }
+
+    fn has_room(&self) -> bool {
+        let jobs = self.open.as_ref().map_or(0, |batch| batch.jobs.len());
+        jobs < self.batch
+    }
+
+    async fn next(&mut self, queue: &mut mpsc::Receiver<Box<dyn Job>>) -> Event {
+        let (room, flushing) = (self.has_room(), self.flushing.is_some());
+        tokio::select! {
+            biased;
+            result = self.flusher.done(), if flushing => Event::Flushed(result),
+            job = queue.recv(), if room || !flushing => job.map_or(Event::Closed, Event::Job),
         }
     }
 
-    /// Carries out a batch and answers every job in it.
-    fn batch(&mut self, mut jobs: Vec<Box<dyn Job>>) {
-        match self.attempt(&mut jobs) {
-            End::Committed => jobs.into_iter().for_each(Job::answer),
-            End::Torn(_) if jobs.len() > 1 => {
-                // Alone, a job fails for its own reasons only.
-                for job in jobs {
-                    self.batch(vec![job]);
-                }
-            }
-            End::Undone(error) | End::Torn(error) => {
-                tracing::warn!(%error, jobs = jobs.len(), "a commit did not happen");
-                for job in jobs {
-                    job.fail(error.clone().not_applied());
-                }
-            }
-            End::Unknown(error) => {
-                tracing::error!(%error, jobs = jobs.len(), "the outcome of a commit is unknown");
-                for job in jobs {
-                    job.fail(error.clone().at_commit());
-                }
-            }
-            End::Taken => {
-                tracing::error!(path = %self.path.display(), "another process took the file");
-                for job in jobs {
-                    job.fail(taken());
-                }
-            }
-        }
-    }
-
-    fn attempt(&mut self, jobs: &mut [Box<dyn Job>]) -> End {
-        if self.shared.taken.load(Ordering::Acquire) {
-            return End::Taken;
-        }
-        let connection = match self
-            .connection
-            .take()
-            .map_or_else(|| open::reopen(&self.path), Ok)
-        {
-            Ok(connection) => connection,
-            Err(error) => return End::Undone(error.into()),
+    /// Carries a job out in the open transaction.
+    async fn take(&mut self, job: Box<dyn Job>) {
+        let mut batch = match self.open.take() {
+            Some(batch) => batch,
+            None => match self.transactions.begin() {
+                Ok(batch) => batch,
+                Err(failure) => return tell(vec![job], &failure),
+            },
         };
-        let mut staged = Staged::default();
-        let written = connection.total_changes();
-        let end = self.transaction(&connection, &mut staged, jobs);
-        if matches!(end, End::Committed) {
+        let below = self.flushing.as_ref().map(|batch| &batch.staged);
+        match self.transactions.perform(&mut batch, below, job) {
+            Ok(()) => self.open = Some(batch),
+            Err(failure) => self.undone(batch, failure).await,
+        }
+    }
+
+    /// Commits what is open and begins to flush it. Nothing else is being flushed.
+    async fn commit(&mut self) {
+        let Some(batch) = self.open.take() else {
+            return;
+        };
+        match self.transactions.commit(&batch) {
+            Ok(Committed::Unchanged) => self.finish(batch),
+            Ok(Committed::Written) => {
+                self.flusher.begin();
+                self.flushing = Some(batch);
+            }
+            Err(failure) => self.undone(batch, failure).await,
+        }
+    }
+
+    /// What was being flushed is on the disk, or nobody knows whether it is.
+    fn flushed(&mut self, result: std::io::Result<()>) {
+        let Some(batch) = self.flushing.take() else {
+            return;
+        };
+        let Err(error) = result else {
+            self.transactions.horizon.flushed();
             // Counted before anybody is answered, so that whoever was answered finds it counted.
-            if connection.total_changes() != written {
-                self.shared.commits.fetch_add(1, Ordering::Relaxed);
-            }
-            let settles = staged.apply(&self.leases);
-            self.shared.settles.fetch_add(settles, Ordering::Relaxed);
-        } else {
-            staged.discard(&self.leases);
-        }
-        self.connection = match &end {
-            End::Committed | End::Taken => Some(connection),
-            End::Unknown(_) => None,
-            End::Undone(error) | End::Torn(error) => {
-                (!spoils_the_connection(error.sqlite())).then_some(connection)
-            }
+            let shared = &self.transactions.shared;
+            shared.commits.fetch_add(1, Ordering::Relaxed);
+            return self.finish(batch);
         };
-        end
+        self.transactions.horizon.broken();
+        // What is open was built on it.
+        let cause = Arc::new(error);
+        let baseless = Failure::Baseless(Arc::clone(&cause));
+        let undone = self.open.take();
+        let failure = self.transactions.failed(Failure::Unflushed(cause));
+        self.discard(batch, &failure);
+        if let Some(undone) = undone {
+            self.discard(undone, &baseless);
+        }
     }
 
-    fn transaction(
-        &self,
-        connection: &Connection,
-        staged: &mut Staged,
-        jobs: &mut [Box<dyn Job>],
-    ) -> End {
-        let statement = |sql| connection.prepare_cached(sql)?.execute([]).map(drop);
-        let undone = |error: rusqlite::Error| {
-            if !connection.is_autocommit() {
-                // If even this fails, closing the connection rolls back.
-                let _ = statement("ROLLBACK");
-            }
-            error.into()
+    fn discard(&self, batch: Batch, failure: &Failure) {
+        batch.staged.discard(&self.transactions.leases);
+        tell(batch.jobs, failure);
+    }
+
+    /// Makes a batch visible and answers its jobs.
+    fn finish(&mut self, batch: Batch) {
+        let above = self.open.as_ref().map(|open| &open.staged);
+        let settles = batch.staged.apply(&self.transactions.leases, above);
+        let shared = &self.transactions.shared;
+        shared.settles.fetch_add(settles, Ordering::Relaxed);
+        batch.jobs.into_iter().for_each(Job::answer);
+    }
+
+    /// The transaction is rolled back, or nobody knows. Alone, a job fails for its own reasons
+    /// only.
+    async fn undone(&mut self, batch: Batch, failure: Failure) {
+        if !matches!(failure, Failure::Torn(_)) || batch.jobs.len() == 1 {
+            return self.discard(batch, &failure);
+        }
+        self.settle_down().await;
+        batch.staged.discard(&self.transactions.leases);
+        for job in batch.jobs {
+            self.alone(job).await;
+        }
+    }
+
+    async fn alone(&mut self, job: Box<dyn Job>) {
+        let mut batch = match self.transactions.begin() {
+            Ok(batch) => batch,
+            Err(failure) => return tell(vec![job], &failure),
         };
-        if let Err(error) = statement("BEGIN IMMEDIATE") {
-            return End::Undone(undone(error));
-        }
-        match self.is_owner(connection) {
-            Ok(true) => {}
-            Ok(false) => {
-                self.shared.taken.store(true, Ordering::Release);
-                let _ = statement("ROLLBACK");
-                return End::Taken;
+        let performed = self.transactions.perform(&mut batch, None, job);
+        match performed.and_then(|()| self.transactions.commit(&batch)) {
+            Ok(Committed::Unchanged) => self.finish(batch),
+            Ok(Committed::Written) => {
+                self.flusher.begin();
+                self.flushing = Some(batch);
+                self.settle_down().await;
             }
-            Err(error) => return End::Undone(undone(error)),
-        }
-        for job in jobs {
-            if let Err(error) = self.job(connection, staged, &mut **job) {
-                return End::Torn(undone(error));
-            }
-        }
-        match statement("COMMIT") {
-            Ok(()) => End::Committed,
-            Err(error) => {
-                let error: SqlError = undone(error);
-                if error.nothing_reached_the_disk() {
-                    // No room for all of them may be room enough for some.
-                    End::Torn(error)
-                } else {
-                    End::Unknown(error)
-                }
-            }
+            Err(failure) => self.discard(batch, &failure),
         }
     }
 
-    /// One job in its own savepoint.
-    ///
-    /// # Errors
-    /// When the transaction is lost with it: a job's own failure is the job's result.
-    fn job(
-        &self,
-        connection: &Connection,
-        staged: &mut Staged,
-        job: &mut dyn Job,
-    ) -> rusqlite::Result<()> {
-        let statement = |sql| connection.prepare_cached(sql)?.execute([]).map(drop);
-        statement("SAVEPOINT job")?;
-        let mut turn = Turn {
-            connection,
-            now: self.runtime.wall(),
-            instant: self.runtime.now(),
-            document_bytes_max: self.document_bytes_max,
-            leases: &self.leases,
-            staged: &mut *staged,
-        };
-        match job.perform(&mut turn) {
-            Ok(()) => staged.keep_job(),
-            Err(Fault::Sql(error)) if Self::tears(connection, &error) => return Err(error),
-            Err(fault) => {
-                staged.undo_job();
-                statement("ROLLBACK TO job")?;
-                job.refuse(fault.into());
-            }
+    /// Waits for the flush that is under way, if there is one.
+    async fn settle_down(&mut self) {
+        if self.flushing.is_some() {
+            let result = self.flusher.done().await;
+            self.flushed(result);
         }
-        statement("RELEASE job")
-    }
-
-    /// Whether a job's error ends the whole transaction: SQLite may have rolled it back (a full
-    /// disk), or the connection is not to be trusted with the rest.
-    fn tears(connection: &Connection, error: &rusqlite::Error) -> bool {
-        connection.is_autocommit() || spoils_the_connection(error)
-    }
-
-    fn is_owner(&self, connection: &Connection) -> rusqlite::Result<bool> {
-        let owner: i64 = connection
-            .prepare_cached("SELECT owner FROM store")?
-            .query_row([], |row| row.get(0))?;
-        Ok(owner == self.owner)
     }
 
     /// Copies the log into the file, off the way of commits where that can be. The log is neither
     /// cut nor removed: a flush that overwrites costs half of one that grows the file.
     fn keep_the_log_short(&self, idle: bool) {
-        let Some(connection) = &self.connection else {
+        let Some(connection) = &self.transactions.connection else {
             return;
         };
-        let log = |mode: &str| {
-            connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
-                Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
-            })
+        let log = |statement: &str| {
+            let mut statement = connection.prepare_cached(statement)?;
+            statement.query_row([], |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))
         };
         let bound = if idle { LOG_IDLE } else { LOG_MAX };
-        let copied = match log("NOOP") {
-            Ok((pages, copied)) if pages - copied >= bound => log("PASSIVE"),
+        let copied = match log("PRAGMA wal_checkpoint(NOOP)") {
+            Ok((pages, copied)) if pages - copied >= bound => log("PRAGMA wal_checkpoint(PASSIVE)"),
             looked => looked.map(|_| (0, 0)),
         };
         match copied {
             Ok((0, 0)) => {}
             Ok(_) => {
-                self.shared.checkpoints.fetch_add(1, Ordering::Relaxed);
+                let checkpoints = &self.transactions.shared.checkpoints;
+                checkpoints.fetch_add(1, Ordering::Relaxed);
             }
             // The log keeps everything, and the next batch tries again.
             Err(error) => tracing::warn!(%error, "a checkpoint failed"),
         }
     }
+}
+
+/// Tells jobs that they have failed together.
+fn tell(jobs: Vec<Box<dyn Job>>, failure: &Failure) {
+    failure.log(jobs.len());
+    for job in jobs {
+        job.fail(failure.error());
+    }
+}
+
+fn gone() -> StoreError {
+    StoreError::OutcomeUnknown("the store's writer stopped half way".into())
 }
 
 pub(crate) fn taken() -> StoreError {

@@ -23,7 +23,7 @@ async fn settles_that_wait_share_one_commit() {
     for settle in settles {
         running.push(start(&bench.store, move |store| store.settle(settle)).await);
     }
-    stopped.go().await;
+    stopped.go();
     for settle in running {
         accepted(settle.await.unwrap().unwrap());
     }
@@ -49,7 +49,7 @@ async fn a_batch_and_the_queue_have_their_bounds() {
     for settle in settles {
         running.push(start(&bench.store, move |store| store.settle(settle)).await);
     }
-    stopped.go().await;
+    stopped.go();
     for settle in running {
         accepted(settle.await.unwrap().unwrap());
     }
@@ -101,7 +101,7 @@ async fn one_that_fails_never_fails_its_neighbours() {
     });
     let (broken, late) = tokio::join!(broken, async {
         let late = start(&bench.store, move |store| store.settle(late)).await;
-        stopped.go().await;
+        stopped.go();
         late.await.unwrap().unwrap()
     });
     accepted(good.await.unwrap().unwrap());
@@ -140,7 +140,7 @@ async fn one_that_takes_the_transaction_with_it_never_fails_its_neighbours() {
     });
     let (torn, last) = tokio::join!(torn, async {
         let last = start(&bench.store, move |store| store.settle(last)).await;
-        stopped.go().await;
+        stopped.go();
         last.await.unwrap().unwrap()
     });
     torn.unwrap_err();
@@ -158,7 +158,7 @@ async fn dropping_the_store_writes_what_is_queued() {
     let stopped = bench.stop().await;
     let settle = start(&bench.store, move |store| store.settle(settle)).await;
     settle.abort();
-    stopped.go().await;
+    stopped.go().await.unwrap().unwrap();
     let path = bench.folder.path().join("orders.db");
     drop(bench.store);
     // Only once every clone is gone is the file free; the aborted task held one.

@@ -134,9 +134,10 @@ pub(super) struct Stopped {
 }
 
 impl Stopped {
-    pub(super) async fn go(self) {
+    /// Lets the writer go on. What waits in its queue joins the batch in which it stood.
+    pub(super) fn go(self) -> JoinHandle<Result<(), StoreError>> {
         drop(self.go);
-        self.job.await.unwrap().unwrap();
+        self.job
     }
 }
 

@@ -27,7 +27,7 @@ async fn a_void_that_is_queued_before_a_settle_wins() {
     let stopped = bench.stop().await;
     let broken = start(&bench.store, move |store| store.break_lease(request)).await;
     let settle = start(&bench.store, move |store| store.settle(settle)).await;
-    stopped.go().await;
+    stopped.go();
     let broken = broken.await.unwrap().unwrap();
     assert!(matches!(broken, Broken::Broken(_)), "{broken:?}");
     let settled = settle.await.unwrap().unwrap();
@@ -49,7 +49,7 @@ async fn a_void_between_the_decision_and_the_commit_comes_after_it() {
     let settle = start(&bench.store, move |store| store.settle(settle)).await;
     let deciding = bench.queue_stop();
     tokio::task::yield_now().await;
-    stopped.go().await;
+    stopped.go();
     let deciding = deciding.reached().await;
     // The settle is decided and not committed: others still see the order held, and as it was.
     let view = bench.view("o").await;
@@ -61,7 +61,7 @@ async fn a_void_between_the_decision_and_the_commit_comes_after_it() {
     let broken = start(&bench.store, move |store| store.break_lease(request)).await;
     let left = start(&bench.store, move |store| store.leave(Leave { session })).await;
     assert!(!broken.is_finished() && !left.is_finished());
-    deciding.go().await;
+    deciding.go();
 
     accepted(settle.await.unwrap().unwrap());
     assert_eq!(broken.await.unwrap().unwrap(), Broken::NotFound);
@@ -82,7 +82,7 @@ async fn a_session_that_ends_in_the_batch_takes_its_later_settles_along() {
     let before = start(&bench.store, move |store| store.settle(before)).await;
     let left = start(&bench.store, move |store| store.leave(Leave { session })).await;
     let after = start(&bench.store, move |store| store.settle(after)).await;
-    stopped.go().await;
+    stopped.go();
     accepted(before.await.unwrap().unwrap());
     assert_eq!(left.await.unwrap().unwrap().voided, 1);
     let lost = after.await.unwrap().unwrap();
@@ -103,7 +103,7 @@ async fn a_renewal_that_is_queued_before_the_sweep_saves_the_session() {
     })
     .await;
     let swept = start(&bench.store, move |store| store.sweep(Sweep { limit: 9 })).await;
-    stopped.go().await;
+    stopped.go();
     renewed.await.unwrap().unwrap();
     assert_eq!(swept.await.unwrap().unwrap().voided, 0);
     accepted(bench.store.settle(settle).await.unwrap());
@@ -125,7 +125,7 @@ async fn a_release_never_overtakes_its_own_grant() {
     let stopped = bench.stop().await;
     let acquired = start(&bench.store, move |store| store.acquire(request)).await;
     let released = start(&bench.store, move |store| store.release(release)).await;
-    stopped.go().await;
+    stopped.go();
     granted(acquired.await.unwrap().unwrap());
     assert!(released.await.unwrap().unwrap().held);
     assert!(
@@ -146,11 +146,11 @@ async fn a_plain_grant_waits_for_a_marked_one_under_way() {
     let marked = start(&bench.store, move |store| store.acquire(marked)).await;
     let deciding = bench.queue_stop();
     tokio::task::yield_now().await;
-    stopped.go().await;
+    stopped.go();
     let deciding = deciding.reached().await;
     let plain = start(&bench.store, move |store| store.acquire(plain)).await;
     assert!(!plain.is_finished());
-    deciding.go().await;
+    deciding.go();
     granted(marked.await.unwrap().unwrap());
     let plain = plain.await.unwrap().unwrap();
     assert!(matches!(plain, Acquired::Held(_)), "{plain:?}");
@@ -171,7 +171,7 @@ async fn a_hand_over_is_seen_by_the_next_job_of_its_batch() {
     let settled = start(&bench.store, move |store| store.settle(settle)).await;
     let leave = Leave { session: other };
     let left = start(&bench.store, move |store| store.leave(leave)).await;
-    stopped.go().await;
+    stopped.go();
     let next = accepted(settled.await.unwrap().unwrap()).next;
     assert_eq!(granted(next.unwrap()).fence, fence);
     // The next holder's session ended in the same batch, and its new lease with it.

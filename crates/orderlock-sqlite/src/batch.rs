@@ -1,0 +1,240 @@
+//! What the writer carries out in one transaction.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use orderlock_core::{Runtime, StoreError};
+use rusqlite::Connection;
+
+use crate::error::{Fault, SqlError, spoils_the_connection};
+use crate::horizon::Horizon;
+use crate::job::Job;
+use crate::leases::Leases;
+use crate::open;
+use crate::turn::{Staged, Turn};
+use crate::writer::{Shared, taken};
+
+/// Jobs that share a transaction, with what they do to the leases.
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub(crate) jobs: Vec<Box<dyn Job>>,
+    pub(crate) staged: Staged,
+    /// What the connection had changed before.
+    changes: u64,
+}
+
+/// Why a batch did not go through.
+#[derive(Clone)]
+pub(crate) enum Failure {
+    /// Rolled back: nothing happened.
+    Undone(SqlError),
+    /// Rolled back because of one job or of what they are together: alone, some may succeed.
+    Torn(SqlError),
+    /// The commit failed in a way that leaves it open.
+    Unknown(SqlError),
+    /// It was committed, and the log could not be flushed.
+    Unflushed(Arc<io::Error>),
+    /// Rolled back because it was built on one of which that is true.
+    Baseless(Arc<io::Error>),
+    /// Another process has taken the file.
+    Taken,
+}
+
+impl Failure {
+    /// What every job of the batch is told.
+    pub(crate) fn error(&self) -> StoreError {
+        match self {
+            Self::Undone(error) | Self::Torn(error) => error.clone().not_applied(),
+            Self::Unknown(error) => error.clone().at_commit(),
+            Self::Unflushed(error) => StoreError::OutcomeUnknown(Box::new(Arc::clone(error))),
+            Self::Baseless(error) => StoreError::NotApplied(Box::new(Arc::clone(error))),
+            Self::Taken => taken(),
+        }
+    }
+
+    pub(crate) fn log(&self, jobs: usize) {
+        match self {
+            Self::Undone(error) | Self::Torn(error) => {
+                tracing::warn!(%error, jobs, "a commit did not happen");
+            }
+            Self::Unknown(error) => {
+                tracing::error!(%error, jobs, "the outcome of a commit is unknown");
+            }
+            Self::Unflushed(error) | Self::Baseless(error) => {
+                tracing::error!(%error, jobs, "the log could not be flushed");
+            }
+            Self::Taken => tracing::error!(jobs, "another process took the file"),
+        }
+    }
+}
+
+/// What a committed batch still needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Committed {
+    /// A flush of the log.
+    Written,
+    /// Nothing: it wrote nothing.
+    Unchanged,
+}
+
+/// The connection that writes, and what its jobs work on.
+#[derive(Debug)]
+pub(crate) struct Transactions {
+    pub(crate) path: PathBuf,
+    /// None after an error that leaves it in doubt; the next batch opens another.
+    pub(crate) connection: Option<Connection>,
+    pub(crate) owner: i64,
+    pub(crate) document_bytes_max: usize,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) leases: Arc<Leases>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) horizon: Arc<Horizon>,
+}
+
+impl Transactions {
+    /// Begins a transaction. After this, the batch is either committed or has failed.
+    pub(crate) fn begin(&mut self) -> Result<Batch, Failure> {
+        if self.shared.taken.load(Ordering::Acquire) {
+            return Err(Failure::Taken);
+        }
+        if self.connection.is_none() {
+            let reopened = open::reopen(&self.path);
+            self.connection = Some(reopened.map_err(|error| Failure::Undone(error.into()))?);
+            // What the file shows has been copied and flushed with the opening.
+            self.horizon.flushed();
+        }
+        match self.open_transaction() {
+            Ok(Some(batch)) => Ok(batch),
+            Ok(None) => {
+                self.shared.taken.store(true, Ordering::Release);
+                Err(self.failed(Failure::Taken))
+            }
+            Err(error) => Err(self.failed(Failure::Undone(error.into()))),
+        }
+    }
+
+    /// One job in its own savepoint, and its place in the batch.
+    ///
+    /// # Errors
+    /// When the transaction is lost with it: a job's own failure is the job's result.
+    pub(crate) fn perform(
+        &mut self,
+        batch: &mut Batch,
+        below: Option<&Staged>,
+        mut job: Box<dyn Job>,
+    ) -> Result<(), Failure> {
+        let performed = match &self.connection {
+            Some(connection) => self.job(connection, &mut batch.staged, below, &mut *job),
+            None => Err(rusqlite::Error::InvalidQuery),
+        };
+        if performed.is_ok() {
+            job.accept();
+        }
+        batch.jobs.push(job);
+        performed.map_err(|error| self.failed(Failure::Torn(error.into())))
+    }
+
+    fn job(
+        &self,
+        connection: &Connection,
+        staged: &mut Staged,
+        below: Option<&Staged>,
+        job: &mut dyn Job,
+    ) -> rusqlite::Result<()> {
+        run(connection, "SAVEPOINT job")?;
+        let mut turn = Turn {
+            connection,
+            now: self.runtime.wall(),
+            instant: self.runtime.now(),
+            document_bytes_max: self.document_bytes_max,
+            leases: &self.leases,
+            below,
+            staged: &mut *staged,
+        };
+        match job.perform(&mut turn) {
+            Ok(()) => staged.keep_job(),
+            Err(Fault::Sql(error)) if tears(connection, &error) => return Err(error),
+            Err(fault) => {
+                staged.undo_job();
+                run(connection, "ROLLBACK TO job")?;
+                job.refuse(fault.into());
+            }
+        }
+        run(connection, "RELEASE job")
+    }
+
+    /// Writes the batch to the log. It is not on the disk yet.
+    pub(crate) fn commit(&mut self, batch: &Batch) -> Result<Committed, Failure> {
+        let Some(connection) = &self.connection else {
+            return Err(Failure::Undone(rusqlite::Error::InvalidQuery.into()));
+        };
+        let unchanged = connection.total_changes() == batch.changes;
+        self.horizon.committing();
+        match run(connection, "COMMIT") {
+            Ok(()) if unchanged => {
+                self.horizon.flushed();
+                Ok(Committed::Unchanged)
+            }
+            Ok(()) => Ok(Committed::Written),
+            Err(error) => {
+                let error = SqlError::from(error);
+                Err(self.failed(if error.nothing_reached_the_disk() {
+                    self.horizon.flushed();
+                    // No room for all of them may be room enough for some.
+                    Failure::Torn(error)
+                } else {
+                    self.horizon.broken();
+                    Failure::Unknown(error)
+                }))
+            }
+        }
+    }
+
+    /// Rolls the transaction back, and gives the connection up where it is not to be trusted.
+    pub(crate) fn failed(&mut self, failure: Failure) -> Failure {
+        if let Some(connection) = &self.connection
+            && !connection.is_autocommit()
+        {
+            // If even this fails, closing the connection rolls back.
+            let _ = run(connection, "ROLLBACK");
+        }
+        let spoilt = match &failure {
+            Failure::Taken => false,
+            Failure::Unknown(_) | Failure::Unflushed(_) | Failure::Baseless(_) => true,
+            Failure::Undone(error) | Failure::Torn(error) => spoils_the_connection(error.sqlite()),
+        };
+        if spoilt {
+            self.connection = None;
+        }
+        failure
+    }
+
+    /// None if another process owns the file.
+    fn open_transaction(&self) -> rusqlite::Result<Option<Batch>> {
+        let Some(connection) = &self.connection else {
+            return Err(rusqlite::Error::InvalidQuery);
+        };
+        let changes = connection.total_changes();
+        run(connection, "BEGIN IMMEDIATE")?;
+        let owner: i64 = connection
+            .prepare_cached("SELECT owner FROM store")?
+            .query_row([], |row| row.get(0))?;
+        let batch = Batch {
+            changes,
+            ..Batch::default()
+        };
+        Ok((owner == self.owner).then_some(batch))
+    }
+}
+
+/// Whether a job's error ends the whole transaction: SQLite may have rolled it back (a full
+/// disk), or the connection is not to be trusted with the rest.
+fn tears(connection: &Connection, error: &rusqlite::Error) -> bool {
+    connection.is_autocommit() || spoils_the_connection(error)
+}
+
+fn run(connection: &Connection, statement: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(statement)?.execute([]).map(drop)
+}

@@ -1,0 +1,100 @@
+//! The thread that flushes the log, so that the writer goes on in the meantime.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use tokio::sync::mpsc as answers;
+
+/// What is flushed: the log of a file, or a stand-in of a test.
+pub(crate) trait Log: Send {
+    /// Returns when all that was written before survives power loss.
+    fn flush(&mut self) -> io::Result<()>;
+}
+
+/// SQLite's log, by a handle of our own. A flush covers what any handle has written. SQLite locks
+/// the file and its index but never the log, so that closing this handle ends no lock.
+#[derive(Debug)]
+pub(crate) struct LogFile {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl LogFile {
+    pub(crate) fn of(database: &Path) -> Self {
+        let mut path = database.as_os_str().to_owned();
+        path.push("-wal");
+        Self {
+            path: path.into(),
+            file: None,
+        }
+    }
+}
+
+impl Log for LogFile {
+    fn flush(&mut self) -> io::Result<()> {
+        let file = match &self.file {
+            Some(file) => file,
+            // Some systems flush only what is open for writing.
+            None => self
+                .file
+                .insert(OpenOptions::new().write(true).open(&self.path)?),
+        };
+        file.sync_data()
+    }
+}
+
+/// The way to the flushing thread. One flush is under way at most.
+#[derive(Debug)]
+pub(crate) struct Flusher {
+    requests: Option<mpsc::SyncSender<()>>,
+    results: answers::Receiver<io::Result<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Flusher {
+    pub(crate) fn start(mut log: Box<dyn Log>) -> io::Result<Self> {
+        let (requests, asked) = mpsc::sync_channel(1);
+        let (done, results) = answers::channel(1);
+        let thread = std::thread::Builder::new()
+            .name("orderlock-flush".into())
+            .spawn(move || {
+                while asked.recv().is_ok() {
+                    if done.blocking_send(log.flush()).is_err() {
+                        break;
+                    }
+                }
+            })?;
+        Ok(Self {
+            requests: Some(requests),
+            results,
+            thread: Some(thread),
+        })
+    }
+
+    /// Begins a flush. [`done`](Self::done) tells its end.
+    pub(crate) fn begin(&self) {
+        if let Some(requests) = &self.requests {
+            // If the thread has gone, `done` says so.
+            let _ = requests.try_send(());
+        }
+    }
+
+    /// Waits for the flush that is under way.
+    pub(crate) async fn done(&mut self) -> io::Result<()> {
+        let gone = || io::Error::other("the flushing thread has ended");
+        self.results.recv().await.unwrap_or_else(|| Err(gone()))
+    }
+}
+
+impl Drop for Flusher {
+    fn drop(&mut self) {
+        self.requests = None;
+        self.results.close();
+        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
+            tracing::error!("the store's flushing thread had panicked");
+        }
+    }
+}
