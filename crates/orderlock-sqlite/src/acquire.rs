@@ -10,7 +10,7 @@ use rusqlite::{Connection, named_params};
 use crate::error::Fault;
 use crate::journal::{KeyRow, entry_at, find_key, progress};
 use crate::leases::{Held, Session};
-use crate::rows::{OrderRow, find_order, whole_order_at};
+use crate::rows::{OrderRow, WholeOrder, find_whole_order};
 use crate::time;
 use crate::turn::Turn;
 
@@ -41,14 +41,16 @@ pub(crate) fn decide_acquire(
     now: Timestamp,
 ) -> Result<Decided, Fault> {
     let claim = &request.claim;
-    let Some(order) = find_order(connection, &claim.target())? else {
+    let Some(whole) = find_whole_order(connection, &claim.target())? else {
         return Ok(Decided::Answer(Acquired::NotFound));
     };
+    let order = &whole.order;
     let key = find_key(connection, order.row, claim.key_id, now)?;
-    let state = lock_state(&order, held);
+    let known = key.as_ref().map_or(KeyFacts::New, |key| key.facts);
+    let state = lock_state(order, held);
     let facts = Facts {
         version: Some(order.version),
-        key: key.as_ref().map_or(KeyFacts::New, |key| key.facts),
+        key: known,
         lease: &state,
         session_alive: session.is_some(),
         now,
@@ -60,18 +62,18 @@ pub(crate) fn decide_acquire(
             let state = next.map_err(|error| Fault::refused(error.to_string()))?;
             let held = Held::new(state, order.row, renewals)
                 .ok_or_else(|| Fault::refused("a grant left no lease"))?;
-            let grant = describe_grant(connection, request, order.row, attempt, now)?;
+            let grant = describe_grant(connection, request, whole, known, (attempt, now))?;
             Ok(Decided::Grant(held, grant))
         }
         Verdict::Repeat => {
-            let (attempt, since) = state
+            let run = state
                 .lease()
                 .map_or((1, now), |lease| (lease.attempt, lease.since));
-            let grant = describe_grant(connection, request, order.row, attempt, since)?;
+            let grant = describe_grant(connection, request, whole, known, run)?;
             Ok(Decided::Answer(Acquired::Granted(grant)))
         }
         verdict => {
-            let answer = refusal(connection, verdict, &order, key.as_ref(), &state, now)?;
+            let answer = refusal(connection, verdict, order, key.as_ref(), &state, now)?;
             Ok(Decided::Answer(answer))
         }
     }
@@ -115,15 +117,18 @@ fn refusal(
 fn describe_grant(
     connection: &Connection,
     request: &Acquire,
-    row: i64,
-    attempt: u32,
-    since: Timestamp,
+    whole: WholeOrder,
+    known: KeyFacts,
+    (attempt, since): (u32, Timestamp),
 ) -> Result<Box<Grant>, Fault> {
     let key_id = request.claim.key_id;
-    let whole = whole_order_at(connection, row)?;
+    let progress = match known {
+        KeyFacts::New => None,
+        _ => progress(connection, whole.order.row, key_id, attempt, since)?,
+    };
     Ok(Box::new(Grant {
         fence: request.fence,
-        progress: progress(connection, row, key_id, attempt, since)?,
+        progress,
         version: whole.order.version,
         document: whole.document,
         index: whole.index,

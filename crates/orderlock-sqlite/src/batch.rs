@@ -25,6 +25,13 @@ pub(crate) struct Batch {
     changes: u64,
 }
 
+impl Batch {
+    /// Whether one job stands alone in it, and nobody has been told of it yet.
+    pub(crate) fn is_single(&self) -> bool {
+        matches!(&self.jobs[..], [job] if !job.is_accepted())
+    }
+}
+
 /// Why a batch did not go through.
 #[derive(Clone)]
 pub(crate) enum Failure {
@@ -32,6 +39,8 @@ pub(crate) enum Failure {
     Undone(SqlError),
     /// Rolled back because of one job or of what they are together: alone, some may succeed.
     Torn(SqlError),
+    /// Rolled back because a job failed after it had written something. It knows its error.
+    Refused,
     /// The commit failed in a way that leaves it open.
     Unknown(SqlError),
     /// It was committed, and the log could not be flushed.
@@ -47,6 +56,7 @@ impl Failure {
     pub(crate) fn error(&self) -> StoreError {
         match self {
             Self::Undone(error) | Self::Torn(error) => error.clone().not_applied(),
+            Self::Refused => StoreError::NotApplied("a neighbour has failed".into()),
             Self::Unknown(error) => error.clone().at_commit(),
             Self::Unflushed(error) => StoreError::OutcomeUnknown(Box::new(Arc::clone(error))),
             Self::Baseless(error) => StoreError::NotApplied(Box::new(Arc::clone(error))),
@@ -56,6 +66,7 @@ impl Failure {
 
     pub(crate) fn log(&self, jobs: usize) {
         match self {
+            Self::Refused => tracing::warn!(jobs, "a write was refused half way"),
             Self::Undone(error) | Self::Torn(error) => {
                 tracing::warn!(%error, jobs, "a commit did not happen");
             }
@@ -115,54 +126,64 @@ impl Transactions {
         }
     }
 
-    /// One job in its own savepoint, and its place in the batch.
+    /// Carries a job out in the open transaction. It has no savepoint of its own: those cost as
+    /// much as a small write, and a job that fails after it has written something is rare. Then
+    /// the whole batch is rolled back and each job carried out `alone`.
     ///
     /// # Errors
-    /// When the transaction is lost with it: a job's own failure is the job's result.
+    /// When the transaction is lost with it: a job that fails before it has written anything has
+    /// that as its result.
     pub(crate) fn perform(
         &mut self,
         batch: &mut Batch,
         below: Option<&Staged>,
         mut job: Box<dyn Job>,
+        alone: bool,
     ) -> Result<(), Failure> {
-        let performed = match &self.connection {
-            Some(connection) => self.job(connection, &mut batch.staged, below, &mut *job),
-            None => Err(rusqlite::Error::InvalidQuery),
-        };
+        let performed = self.job(batch, below, &mut *job, alone);
         if performed.is_ok() {
             job.accept();
         }
         batch.jobs.push(job);
-        performed.map_err(|error| self.failed(Failure::Torn(error.into())))
+        performed.map_err(|failure| self.failed(failure))
     }
 
     fn job(
         &self,
-        connection: &Connection,
-        staged: &mut Staged,
+        batch: &mut Batch,
         below: Option<&Staged>,
         job: &mut dyn Job,
-    ) -> rusqlite::Result<()> {
-        run(connection, "SAVEPOINT job")?;
+        alone: bool,
+    ) -> Result<(), Failure> {
+        let Some(connection) = &self.connection else {
+            return Err(Failure::Torn(rusqlite::Error::InvalidQuery.into()));
+        };
+        let changes = connection.total_changes();
         let mut turn = Turn {
             connection,
             now: self.runtime.wall(),
             instant: self.runtime.now(),
             document_bytes_max: self.document_bytes_max,
+            alone,
             leases: &self.leases,
             below,
-            staged: &mut *staged,
+            staged: &mut batch.staged,
         };
         match job.perform(&mut turn) {
-            Ok(()) => staged.keep_job(),
-            Err(Fault::Sql(error)) if tears(connection, &error) => return Err(error),
+            Ok(()) => {
+                batch.staged.keep_job();
+                Ok(())
+            }
+            Err(Fault::Sql(error)) if tears(connection, &error) => Err(Failure::Torn(error.into())),
             Err(fault) => {
-                staged.undo_job();
-                run(connection, "ROLLBACK TO job")?;
                 job.refuse(fault.into());
+                if connection.total_changes() != changes {
+                    return Err(Failure::Refused);
+                }
+                batch.staged.undo_job();
+                Ok(())
             }
         }
-        run(connection, "RELEASE job")
     }
 
     /// Writes the batch to the log. It is not on the disk yet.
@@ -201,7 +222,7 @@ impl Transactions {
             let _ = run(connection, "ROLLBACK");
         }
         let spoilt = match &failure {
-            Failure::Taken => false,
+            Failure::Taken | Failure::Refused => false,
             Failure::Unknown(_) | Failure::Unflushed(_) | Failure::Baseless(_) => true,
             Failure::Undone(error) | Failure::Torn(error) => spoils_the_connection(error.sqlite()),
         };

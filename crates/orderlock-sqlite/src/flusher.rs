@@ -3,10 +3,12 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 
 use tokio::sync::mpsc as answers;
+
+use crate::leases::lock;
 
 /// What is flushed: the log of a file, or a stand-in of a test.
 pub(crate) trait Log: Send {
@@ -47,27 +49,30 @@ impl Log for LogFile {
 }
 
 /// The way to the flushing thread. One flush is under way at most.
-#[derive(Debug)]
 pub(crate) struct Flusher {
+    log: Arc<Mutex<Box<dyn Log>>>,
     requests: Option<mpsc::SyncSender<()>>,
     results: answers::Receiver<io::Result<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Flusher {
-    pub(crate) fn start(mut log: Box<dyn Log>) -> io::Result<Self> {
+    pub(crate) fn start(log: Box<dyn Log>) -> io::Result<Self> {
+        let log = Arc::new(Mutex::new(log));
+        let shared = Arc::clone(&log);
         let (requests, asked) = mpsc::sync_channel(1);
         let (done, results) = answers::channel(1);
         let thread = std::thread::Builder::new()
             .name("orderlock-flush".into())
             .spawn(move || {
                 while asked.recv().is_ok() {
-                    if done.blocking_send(log.flush()).is_err() {
+                    if done.blocking_send(lock(&shared).flush()).is_err() {
                         break;
                     }
                 }
             })?;
         Ok(Self {
+            log,
             requests: Some(requests),
             results,
             thread: Some(thread),
@@ -80,6 +85,12 @@ impl Flusher {
             // If the thread has gone, `done` says so.
             let _ = requests.try_send(());
         }
+    }
+
+    /// Flushes on the caller's thread: where nothing else is to be done meanwhile, that saves the
+    /// way there and back.
+    pub(crate) fn flush_here(&self) -> io::Result<()> {
+        lock(&self.log).flush()
     }
 
     /// Waits for the flush that is under way.

@@ -23,6 +23,11 @@ pub(crate) trait Job: Send {
     /// Tells as much of the result as may be told before it is on the disk.
     fn accept(&mut self) {}
 
+    /// Whether something has been told already.
+    fn is_accepted(&self) -> bool {
+        false
+    }
+
     /// Sends the result: what it rests on is on the disk.
     fn answer(self: Box<Self>);
 
@@ -142,6 +147,10 @@ impl Job for SettleTask {
             // Whoever asked may have gone away. The verb happens all the same.
             let _ = reply.send(Ok(Settled::Accepted(early)));
         }
+    }
+
+    fn is_accepted(&self) -> bool {
+        self.reply.is_none()
     }
 
     fn answer(self: Box<Self>) {

@@ -143,10 +143,11 @@ pub(crate) fn apply(
     }
 }
 
-/// The newest entry of a key that is still remembered.
+/// The newest entry of a key that is in the file.
 #[derive(Debug)]
 pub(crate) struct KeyRow {
     pub(crate) position: i64,
+    /// What it says of the key; nothing, once its tombstone has ended.
     pub(crate) facts: KeyFacts,
 }
 
@@ -199,12 +200,11 @@ pub(crate) fn find_key(
     let Some((position, outcome, fingerprint, attempt, expires, forgotten)) = found else {
         return Ok(None);
     };
-    if forgotten.is_some_and(|forgotten| forgotten <= now) {
-        // Its tombstone has ended, whether or not the row has been removed yet.
-        return Ok(None);
-    }
     let outcome = outcome.ok_or_else(|| Fault::damaged("an entry has an unknown outcome"))?;
-    let facts = if outcome.is_final() {
+    let facts = if forgotten.is_some_and(|forgotten| forgotten <= now) {
+        // Its tombstone has ended, whether or not the row has been removed yet.
+        KeyFacts::New
+    } else if outcome.is_final() {
         KeyFacts::Final {
             fingerprint,
             retained: expires > now,

@@ -1,18 +1,19 @@
 //! Reading: a few connections that never write, used on the caller's own thread. A read takes
 //! microseconds; it waits for no commit.
 
+use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use orderlock_core::store::{KeyFacts, Known, Lookup, OrderView};
 use orderlock_core::{LeaseView, Target, Timestamp};
-use rusqlite::{Connection, Transaction};
+use rusqlite::Connection;
 
 use crate::acquire::lock_state;
 use crate::error::Fault;
 use crate::journal::{entry_at, find_key};
 use crate::leases::{Held, lock};
-use crate::rows::{OrderRow, WholeOrder, find_order, whole_order_at};
+use crate::rows::{OrderRow, WholeOrder, find_order, find_whole_order};
 
 /// The connections that read. Whoever needs a part of the leases too locks that first.
 #[derive(Debug)]
@@ -44,19 +45,52 @@ impl Readers {
         work: impl FnOnce(&Connection) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
         let connection = self.take();
-        let snapshot = begin(&connection)?;
+        let snapshot = Snapshot::begin(&connection)?;
         work(&snapshot)
     }
 }
 
-/// Begins to read. The snapshot is fixed by this, not by the first real read; it ends when the
-/// transaction is dropped.
-pub(crate) fn begin(connection: &Connection) -> rusqlite::Result<Transaction<'_>> {
-    let snapshot = connection.unchecked_transaction()?;
-    snapshot
-        .prepare_cached("SELECT one FROM store")?
-        .query_row([], |_| Ok(()))?;
-    Ok(snapshot)
+/// A connection's look at one moment of the file. It ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Snapshot<'a>(&'a Connection);
+
+impl<'a> Snapshot<'a> {
+    /// Begins to read. The moment is that of the first statement.
+    pub(crate) fn begin(connection: &'a Connection) -> rusqlite::Result<Self> {
+        connection.prepare_cached("BEGIN")?.execute([])?;
+        Ok(Self(connection))
+    }
+
+    /// Begins to read at this very moment.
+    pub(crate) fn begin_now(connection: &'a Connection) -> rusqlite::Result<Self> {
+        let snapshot = Self::begin(connection)?;
+        snapshot
+            .prepare_cached("SELECT one FROM store")?
+            .query_row([], |_| Ok(()))?;
+        Ok(snapshot)
+    }
+}
+
+impl Deref for Snapshot<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.0
+    }
+}
+
+impl Drop for Snapshot<'_> {
+    fn drop(&mut self) {
+        let ended = self
+            .0
+            .prepare_cached("COMMIT")
+            .and_then(|mut it| it.execute([]));
+        if let Err(error) = ended {
+            // The next reader would find an old snapshot, or none.
+            tracing::warn!(%error, "a read could not be ended");
+            let _ = self.0.execute_batch("ROLLBACK");
+        }
+    }
 }
 
 /// One order as others see it.
@@ -65,11 +99,8 @@ pub(crate) fn read(
     target: &Target,
     held: Option<&Held>,
 ) -> Result<Option<OrderView>, Fault> {
-    let Some(order) = find_order(connection, target)? else {
-        return Ok(None);
-    };
-    let whole = whole_order_at(connection, order.row)?;
-    Ok(Some(view(whole, held)))
+    let whole = find_whole_order(connection, target)?;
+    Ok(whole.map(|whole| view(whole, held)))
 }
 
 pub(crate) fn view(whole: WholeOrder, held: Option<&Held>) -> OrderView {

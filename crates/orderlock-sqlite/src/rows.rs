@@ -79,6 +79,24 @@ pub(crate) fn find_order(
         .optional()
 }
 
+/// An order with its content, by its address.
+pub(crate) fn find_whole_order(
+    connection: &Connection,
+    target: &Target,
+) -> rusqlite::Result<Option<WholeOrder>> {
+    connection
+        .prepare_cached(concat!(
+            "SELECT ",
+            whole_orders!(),
+            "WHERE o.tenant = :tenant AND o.id = :id"
+        ))?
+        .query_row(
+            named_params! { ":tenant": target.tenant.as_str(), ":id": target.order.as_str() },
+            whole_order,
+        )
+        .optional()
+}
+
 /// An order that is known to be there.
 pub(crate) fn order_at(connection: &Connection, row: i64) -> rusqlite::Result<OrderRow> {
     connection

@@ -10,7 +10,7 @@ use crate::acquire::{acquire, clear_mark, hand_over, lock_state};
 use crate::error::{Fault, refuses_the_values};
 use crate::journal::{self, Append, Memory, find_key, find_settle};
 use crate::leases::Held;
-use crate::rows::{OrderRow, find_order};
+use crate::rows::{OrderRow, find_order, order_at};
 use crate::turn::Turn;
 
 /// A settle on the writer.
@@ -21,15 +21,21 @@ pub(crate) fn settle(turn: &mut Turn<'_>, request: &Settle) -> Result<Settled, F
     }
     let claim = &request.claim;
     let held = turn.held(&claim.target());
-    let order = find_order(turn.connection, &claim.target())?;
+    let order = match &held {
+        Some(held) => Some(order_at(turn.connection, held.row)?),
+        None => find_order(turn.connection, &claim.target())?,
+    };
     let Some(order) = order else {
         let loss = orderlock_core::store::Loss::NotHeld;
         return Ok(Settled::Lost(loss));
     };
     let state = lock_state(&order, held.as_ref());
     let (fence, step) = (request.fence, request.step);
-    let written = find_settle(turn.connection, order.row, claim.key_id, fence, step)?;
     let key = find_key(turn.connection, order.row, claim.key_id, turn.now)?;
+    let written = match key {
+        Some(_) => find_settle(turn.connection, order.row, claim.key_id, fence, step)?,
+        None => None,
+    };
     let facts = SettleFacts {
         version: Some(order.version),
         lease: &state,

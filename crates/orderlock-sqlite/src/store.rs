@@ -30,7 +30,7 @@ use crate::leases::{Held, Leases, Slot};
 use crate::open::{OpenError, open};
 use crate::owner::OwnerLock;
 use crate::pages::{self, HeldRows};
-use crate::read::{self, Readers, begin};
+use crate::read::{self, Readers, Snapshot};
 use crate::turn::Turn;
 use crate::writer::{Shared, Writer, taken};
 use crate::{SqliteOptions, acquire, create, expire, node, operator, settle};
@@ -238,10 +238,8 @@ impl Inner {
             let shard = self.leases.shard(target);
             let held = self.leases.live(shard.get(target));
             let written = self.written(shard.get(target));
-            let connection = self.readers.take();
-            let snapshot = begin(&connection).map_err(Fault::from)?;
-            drop(shard);
-            (work(&snapshot, held.as_ref())?, written)
+            let read = self.readers.read(|snapshot| work(snapshot, held.as_ref()));
+            (read?, written)
         };
         if written {
             self.horizon.reached().await?;
@@ -259,7 +257,7 @@ impl Inner {
         let page = {
             let shards = self.leases.all();
             let connection = self.readers.take();
-            let snapshot = begin(&connection).map_err(Fault::from)?;
+            let snapshot = Snapshot::begin_now(&connection).map_err(Fault::from)?;
             let held = self.leases.of_tenant(tenant, &shards);
             drop(shards);
             work(&snapshot, &held)?

@@ -96,7 +96,7 @@ impl Staged {
     }
 }
 
-/// One job's turn at the writing connection, inside its own savepoint.
+/// One job's turn at the writing connection.
 #[derive(Debug)]
 pub(crate) struct Turn<'a> {
     pub(crate) connection: &'a Connection,
@@ -105,6 +105,8 @@ pub(crate) struct Turn<'a> {
     /// The clock that sessions are measured by: it never goes back.
     pub(crate) instant: Instant,
     pub(crate) document_bytes_max: usize,
+    /// Whether the job has the transaction to itself.
+    pub(crate) alone: bool,
     pub(crate) leases: &'a Leases,
     /// The changes of the batch before, while that is being flushed.
     pub(crate) below: Option<&'a Staged>,
@@ -181,11 +183,15 @@ impl Turn<'_> {
         }
     }
 
-    /// Runs statements that are applied together or not at all, whatever the job does after.
+    /// Runs statements that are applied together or not at all, whatever the job does after. Beside
+    /// others their failure is the job's, which is then carried out again alone.
     pub(crate) fn all_or_nothing<T>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Fault>,
     ) -> Result<T, Fault> {
+        if !self.alone {
+            return work(self.connection);
+        }
         self.connection
             .prepare_cached("SAVEPOINT part")?
             .execute([])?;

@@ -134,7 +134,7 @@ impl WriterState {
                 self.take(job).await;
             }
             if self.flushing.is_none() {
-                self.commit().await;
+                self.commit(queue.is_empty()).await;
                 let idle = self.flushing.is_none() && queue.is_empty();
                 self.keep_the_log_short(idle);
             }
@@ -145,7 +145,7 @@ impl WriterState {
             }
         }
         self.settle_down().await;
-        self.commit().await;
+        self.commit(true).await;
         self.settle_down().await;
     }
 
@@ -173,19 +173,25 @@ impl WriterState {
             },
         };
         let below = self.flushing.as_ref().map(|batch| &batch.staged);
-        match self.transactions.perform(&mut batch, below, job) {
+        match self.transactions.perform(&mut batch, below, job, false) {
             Ok(()) => self.open = Some(batch),
             Err(failure) => self.undone(batch, failure).await,
         }
     }
 
-    /// Commits what is open and begins to flush it. Nothing else is being flushed.
-    async fn commit(&mut self) {
+    /// Commits what is open and begins to flush it. Nothing else is being flushed. A single job
+    /// that nobody waits behind is flushed at once.
+    async fn commit(&mut self, idle: bool) {
         let Some(batch) = self.open.take() else {
             return;
         };
         match self.transactions.commit(&batch) {
             Ok(Committed::Unchanged) => self.finish(batch),
+            Ok(Committed::Written) if idle && batch.is_single() => {
+                self.flushing = Some(batch);
+                let result = self.flusher.flush_here();
+                self.flushed(result);
+            }
             Ok(Committed::Written) => {
                 self.flusher.begin();
                 self.flushing = Some(batch);
@@ -235,7 +241,7 @@ impl WriterState {
     /// The transaction is rolled back, or nobody knows. Alone, a job fails for its own reasons
     /// only.
     async fn undone(&mut self, batch: Batch, failure: Failure) {
-        if !matches!(failure, Failure::Torn(_)) || batch.jobs.len() == 1 {
+        if !matches!(failure, Failure::Torn(_) | Failure::Refused) {
             return self.discard(batch, &failure);
         }
         self.settle_down().await;
@@ -250,13 +256,17 @@ impl WriterState {
             Ok(batch) => batch,
             Err(failure) => return tell(vec![job], &failure),
         };
-        let performed = self.transactions.perform(&mut batch, None, job);
+        let performed = self.transactions.perform(&mut batch, None, job, true);
         match performed.and_then(|()| self.transactions.commit(&batch)) {
             Ok(Committed::Unchanged) => self.finish(batch),
             Ok(Committed::Written) => {
                 self.flusher.begin();
                 self.flushing = Some(batch);
                 self.settle_down().await;
+            }
+            Err(Failure::Refused) => {
+                batch.staged.discard(&self.transactions.leases);
+                batch.jobs.into_iter().for_each(Job::answer);
             }
             Err(failure) => self.discard(batch, &failure),
         }
