@@ -37,6 +37,7 @@
 mod acquire;
 mod batch;
 mod create;
+mod direct;
 mod error;
 mod expire;
 mod flusher;

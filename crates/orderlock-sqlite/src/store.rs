@@ -17,20 +17,18 @@ use orderlock_core::store::{
     OrderView, Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled,
     StoreFuture, StoreInfo, Sweep, Swept,
 };
-use orderlock_core::{LeaseView, OrderStore, Runtime, StoreError, Target, Tenant};
-use rusqlite::Connection;
+use orderlock_core::{LeaseView, OrderStore, Runtime, StoreError, Target};
 use tokio_stream::wrappers::BroadcastStream;
 
-use crate::acquire::{Decided, decide_acquire, hand_over};
 use crate::batch::Transactions;
 use crate::error::Fault;
-use crate::flusher::LogFile;
+use crate::flusher::{Log, LogFile};
 use crate::horizon::Horizon;
-use crate::leases::{Held, Leases, Slot};
+use crate::leases::Leases;
 use crate::open::{OpenError, open};
 use crate::owner::OwnerLock;
-use crate::pages::{self, HeldRows};
-use crate::read::{self, Readers, Snapshot};
+use crate::pages;
+use crate::read::{self, Readers};
 use crate::turn::Turn;
 use crate::writer::{Shared, Writer, taken};
 use crate::{SqliteOptions, acquire, create, expire, node, operator, settle};
@@ -49,8 +47,8 @@ pub(crate) struct Inner {
     pub(crate) readers: Readers,
     pub(crate) leases: Arc<Leases>,
     shared: Arc<Shared>,
-    horizon: Arc<Horizon>,
-    runtime: Arc<dyn Runtime>,
+    pub(crate) horizon: Arc<Horizon>,
+    pub(crate) runtime: Arc<dyn Runtime>,
     info: StoreInfo,
     _owner: OwnerLock,
 }
@@ -75,7 +73,16 @@ impl SqliteStore {
     /// [`OpenError`], which says what to do: above all when another process owns the file, when a
     /// newer program has written it, and when it is damaged or something else.
     pub fn open(path: impl AsRef<Path>, options: SqliteOptions) -> Result<Self, OpenError> {
-        let opened = open(path.as_ref(), &options)?;
+        Self::open_with(path.as_ref(), options, |log| Box::new(log))
+    }
+
+    /// Opens it with another way to flush the log.
+    pub(crate) fn open_with(
+        path: &Path,
+        options: SqliteOptions,
+        log: impl FnOnce(LogFile) -> Box<dyn Log>,
+    ) -> Result<Self, OpenError> {
+        let opened = open(path, &options)?;
         let leases = Arc::new(Leases::new());
         let shared = Arc::new(Shared::default());
         let info = StoreInfo {
@@ -87,7 +94,7 @@ impl SqliteStore {
             document_bytes_max: options.document_bytes_max,
         };
         let horizon = Arc::new(Horizon::new());
-        let log = LogFile::of(&opened.path);
+        let log = log(LogFile::of(&opened.path));
         let transactions = Transactions {
             path: opened.path,
             connection: Some(opened.writer),
@@ -99,7 +106,7 @@ impl SqliteStore {
             horizon: Arc::clone(&horizon),
         };
         let (queue, batch) = (options.queue, options.batch);
-        let writer = Writer::start(transactions, Box::new(log), queue, batch);
+        let writer = Writer::start(transactions, log, queue, batch);
         Ok(Self(Arc::new(Inner {
             writer: writer.map_err(OpenError::Thread)?,
             horizon,
@@ -143,145 +150,6 @@ impl Inner {
         self.writer.run(move |turn| verb(turn, &request)).boxed()
     }
 
-    /// Grants what memory alone can grant. None if it takes the writer: for a mark, or because
-    /// the writer is just deciding about this order.
-    ///
-    /// The order's part of memory stays locked from the look at the file to the grant, and a
-    /// settle frees its lease there only once it is on the disk: so a grant sees every settle that
-    /// went before, and none that may still be lost.
-    async fn acquire_in_memory(&self, request: &Acquire) -> Result<Option<Acquired>, StoreError> {
-        let (decided, written) = self.decide_in_memory(request)?;
-        if written && decided.is_some() {
-            self.horizon.reached().await?;
-        }
-        Ok(decided)
-    }
-
-    /// The decision, and whether the writer is at the order.
-    fn decide_in_memory(&self, request: &Acquire) -> Result<(Option<Acquired>, bool), Fault> {
-        let target = request.claim.target();
-        let mut shard = self.leases.shard(&target);
-        let held = self.leases.live(shard.get(&target));
-        let session = self.leases.session(request.session);
-        let written = self.written(shard.get(&target));
-        let decided = self.readers.read(|snapshot| {
-            let now = self.runtime.wall();
-            decide_acquire(snapshot, request, held.as_ref(), session.as_ref(), now)
-        })?;
-        let answer = match decided {
-            Decided::Answer(answer) => Some(answer),
-            Decided::Grant(..) if request.mark.is_some() || written => None,
-            Decided::Grant(held, grant) => {
-                shard.entry(target).or_default().held = Some(held);
-                Some(Acquired::Granted(grant))
-            }
-        };
-        Ok((answer, written))
-    }
-
-    /// Releases a lease without a mark. None if it takes the writer: a mark is in play, or the
-    /// grant is not here (it may still stand in the writer's queue, and must not outlive this).
-    fn release_in_memory(&self, request: &Release) -> Result<Option<Released>, Fault> {
-        let next = request.next.as_deref();
-        let next_needs_more =
-            next.is_some_and(|next| next.mark.is_some() || next.claim.target() != request.target);
-        let mut shard = self.leases.shard(&request.target);
-        let held = self.leases.live(shard.get(&request.target));
-        let held = held.filter(|held| held.lease().fence == request.fence);
-        let Some(held) = held else { return Ok(None) };
-        if next_needs_more
-            || held.state().mark().is_some()
-            || self.written(shard.get(&request.target))
-        {
-            return Ok(None);
-        }
-        let free = settle::after_release(held.state(), request)?;
-        debug_assert!(free.lease().is_none(), "a release leaves no lease");
-        let next = match next {
-            None => None,
-            Some(next) => {
-                let session = self.leases.session(next.session);
-                let decided = self.readers.read(|snapshot| {
-                    let now = self.runtime.wall();
-                    decide_acquire(snapshot, next, None, session.as_ref(), now)
-                });
-                hand_over(decided)?
-            }
-        };
-        let (held, answer) = match next {
-            None => (None, None),
-            Some(Decided::Answer(answer)) => (None, Some(answer)),
-            Some(Decided::Grant(held, grant)) => (Some(held), Some(Acquired::Granted(grant))),
-        };
-        let let_go = held.is_none();
-        match held {
-            Some(held) => shard.entry(request.target.clone()).or_default().held = Some(held),
-            None => drop(shard.remove(&request.target)),
-        }
-        drop(shard);
-        if let_go {
-            self.leases.announce(&request.target);
-        }
-        Ok(Some(Released {
-            held: true,
-            next: answer,
-        }))
-    }
-
-    /// Reads one order and its lease at one moment. What is read is on the disk when this returns.
-    async fn read_order<T>(
-        &self,
-        target: &Target,
-        work: impl FnOnce(&Connection, Option<&Held>) -> Result<T, Fault>,
-    ) -> Result<T, StoreError> {
-        let (found, written) = {
-            let shard = self.leases.shard(target);
-            let held = self.leases.live(shard.get(target));
-            let written = self.written(shard.get(target));
-            let read = self.readers.read(|snapshot| work(snapshot, held.as_ref()));
-            (read?, written)
-        };
-        if written {
-            self.horizon.reached().await?;
-        }
-        Ok(found)
-    }
-
-    /// Reads a tenant's orders and their leases at one moment. Memory is locked only until the
-    /// snapshot stands. What is read is on the disk when this returns.
-    async fn read_tenant<T>(
-        &self,
-        tenant: &Tenant,
-        work: impl FnOnce(&Connection, &HeldRows) -> Result<T, Fault>,
-    ) -> Result<T, StoreError> {
-        let page = {
-            let shards = self.leases.all();
-            let connection = self.readers.take();
-            let snapshot = Snapshot::begin_now(&connection).map_err(Fault::from)?;
-            let held = self.leases.of_tenant(tenant, &shards);
-            drop(shards);
-            work(&snapshot, &held)?
-        };
-        self.horizon.reached().await?;
-        Ok(page)
-    }
-
-    /// Reads the journal. What is read is on the disk when this returns.
-    async fn read_journal<T>(
-        &self,
-        work: impl FnOnce(&Connection) -> Result<T, Fault>,
-    ) -> Result<T, StoreError> {
-        let read = self.readers.read(work)?;
-        self.horizon.reached().await?;
-        Ok(read)
-    }
-
-    /// Whether the file may show more of an order than is on the disk: the writer is at it, or a
-    /// flush has failed.
-    fn written(&self, slot: Option<&Slot>) -> bool {
-        pinned(slot) || self.horizon.is_broken()
-    }
-
     /// While another process owns the file, this one's leases mean nothing.
     fn owned(&self) -> Result<(), StoreError> {
         if self.shared.taken.load(Ordering::Acquire) {
@@ -289,10 +157,6 @@ impl Inner {
         }
         Ok(())
     }
-}
-
-fn pinned(slot: Option<&Slot>) -> bool {
-    slot.is_some_and(|slot| slot.pinned)
 }
 
 impl OrderStore for SqliteStore {
@@ -363,7 +227,7 @@ impl OrderStore for SqliteStore {
     fn acquire(&self, request: Acquire) -> StoreFuture<'_, Acquired> {
         async move {
             self.0.owned()?;
-            if let Some(answer) = self.0.acquire_in_memory(&request).await? {
+            if let Some(answer) = self.0.acquire_in_memory(&request)? {
                 return Ok(answer);
             }
             self.0.write(request, acquire::acquire).await

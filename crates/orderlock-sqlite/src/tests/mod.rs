@@ -3,6 +3,7 @@
 
 mod batching;
 mod faults;
+mod flushing;
 mod full;
 mod handover;
 mod pause;
@@ -25,6 +26,7 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use crate::error::Fault;
+use crate::flusher::{Log, LogFile};
 use crate::turn::Turn;
 use crate::{SqliteOptions, SqliteStore};
 
@@ -42,10 +44,19 @@ impl Bench {
     }
 
     pub(super) async fn with(options: SqliteOptions) -> Self {
+        Self::flushing(options, |log| Box::new(log)).await
+    }
+
+    /// With another way to flush the log.
+    pub(super) async fn flushing(
+        options: SqliteOptions,
+        log: impl FnOnce(LogFile) -> Box<dyn Log>,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let runtime = TestRuntime::new();
         let options = options.with_runtime(Arc::new(runtime.clone()));
-        let store = SqliteStore::open(folder.path().join("orders.db"), options).unwrap();
+        let path = folder.path().join("orders.db");
+        let store = SqliteStore::open_with(&path, options, log).unwrap();
         let session = join(&store, &runtime, "node").await;
         Self {
             store,
