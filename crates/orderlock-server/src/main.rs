@@ -6,6 +6,10 @@ use std::process::ExitCode;
 use orderlock_server::cli::{Cli, Verb};
 use orderlock_server::{Failed, probe, serve};
 
+/// An operation passes through several threads, and each takes and gives back memory of the others.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let ended = match Cli::read() {
         Verb::Serve(arguments) => serve::run(arguments),
