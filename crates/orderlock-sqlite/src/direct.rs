@@ -91,11 +91,13 @@ impl Inner {
         }))
     }
 
-    /// Reads one order and its lease at one moment. What is read is on the disk when this returns.
+    /// Reads one order and its lease at one moment. What is read is on the disk when this returns;
+    /// what `tells_nothing` need not be.
     pub(crate) async fn read_order<T>(
         &self,
         target: &Target,
         work: impl FnOnce(&Connection, Option<&Held>) -> Result<T, Fault>,
+        tells_nothing: impl FnOnce(&T) -> bool,
     ) -> Result<T, StoreError> {
         let (found, written) = {
             let shard = self.leases.shard(target);
@@ -104,7 +106,7 @@ impl Inner {
             let read = self.readers.read(|snapshot| work(snapshot, held.as_ref()));
             (read?, written)
         };
-        if written {
+        if written && !tells_nothing(&found) {
             self.horizon.reached().await?;
         }
         Ok(found)

@@ -2,10 +2,10 @@
 
 use orderlock_core::store::{Change, Entry, KeyFacts, Receipt, Retention};
 use orderlock_core::{
-    Answer, Document, Fence, Fingerprint, KeyId, OperationName, OutcomeKind, Principal, Timestamp,
-    Version,
+    Answer, Document, Fence, Fingerprint, KeyId, OperationName, OutcomeKind, Principal, Target,
+    Timestamp, Version,
 };
-use rusqlite::{Connection, OptionalExtension as _, named_params};
+use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
 use crate::error::Fault;
 use crate::rows::{OrderRow, entry_columns, entry_row, signed, unsigned};
@@ -158,6 +158,11 @@ pub(crate) const FIND_KEY: &str =
      FROM keys k JOIN entries e ON e.position = k.position
      WHERE k.key_hash = :key_hash AND e.key_id = :key_id AND +e.order_row = :order
      ORDER BY k.position DESC LIMIT 1";
+pub(crate) const FIND_KEY_OF: &str =
+    "SELECT e.position, e.outcome, e.fingerprint, e.attempt, k.expires, k.forgotten
+     FROM keys k JOIN entries e ON e.position = k.position JOIN orders o ON o.row = e.order_row
+     WHERE k.key_hash = :key_hash AND e.key_id = :key_id AND +o.tenant = :tenant AND +o.id = :id
+     ORDER BY k.position DESC LIMIT 1";
 pub(crate) const FIND_SETTLE: &str =
     "SELECT e.number, k.expires FROM keys k JOIN entries e ON e.position = k.position
      WHERE k.key_hash = :key_hash AND e.key_id = :key_id AND +e.order_row = :order
@@ -178,29 +183,38 @@ pub(crate) fn find_key(
     key_id: KeyId,
     now: Timestamp,
 ) -> Result<Option<KeyRow>, Fault> {
-    let found = connection
-        .prepare_cached(FIND_KEY)?
-        .query_row(
-            named_params! {
-                ":key_hash": key_hash(key_id), ":key_id": key_id.0, ":order": order,
-            },
-            |row| {
-                let outcome: String = row.get(1)?;
-                Ok((
-                    row.get(0)?,
-                    OutcomeKind::parse(&outcome),
-                    Fingerprint(row.get(2)?),
-                    row.get(3)?,
-                    time::from_sql(row.get(4)?),
-                    row.get::<_, Option<i64>>(5)?.map(time::from_sql),
-                ))
-            },
-        )
-        .optional()?;
-    let Some((position, outcome, fingerprint, attempt, expires, forgotten)) = found else {
-        return Ok(None);
-    };
-    let outcome = outcome.ok_or_else(|| Fault::damaged("an entry has an unknown outcome"))?;
+    let found = connection.prepare_cached(FIND_KEY)?.query_row(
+        named_params! {
+            ":key_hash": key_hash(key_id), ":key_id": key_id.0, ":order": order,
+        },
+        |row| Ok(key_row(row, now)),
+    );
+    found.optional()?.transpose()
+}
+
+/// The same, of an order that has not been looked up.
+pub(crate) fn find_key_of(
+    connection: &Connection,
+    target: &Target,
+    key_id: KeyId,
+    now: Timestamp,
+) -> Result<Option<KeyRow>, Fault> {
+    let found = connection.prepare_cached(FIND_KEY_OF)?.query_row(
+        named_params! {
+            ":key_hash": key_hash(key_id), ":key_id": key_id.0,
+            ":tenant": target.tenant.as_str(), ":id": target.order.as_str(),
+        },
+        |row| Ok(key_row(row, now)),
+    );
+    found.optional()?.transpose()
+}
+
+fn key_row(row: &Row<'_>, now: Timestamp) -> Result<KeyRow, Fault> {
+    let outcome = OutcomeKind::parse(&row.get::<_, String>(1)?)
+        .ok_or_else(|| Fault::damaged("an entry has an unknown outcome"))?;
+    let fingerprint = Fingerprint(row.get(2)?);
+    let expires = time::from_sql(row.get(4)?);
+    let forgotten = row.get::<_, Option<i64>>(5)?.map(time::from_sql);
     let facts = if forgotten.is_some_and(|forgotten| forgotten <= now) {
         // Its tombstone has ended, whether or not the row has been removed yet.
         KeyFacts::New
@@ -212,10 +226,13 @@ pub(crate) fn find_key(
     } else {
         KeyFacts::Progress {
             fingerprint,
-            attempt,
+            attempt: row.get(3)?,
         }
     };
-    Ok(Some(KeyRow { position, facts }))
+    Ok(KeyRow {
+        position: row.get(0)?,
+        facts,
+    })
 }
 
 /// What a settle has written before, if it has: found by the grant and the step that name it.

@@ -11,7 +11,7 @@ use rusqlite::Connection;
 
 use crate::acquire::lock_state;
 use crate::error::Fault;
-use crate::journal::{entry_at, find_key};
+use crate::journal::{entry_at, find_key_of};
 use crate::leases::{Held, lock};
 use crate::rows::{OrderRow, WholeOrder, find_order, find_whole_order};
 
@@ -130,10 +130,7 @@ pub(crate) fn lookup(
     held: Option<&Held>,
     now: Timestamp,
 ) -> Result<Known, Fault> {
-    let Some(order) = find_order(connection, &request.target)? else {
-        return Ok(Known::Unknown);
-    };
-    if let Some(key) = find_key(connection, order.row, request.key_id, now)? {
+    if let Some(key) = find_key_of(connection, &request.target, request.key_id, now)? {
         match key.facts {
             KeyFacts::Final { retained: true, .. } => {
                 return Ok(Known::Settled(entry_at(connection, key.position, now)?));
@@ -142,14 +139,15 @@ pub(crate) fn lookup(
             KeyFacts::Progress { .. } | KeyFacts::New => {}
         }
     }
-    let state = lock_state(&order, held);
-    Ok(match (state.lease(), state.mark()) {
-        (Some(lease), _) if lease.key_id == request.key_id => {
+    if let Some(held) = held {
+        let lease = held.lease();
+        return Ok(if lease.key_id == request.key_id {
             Known::Running(lease.view(&request.target))
-        }
-        (None, Some(mark)) if mark.key_id == request.key_id => {
-            Known::Marked(Box::new(mark.clone()))
-        }
-        _ => Known::Unknown,
-    })
+        } else {
+            Known::Unknown
+        });
+    }
+    let mark = find_order(connection, &request.target)?.and_then(|order| order.mark);
+    let mine = mark.filter(|mark| mark.key_id == request.key_id);
+    Ok(mine.map_or(Known::Unknown, |mark| Known::Marked(Box::new(mark))))
 }

@@ -193,7 +193,7 @@ impl OrderStore for SqliteStore {
         async move {
             let target = &request.target;
             let read = |snapshot: &_, held: Option<&_>| read::read(snapshot, target, held);
-            self.0.read_order(target, read).await
+            self.0.read_order(target, read, |_| false).await
         }
         .boxed()
     }
@@ -219,7 +219,9 @@ impl OrderStore for SqliteStore {
         async move {
             let now = self.0.runtime.wall();
             let look = |snapshot: &_, held: Option<&_>| read::lookup(snapshot, &request, held, now);
-            self.0.read_order(&request.target, look).await
+            // A key that is not even in the log is not on the disk either.
+            let unknown = |known: &Known| matches!(known, Known::Unknown);
+            self.0.read_order(&request.target, look, unknown).await
         }
         .boxed()
     }

@@ -218,8 +218,15 @@ impl Inner {
         let Some(line) = self.lines.get_mut(&seat.target) else {
             return;
         };
-        let others = line.places.iter_mut();
-        for place in others.filter(|place| place.number != seat.place) {
+        // This is asked at every grant, and a long line of patient requests must cost it little.
+        let impatient = |place: &Place| place.listeners.iter().any(|listener| !listener.patient);
+        let others = line
+            .places
+            .iter_mut()
+            .filter(|place| place.number != seat.place && impatient(place));
+        let mut blocked = false;
+        for place in others {
+            blocked = true;
             let (patient, others) = place
                 .listeners
                 .drain(..)
@@ -230,7 +237,9 @@ impl Inner {
                 let _gone = listener.turn.send(Turn::Blocked(running.clone()));
             }
         }
-        self.tidy(&seat.target);
+        if blocked {
+            self.tidy(&seat.target);
+        }
     }
 
     /// Drops places behind the front in which nobody waits any more, and lines that are empty.
