@@ -1,11 +1,13 @@
 //! The steps of the test command, their order, and what is told about each.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use clap::ValueEnum;
 
 use crate::cargo::Workspace;
+use crate::process::Process;
 use crate::tools::{self, Tool};
 use crate::{examples, tidy, walkthrough};
 
@@ -24,17 +26,20 @@ pub(crate) enum Step {
     Docs,
     /// Every command of README.md, against a real server.
     Walkthrough,
+    /// Each benchmark for a second: that it works, not what it measures.
+    Bench,
 }
 
 impl Step {
     /// Every step, in the order in which they run.
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Fmt,
         Self::Clippy,
         Self::Tidy,
         Self::Tests,
         Self::Docs,
         Self::Walkthrough,
+        Self::Bench,
     ];
 
     /// The word for it on the command line.
@@ -46,6 +51,7 @@ impl Step {
             Self::Tests => "tests",
             Self::Docs => "docs",
             Self::Walkthrough => "walkthrough",
+            Self::Bench => "bench",
         }
     }
 
@@ -54,7 +60,7 @@ impl Step {
             Self::Fmt => &[Tool::Rustfmt],
             Self::Clippy => &[Tool::Clippy, Tool::Compiler],
             Self::Tidy => &[],
-            Self::Docs => &[Tool::Compiler],
+            Self::Docs | Self::Bench => &[Tool::Compiler],
             Self::Tests | Self::Walkthrough => &[Tool::Compiler, Tool::Bash, Tool::Curl],
         }
     }
@@ -67,8 +73,19 @@ impl Step {
             Self::Tests => workspace.test().and_then(|()| examples::run_all(workspace)),
             Self::Docs => workspace.doc(),
             Self::Walkthrough => walkthrough::run(workspace),
+            Self::Bench => bench(workspace),
         }
     }
+}
+
+/// How long all benchmarks together may take.
+const BENCH_MAX: Duration = Duration::from_mins(3);
+
+fn bench(workspace: &Workspace) -> Result<()> {
+    workspace.build()?;
+    let mut command = Command::new(workspace.program("orderlock-bench"));
+    command.arg("--smoke").current_dir(&workspace.root);
+    Process::start(&mut command)?.succeed(BENCH_MAX)
 }
 
 /// Runs the steps in order and stops at the first that fails. Returns the closing line.

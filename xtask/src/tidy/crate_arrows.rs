@@ -5,13 +5,14 @@ use crate::cargo::{Dependency, Package, Workspace};
 
 /// Each room, and the rooms that it may use. A new arrow is a decision: write it down in
 /// `docs/decisions/`, then here.
-const ROOMS: [(&str, &[&str]); 7] = [
+const ROOMS: [(&str, &[&str]); 8] = [
     ("orderlock-server", &["orderlock-orders", "orderlock"]),
     ("orderlock-orders", &["orderlock-core"]),
     ("orderlock", &["orderlock-core", "orderlock-sqlite"]),
     ("orderlock-sqlite", &["orderlock-core"]),
     ("orderlock-testkit", &["orderlock-core"]),
     ("orderlock-core", &[]),
+    ("orderlock-bench", &["orderlock"]),
     ("xtask", &[]),
 ];
 

@@ -14,7 +14,8 @@ use super::node::{Node, Phase};
 use super::place::{Entered, Handed, Seat, Turn};
 use super::session::Session;
 use super::settle::unused;
-use crate::store::{Acquire, Acquired, Claim, Entry, Grant, Known, Lookup};
+use super::word::{Asked, judge, running, unavailable};
+use crate::store::{Acquire, Acquired, Claim, Grant, Lookup};
 use crate::{Effect, LeaseView, OrderStore as _, StoreError};
 
 /// The longest pause between two questions for an order that another node holds.
@@ -338,80 +339,9 @@ impl Admission {
     }
 }
 
-/// What the journal's word on a key means for a request with this claim, if it ends it.
-pub(super) fn judge(claim: &Claim, known: Known) -> Option<Answered> {
-    match known {
-        Known::Settled(entry) if entry.fingerprint != claim.fingerprint => {
-            Some(Ended::Denied(Denied::KeyReused))
-        }
-        Known::Settled(entry) => Some(replay(*entry)),
-        Known::Expired(fingerprint) if fingerprint != claim.fingerprint => {
-            Some(Ended::Denied(Denied::KeyReused))
-        }
-        Known::Expired(_) => Some(Ended::Denied(Denied::KeyExpired)),
-        Known::Running(view) if view.fingerprint != Some(claim.fingerprint) => {
-            Some(Ended::Denied(Denied::KeyReused))
-        }
-        Known::Marked(mark) if mark.fingerprint != claim.fingerprint => {
-            Some(Ended::Denied(Denied::KeyReused))
-        }
-        Known::Running(_) | Known::Marked(_) | Known::Unknown => None,
-    }
-}
-
-/// A stored answer, as a retry gets it.
-pub(super) fn replay(entry: Entry) -> Answered {
-    match entry.answer {
-        Some(answer) => Ended::Settled {
-            answer,
-            replayed: true,
-            expires: entry.expires,
-            outcome: entry.outcome,
-        },
-        None => Ended::Denied(Denied::KeyExpired),
-    }
-}
-
-fn unavailable(error: StoreError) -> Answered {
-    Ended::Denied(Denied::StoreUnavailable(Arc::new(error)))
-}
-
-fn running(view: &LeaseView) -> Running {
-    Running {
-        operation: view.operation.clone(),
-        since: view.since,
-        attempt: view.attempt,
-    }
-}
-
 /// What ended a wait.
 enum Woken {
     Told(Result<Turn, oneshot::error::RecvError>),
     Gone,
     Over,
-}
-
-/// What an `acquire` means for the request that asked.
-enum Asked {
-    Granted(Box<Grant>),
-    InTheWay(LeaseView),
-    Answered(Answered),
-    SessionEnded,
-}
-
-impl From<Acquired> for Asked {
-    fn from(result: Acquired) -> Self {
-        let denied = match result {
-            Acquired::Granted(grant) => return Self::Granted(grant),
-            Acquired::Held(view) | Acquired::InProgress(view) => return Self::InTheWay(view),
-            Acquired::SessionEnded => return Self::SessionEnded,
-            Acquired::Settled(entry) => return Self::Answered(replay(*entry)),
-            Acquired::Reused => Denied::KeyReused,
-            Acquired::Expired => Denied::KeyExpired,
-            Acquired::Marked(mark) => Denied::OutcomeUnknown(mark),
-            Acquired::VersionMismatch { current } => Denied::VersionMismatch { current },
-            Acquired::NotFound => Denied::NotFound,
-        };
-        Self::Answered(Ended::Denied(denied))
-    }
 }

@@ -20,6 +20,7 @@ mod resolve;
 mod run;
 mod session;
 mod settle;
+mod word;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -227,7 +228,7 @@ impl Lifecycle {
     ) -> Result<Option<Ended<Infallible>>, Denied> {
         let claim = self.claim(caller, order, key, fingerprint).await?;
         let known = self.lookup(&claim).await?;
-        Ok(admission::judge(&claim, known))
+        Ok(word::judge(&claim, known))
     }
 
     /// The id of the order that this caller creates under this key, whether it exists or not.

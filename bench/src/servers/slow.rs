@@ -1,0 +1,60 @@
+//! A library server with a handler that sleeps, as one that waits for somebody else's service.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use axum::Router;
+use orderlock::sqlite::{SqliteOptions, SqliteStore};
+use orderlock::{
+    Body, Caller, CreateRequest, Failure, Fingerprint, IdempotencyKey, Limits, LockedOrder,
+    Operation, OrderId, OrderLock, OrderType, Outcome, SingleTenant,
+};
+use serde::{Deserialize, Serialize};
+
+/// As many orders as there may be connections.
+const ORDERS: usize = 10_000;
+
+#[derive(Clone, Serialize, Deserialize)]
+struct Order {
+    count: u64,
+}
+
+impl OrderType for Order {}
+
+async fn sleep(order: LockedOrder<Order>, body: String) -> Result<Outcome<Order>, Failure> {
+    let milliseconds = body.parse()?;
+    tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+    let count = order.count + 1;
+    Ok(Outcome::Applied(Order { count }))
+}
+
+pub(crate) fn run() -> Result<()> {
+    crate::machine::allow_many_files()?;
+    super::serve(async {
+        let store = SqliteStore::open("slow.db", SqliteOptions::default())?;
+        let orders = OrderLock::<Order>::new(store, SingleTenant).with_limits(Limits {
+            handler: Duration::from_secs(60),
+            ..Limits::default()
+        });
+        let creations = (0..ORDERS).map(|number| create(&orders, number));
+        futures_util::future::join_all(creations).await;
+        Ok(Router::new().route("/orders/{id}/sleep", orders.post("sleep", sleep)))
+    })
+}
+
+async fn create(orders: &OrderLock<Order>, number: usize) {
+    let name = format!("o{number}");
+    let operation = Operation::named("create").name().clone();
+    let (Ok(order), Ok(key)) = (OrderId::parse(&name), IdempotencyKey::parse(&name)) else {
+        return;
+    };
+    let request = CreateRequest {
+        caller: Caller::single(),
+        order: Some(order),
+        key,
+        fingerprint: Fingerprint::of(&operation, None, Body::Bytes(b"")),
+        operation,
+    };
+    // An order that is missing is a wrong answer of the load.
+    let _ended = orders.lifecycle().create(request, Order { count: 0 }).await;
+}
