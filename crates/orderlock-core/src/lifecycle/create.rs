@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use super::admission::replay;
 use super::attempt::caught;
 use super::ended::{Answered, CreateRequest, Denied, Ended, Failed, log};
 use super::node::Node;
 use super::settle::unwritable;
+use super::word::replay;
 use crate::store::{Claim, Create, Created, NewEntry};
 use crate::{
     Answer, Document, OperationName, OrderStore as _, OrderType, OutcomeKind, OwnedIndex,
