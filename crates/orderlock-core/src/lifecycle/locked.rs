@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::checkpoint::HandlerLease;
 use crate::store::{Entry, Grant};
-use crate::{Document, OperationKey, OrderId, OrderType, Version};
+use crate::{Document, LeaseId, OperationKey, OrderId, OrderType, Version};
 
 /// An order that this handler, and nobody else, may change, by returning it.
 ///
@@ -115,6 +115,13 @@ impl<T> LockedOrder<T> {
     #[must_use]
     pub fn attempt(&self) -> u32 {
         self.lease.attempt
+    }
+
+    /// The name of this grant, as operators see it in the list of leases. No other run has it,
+    /// not even one under the same key.
+    #[must_use]
+    pub fn lease_id(&self) -> LeaseId {
+        self.lease.shared.held().fence.into()
     }
 
     /// When the handler's time is over.

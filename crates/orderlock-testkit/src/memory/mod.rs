@@ -78,6 +78,21 @@ impl MemoryStore {
         self.state().begin_epoch();
     }
 
+    /// A store of its own that knows what this one knows now.
+    pub(crate) fn copy(&self) -> Self {
+        let state = self.state().clone();
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            ..self.clone()
+        }
+    }
+
+    /// Forgets all that has happened since a copy was made.
+    pub(crate) fn go_back_to(&self, copy: &Self) {
+        let state = copy.state().clone();
+        *self.state() = state;
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // A check that panicked elsewhere has not left half a change: no code here can panic
         // between two writes.

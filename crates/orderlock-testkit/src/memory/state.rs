@@ -14,7 +14,7 @@ use tokio::sync::broadcast;
 /// How many hints of freed orders are kept for a slow reader.
 const HINTS: usize = 1_024;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct State {
     pub(super) secret: Option<Secret>,
     pub(super) sessions: BTreeMap<SessionId, Session>,
@@ -26,7 +26,7 @@ pub(super) struct State {
     pub(super) freed: broadcast::Sender<Target>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Session {
     pub(super) node: String,
     pub(super) length: Duration,
@@ -35,7 +35,7 @@ pub(super) struct Session {
     pub(super) renewed_event: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Order {
     /// Which order it is in the order of their creation, from 1.
     pub(super) serial: u64,
@@ -51,7 +51,7 @@ pub(super) struct Order {
 }
 
 /// One line of the journal and what only the store knows of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Record {
     pub(super) entry: Entry,
     /// When its answer is no longer given.

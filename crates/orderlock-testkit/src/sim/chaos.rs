@@ -12,6 +12,7 @@ use orderlock_core::{
     Principal, Tenant,
 };
 
+use super::disk::Flushed;
 use super::order::Tally;
 use super::scene::{Scene, lock};
 
@@ -36,10 +37,12 @@ pub(super) enum Blow {
     Drain,
     /// An operator ends the marks that nobody attends to.
     Resolve,
+    /// The power fails: every node dies, and what was not flushed is gone.
+    PowerLoss,
 }
 
 impl Blow {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Kill,
         Self::Restart,
         Self::Pause,
@@ -49,6 +52,7 @@ impl Blow {
         Self::StoreRestart,
         Self::Drain,
         Self::Resolve,
+        Self::PowerLoss,
     ];
 }
 
@@ -109,6 +113,8 @@ fn deal(scene: &Arc<Scene>, blow: Blow) -> bool {
             true
         }
         Blow::StoreRestart => {
+            // What it has written is there, but nobody was told.
+            scene.end_flush(Flushed::UnknownKept);
             scene.memory.restart();
             scene.book().end_all_sessions();
             now(scene.note_voided());
@@ -116,6 +122,13 @@ fn deal(scene: &Arc<Scene>, blow: Blow) -> bool {
         }
         Blow::Drain => drain(scene),
         Blow::Resolve => resolve_marks(scene),
+        Blow::PowerLoss => {
+            let nodes = lock(&scene.nodes).clone();
+            nodes.iter().for_each(|slot| scene.kill(slot));
+            scene.lose_power();
+            now(scene.note_voided());
+            restart_dead(scene, usize::MAX)
+        }
     }
 }
 
@@ -150,7 +163,7 @@ fn drain(scene: &Arc<Scene>) -> bool {
 }
 
 /// Decides about every mark that nobody attends to.
-pub(super) fn resolve_marks(scene: &Scene) -> bool {
+pub(super) fn resolve_marks(scene: &Arc<Scene>) -> bool {
     let marks = leases(scene, LeaseViewState::Marked);
     for mark in &marks {
         let Some(key_id) = mark.key_id else { continue };

@@ -21,7 +21,7 @@ const RETRIES: usize = 6;
 pub(super) async fn reader(scene: Arc<Scene>) {
     for turn in 0..30 {
         let target = caller(0).target(&order_id(turn % scene.plan.orders));
-        if let Ok(Some(view)) = scene.base.read(Read { target }).await {
+        if let Ok(Some(view)) = scene.durable().read(Read { target }).await {
             let order = view.document.decode::<Tally>();
             let whole = order
                 .is_ok_and(|order| order.is_whole() && Version(order.changes + 1) == view.version);
@@ -36,6 +36,9 @@ pub(super) async fn reader(scene: Arc<Scene>) {
 
 /// Nothing goes wrong any more: every order comes free, and every key gets an answer.
 pub(super) async fn quiesce(scene: Arc<Scene>) {
+    if scene.plan.gentle {
+        nothing_stays_locked(&scene).await;
+    }
     let longest = scene.plan.latest + scene.plan.limits.session * 3;
     scene.executor.sleep(longest).await;
     drop(scene.sweep(Sweep { limit: 1_000 }).await);
@@ -76,7 +79,33 @@ pub(super) async fn quiesce(scene: Arc<Scene>) {
             scene.book().violation(stuck);
         }
     }
+    all_ended(&scene).await;
     scene.clients.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// Where nothing went wrong, no order is held by anybody once every request has ended: neither
+/// renewals nor sweeps have to come first.
+async fn nothing_stays_locked(scene: &Arc<Scene>) {
+    all_ended(scene).await;
+    if !leases(scene, LeaseViewState::Held).is_empty() {
+        scene
+            .book()
+            .violation("an order stayed locked although nothing had gone wrong");
+    }
+}
+
+/// Waits until no node is at work on a request, or until every bound has passed.
+async fn all_ended(scene: &Arc<Scene>) {
+    let busy = || {
+        let nodes = lock(&scene.nodes);
+        nodes.iter().any(|slot| slot.lifecycle.in_flight() > 0)
+    };
+    for _ in 0..2_000 {
+        if !busy() {
+            break;
+        }
+        scene.executor.sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// Looks at what is left when all is over.

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::fmt::Debug;
 use std::future::{Future, pending};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -18,10 +18,13 @@ use orderlock_core::{
 use tokio::sync::oneshot;
 
 use super::executor::Executor;
-use super::handlers::{handle, operation};
+use super::handlers::{Ran, handle, operation};
 use super::order::{Odd, Tally, name};
 use super::plan::Intent;
 use super::scene::{Scene, Slot, Told, caller, idempotency_key, lock, order_id};
+
+/// In this time whoever waits for an order asks for it several times.
+const LONG_FREE: Duration = Duration::from_secs(2);
 
 /// Asks until its key is settled or it has lost patience.
 pub(super) async fn client(scene: Arc<Scene>, intent: Intent) {
@@ -44,17 +47,19 @@ pub(super) async fn ask(scene: &Arc<Scene>, intent: &Intent) -> bool {
     let request = request(scene, intent).await;
     let (who, fingerprint) = (request.caller.clone(), request.fingerprint);
     let (target, key) = (who.target(&request.order), request.key.clone());
-    let run: std::pin::Pin<Box<dyn Future<Output = Ended<String>> + Send>> = if intent.odd_type
-        && !scene.is_calm()
-    {
-        let odd = |_: LockedOrder<Odd>| async { Ok(Outcome::Unchanged) };
-        slot.lifecycle.run(request, odd).boxed()
-    } else {
-        let (scene, operation) = (Arc::clone(scene), request.operation.clone());
-        let (target, name) = (target.clone(), name(&who, &key));
-        let work = move |order: LockedOrder<Tally>| handle(scene, operation, target, name, order);
-        slot.lifecycle.run(request, work).boxed()
-    };
+    let ran = Arc::new(Mutex::new(None));
+    let patient = !request.wait.is_zero();
+    let run: std::pin::Pin<Box<dyn Future<Output = Ended<String>> + Send>> =
+        if intent.odd_type && !scene.is_calm() {
+            let odd = |_: LockedOrder<Odd>| async { Ok(Outcome::Unchanged) };
+            slot.lifecycle.run(request, odd).boxed()
+        } else {
+            let (scene, operation) = (Arc::clone(scene), request.operation.clone());
+            let (target, name, ran) = (target.clone(), name(&who, &key), Arc::clone(&ran));
+            let work =
+                move |order: LockedOrder<Tally>| handle(scene, operation, target, name, ran, order);
+            slot.lifecycle.run(request, work).boxed()
+        };
     let (begun, disturbed) = (
         scene.executor.elapsed(),
         scene.disturbed.load(Ordering::Relaxed),
@@ -79,7 +84,53 @@ pub(super) async fn ask(scene: &Arc<Scene>, intent: &Intent) -> bool {
         check_time(scene, scene.executor.elapsed() - begun);
     }
     note(scene, &slot, &ended);
+    if !slot.is_dead() {
+        let ran = lock(&ran).take();
+        check_told(scene, &target, patient, ran, &ended);
+    }
     tell(scene, (&target, name(&who, &key), fingerprint), ended)
+}
+
+/// What a client is told is true, and stays true.
+fn check_told(
+    scene: &Scene,
+    target: &Target,
+    patient: bool,
+    ran: Option<Ran>,
+    ended: &Ended<String>,
+) {
+    let gentle = scene.plan.gentle && !scene.is_calm();
+    let nothing_applied = matches!(
+        ended,
+        Ended::Lost { partial: None, .. } | Ended::Denied(Denied::StoreUnavailable(_))
+    );
+    let mut book = scene.book();
+    if let Some(ran) = &ran
+        && nothing_applied
+    {
+        book.disown(ran.lease.clone());
+    }
+    if gentle && matches!(ended, Ended::Lost { .. }) && !scene.plan.flushes_late {
+        book.violation("a lease was lost although nothing had gone wrong");
+    }
+    let free = book.free_since(target);
+    let waited = matches!(ended, Ended::Denied(Denied::Locked(_))) && patient;
+    if gentle && waited && free.is_some_and(|since| scene.executor.elapsed() - since > LONG_FREE) {
+        book.violation("a request gave up waiting for an order that had long been free");
+    }
+    drop(book);
+    // That nobody knows is no answer, and rests on nothing.
+    if let Some(ground) = ran.and_then(|ran| ran.ground)
+        && scene.flushes() == ground
+        && !matches!(ended, Ended::Unknown)
+    {
+        let failed = matches!(ended, Ended::Failed { .. });
+        scene.book().violation(if failed {
+            "a failure was told before the ground of its run was durable"
+        } else {
+            "an answer was told before the ground of its run was durable"
+        });
+    }
 }
 
 /// An undisturbed request ends within the sum of the bounds on its way.
@@ -94,7 +145,7 @@ fn check_time(scene: &Scene, took: Duration) {
 
 async fn request(scene: &Scene, intent: &Intent) -> OperationRequest {
     let (who, order) = (caller(intent.key.number), order_id(intent.key.order));
-    let operation = operation(intent.key.number);
+    let operation = operation(&scene.plan, intent.key.number);
     let body = if intent.other_body { "\"other\"" } else { "{}" };
     let target = who.target(&order);
     let expected = if intent.expects && !scene.is_calm() {

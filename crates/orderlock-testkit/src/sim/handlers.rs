@@ -1,14 +1,15 @@
 //! Handlers that do everything that a handler may do, and some that it should not.
 
 use std::panic::resume_unwind;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use orderlock_core::{Effect, LockedOrder, Operation, Outcome, Problem, Recovery, Target};
+use orderlock_core::{Effect, LeaseId, LockedOrder, Operation, Outcome, Problem, Recovery, Target};
 
 use super::executor::Executor;
 use super::order::Tally;
-use super::scene::Scene;
+use super::plan::Plan;
+use super::scene::{Scene, lock};
 
 /// How one run of a handler goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,11 +66,25 @@ impl Behaviour {
     ];
 }
 
+/// What a client may learn of the run that it asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Ran {
+    /// Which grant it held.
+    pub(super) lease: LeaseId,
+    /// The flush that the order waited for when it began.
+    pub(super) ground: Option<u64>,
+}
+
 const RESUMES: u32 = 3;
 
 /// What the n-th key is for. Its operation never changes, so that a retry is the same request.
-pub(super) fn operation(key: usize) -> Operation {
+/// Where flushes are late most operations are pure, so that they meet.
+pub(super) fn operation(plan: &Plan, key: usize) -> Operation {
     match key % 5 {
+        0 if plan.flushes_late => Operation::named("plain").pure(),
+        2 if plan.flushes_late => Operation::named("unstored")
+            .without_stored_refusals()
+            .pure(),
         0 => Operation::named("plain"),
         1 => Operation::named("pure").pure(),
         2 => Operation::named("unstored").without_stored_refusals(),
@@ -97,8 +112,15 @@ pub(super) async fn handle(
     operation: Operation,
     target: Target,
     name: String,
+    ran: Arc<Mutex<Option<Ran>>>,
     order: LockedOrder<Tally>,
 ) -> Result<Outcome<Tally>, String> {
+    let lease = order.lease_id();
+    let ground = scene.ground(&lease);
+    if ground.is_some() {
+        scene.count("chaos: ran before a flush".into());
+    }
+    *lock(&ran) = Some(Ran { lease, ground });
     let how = scene.behaviour();
     scene.trace.note(format_args!("handler {name} {how:?}"));
     scene.count(format!("handler: {how:?}"));

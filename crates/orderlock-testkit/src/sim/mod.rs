@@ -19,6 +19,7 @@ mod check;
 mod client;
 mod coverage;
 mod dice;
+mod disk;
 mod executor;
 mod handlers;
 mod order;

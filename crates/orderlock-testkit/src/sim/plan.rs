@@ -30,6 +30,12 @@ pub struct Plan {
     pub(super) polls: u64,
     /// How often a client goes away before its answer, in ten thousand requests.
     pub(super) leaving: u32,
+    /// Whether what is written becomes durable at a later flush.
+    pub(super) flushes_late: bool,
+    /// Whether nothing goes wrong in this run but that answers and flushes take their time.
+    pub(super) gentle: bool,
+    /// A bug for the schedules to find: a settle is called durable when it is accepted.
+    pub(super) lies: bool,
 }
 
 /// What a client wants, and how it goes about it.
@@ -79,11 +85,36 @@ impl Plan {
             limits,
             polls: 200 + dice.number() % 800,
             leaving: if dice.chance(3_000) { 2_500 } else { 0 },
+            flushes_late: dice.chance(4_000),
+            gentle: false,
+            lies: false,
         };
-        if dice.chance(600) {
-            plan.doubled()
-        } else {
-            plan
+        match dice.below(100) {
+            0..6 => plan.doubled(),
+            6..16 => plan.gentle(),
+            _ => plan,
+        }
+    }
+
+    /// The same plan without faults: answers and flushes take their time, and that is all. Then
+    /// nobody loses a lease, and no order stays locked.
+    #[must_use]
+    pub fn gentle(self) -> Self {
+        Self {
+            strikes: vec![(Strike::SlowAnswer, 3_000), (Strike::SlowFlush, 3_000)],
+            blows: Vec::new(),
+            gentle: true,
+            ..self
+        }
+    }
+
+    /// The same plan over a store that calls a settle durable as soon as it is accepted.
+    #[must_use]
+    pub fn lying(self) -> Self {
+        Self {
+            flushes_late: true,
+            lies: true,
+            ..self
         }
     }
 
@@ -139,7 +170,7 @@ fn limits(dice: &mut Dice) -> Limits {
     let seconds = Duration::from_secs;
     let answer = dice.one_of(&[seconds(5), seconds(24 * 3600), seconds(24 * 3600)]);
     Limits {
-        chain: 16,
+        chain: dice.one_of(&[0, 2, 256, 256]),
         handler: seconds(dice.one_of(&[2, 5, 30])),
         wait: seconds(30),
         line: dice.one_of(&[2, 3, 100, 100]),

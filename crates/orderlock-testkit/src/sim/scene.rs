@@ -13,6 +13,7 @@ use orderlock_core::{
 
 use super::coverage::Coverage;
 use super::dice::Dice;
+use super::disk::Disk;
 use super::executor::{Executor, OUTSIDE, Tag};
 use super::handlers::Behaviour;
 use super::order::Plain;
@@ -64,6 +65,7 @@ pub(super) struct Scene {
     pub(super) clients: AtomicUsize,
     /// Counts what makes a request take longer than its bounds: kills and pauses.
     pub(super) disturbed: AtomicUsize,
+    pub(super) disk: Mutex<Disk>,
     calm: AtomicBool,
     book: Mutex<Book>,
     dice: Mutex<Dice>,
@@ -108,6 +110,7 @@ impl Scene {
             told: Mutex::default(),
             clients: AtomicUsize::new(0),
             disturbed: AtomicUsize::new(0),
+            disk: Mutex::default(),
             calm: AtomicBool::new(false),
             book: Mutex::default(),
             coverage: Mutex::default(),
@@ -116,7 +119,9 @@ impl Scene {
     }
 
     pub(super) fn book(&self) -> MutexGuard<'_, Book> {
-        lock(&self.book)
+        let mut book = lock(&self.book);
+        book.now = self.executor.elapsed();
+        book
     }
 
     pub(super) fn dice(&self) -> MutexGuard<'_, Dice> {
@@ -234,7 +239,7 @@ impl Scene {
 }
 
 impl Strike {
-    const ON_THE_WAY: [Self; 7] = [
+    const ON_THE_WAY: [Self; 8] = [
         Self::FailBefore,
         Self::FailAfter,
         Self::LoseRequest,
@@ -242,6 +247,7 @@ impl Strike {
         Self::DropAnswer,
         Self::Late,
         Self::Duplicate,
+        Self::SlowAnswer,
     ];
 }
 

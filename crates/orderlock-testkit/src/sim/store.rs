@@ -10,9 +10,9 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use orderlock_core::store::{
     Acquire, Acquired, BreakLease, Broken, Create, Created, Durable, Entries, EntriesSince, Entry,
-    Expire, Expired, Fate, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup,
-    OrderView, Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled,
-    StoreFuture, StoreInfo, Sweep, Swept,
+    Expire, Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, OrderView,
+    Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
+    StoreInfo, Sweep, Swept,
 };
 use orderlock_core::{LeaseView, OrderStore, StoreError, Target};
 
@@ -36,6 +36,8 @@ pub(super) enum Strike {
     Late,
     /// It happens now, is answered, and happens again later.
     Duplicate,
+    /// It happens, and the answer takes its time.
+    SlowAnswer,
     /// A settle takes its time to become durable.
     SlowFlush,
     /// Nobody says whether an accepted settle has become durable.
@@ -43,7 +45,7 @@ pub(super) enum Strike {
 }
 
 impl Strike {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::FailBefore,
         Self::FailAfter,
         Self::LoseRequest,
@@ -51,6 +53,7 @@ impl Strike {
         Self::DropAnswer,
         Self::Late,
         Self::Duplicate,
+        Self::SlowAnswer,
         Self::SlowFlush,
         Self::LostFlush,
     ];
@@ -109,6 +112,13 @@ impl NodeStore {
                     self.deliver_later(ask(request));
                     pending().await
                 }
+                Some(Strike::SlowAnswer) => {
+                    let answer = ask(request).await;
+                    // Shorter than what a session or a wait for the store allows.
+                    let pause = self.scene.executor.sleep(self.scene.delay() / 32);
+                    pause.await;
+                    answer
+                }
                 Some(Strike::Duplicate) => {
                     self.deliver_later(ask(request.clone()));
                     ask(request).await
@@ -144,10 +154,12 @@ impl NodeStore {
             .strike_of(&[Strike::SlowFlush, Strike::LostFlush])
         {
             Some(Strike::SlowFlush) => {
-                let delay = self.scene.delay() / 4;
+                let delay = self.scene.delay() / 32;
+                let durable = accepted.durable;
                 accepted.durable = Durable::later(async move {
+                    let fate = durable.await;
                     executor.sleep(delay).await;
-                    Ok(Fate::Durable)
+                    fate
                 });
             }
             Some(_) => accepted.durable = Durable::later(async { Err(unknown()) }),

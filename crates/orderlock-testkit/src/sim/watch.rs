@@ -1,31 +1,39 @@
 //! Looks at every verb where it happens, and knows at once when a promise is broken.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
 
 use orderlock_core::store::{
-    Acquire, Acquired, BreakLease, Broken, Claim, Create, Created, Decision, Entries, EntriesSince,
-    Entry, Expire, Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, Loss,
-    OrderView, Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled,
-    Sweep, Swept, Then,
+    Acquire, Acquired, BreakLease, Broken, Claim, Create, Created, Decision, Durable, Entries,
+    EntriesSince, Entry, Expire, Expired, History, Join, Joined, Known, Leases, Leave, Left, List,
+    Lookup, Loss, MarkFate, OrderView, Page, Read, Release, Released, Renew, Renewed, Resolve,
+    Resolved, Settle, Settled, Sweep, Swept, Then,
 };
 use orderlock_core::{
     Fence, KeyId, LeaseId, LeaseView, LeaseViewState, OrderStore as _, SessionId, StoreError,
     Target, Tenant,
 };
 
+use super::disk::{Flush, hard};
 use super::scene::Scene;
 
 /// What has happened in the store, as far as the promises depend on it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Book {
     /// Whose each grant was.
     grants: BTreeMap<Fence, (Target, KeyId)>,
     /// Which grant holds each order.
     holders: BTreeMap<Target, Fence>,
+    /// When each order was let go last, and what time it is.
+    freed: BTreeMap<Target, Duration>,
+    pub(super) now: Duration,
     voided: BTreeSet<Fence>,
     regranted: BTreeSet<Fence>,
     accepted: BTreeSet<(Fence, u32)>,
+    /// Runs of which a client was told that nothing was applied.
+    disowned: HashSet<LeaseId>,
     finals: BTreeSet<KeyId>,
     ended_sessions: BTreeSet<SessionId>,
     sessions: BTreeMap<String, SessionId>,
@@ -79,6 +87,12 @@ impl Book {
             Settled::Accepted(accepted) => {
                 let keeps = matches!(request.then, Then::Keep);
                 if self.accepted.insert((fence, request.step)) {
+                    // A late duplicate of its `acquire` may give a holder its fence back, and a
+                    // late duplicate of its settle then goes through: the seam says so.
+                    let anew = self.regranted.contains(&fence);
+                    if !keeps && !anew && self.disowned.contains(&fence.into()) {
+                        self.violation("a settle was applied that a client was told was not");
+                    }
                     if self.voided.contains(&fence) {
                         self.violation("a voided holder settled");
                     }
@@ -108,6 +122,7 @@ impl Book {
     fn let_go(&mut self, target: &Target, fence: Fence) {
         if self.holders.get(target) == Some(&fence) {
             self.holders.remove(target);
+            self.freed.insert(target.clone(), self.now);
         }
     }
 
@@ -115,6 +130,29 @@ impl Book {
         if let Some(keys) = self.touched.get_mut(target) {
             keys.remove(&key);
         }
+    }
+
+    /// What has happened since is undone. What was seen stays seen: acts outside, names, and what
+    /// clients were told.
+    pub(super) fn go_back_to(&mut self, before: Self) {
+        let now = std::mem::replace(self, before);
+        for (target, keys) in now.touched {
+            self.touched.entry(target).or_default().extend(keys);
+        }
+        self.names = now.names;
+        self.violations = now.violations;
+        self.disowned = now.disowned;
+    }
+
+    /// Since when nobody holds an order; none if somebody does, or nobody ever did.
+    pub(super) fn free_since(&self, target: &Target) -> Option<Duration> {
+        let free = !self.holders.contains_key(target);
+        self.freed.get(target).copied().filter(|_| free)
+    }
+
+    /// A client was told that nothing of this run was applied.
+    pub(super) fn disown(&mut self, lease: LeaseId) {
+        self.disowned.insert(lease);
     }
 
     fn end_session(&mut self, session: SessionId) {
@@ -185,7 +223,8 @@ impl Scene {
         result
     }
 
-    pub(super) async fn join(&self, request: Join) -> Result<Joined, StoreError> {
+    pub(super) async fn join(self: &Arc<Self>, request: Join) -> Result<Joined, StoreError> {
+        let _written = self.write();
         {
             let mut book = self.book();
             if let Some(old) = book.sessions.insert(request.node.clone(), request.session)
@@ -195,47 +234,58 @@ impl Scene {
             }
             book.ended_sessions.remove(&request.session);
         }
-        self.voiding(self.base.join(request)).await
+        let joined = self.voiding(self.base.join(request)).await?;
+        self.hardened(joined).await
     }
 
-    pub(super) async fn renew(&self, request: Renew) -> Result<Renewed, StoreError> {
+    pub(super) async fn renew(self: &Arc<Self>, request: Renew) -> Result<Renewed, StoreError> {
         let session = request.session;
         let renewed = self.voiding(self.base.renew(request)).await;
         if let Ok(Renewed::Ended) = renewed {
             self.book().end_session(session);
         }
-        renewed
+        self.hardened(renewed?).await
     }
 
-    pub(super) async fn leave(&self, request: Leave) -> Result<Left, StoreError> {
+    pub(super) async fn leave(self: &Arc<Self>, request: Leave) -> Result<Left, StoreError> {
         self.book().end_session(request.session);
-        self.voiding(self.base.leave(request)).await
+        let left = self.voiding(self.base.leave(request)).await?;
+        self.hardened(left).await
     }
 
-    pub(super) async fn sweep(&self, request: Sweep) -> Result<Swept, StoreError> {
-        self.voiding(self.base.sweep(request)).await
+    pub(super) async fn sweep(self: &Arc<Self>, request: Sweep) -> Result<Swept, StoreError> {
+        let swept = self.voiding(self.base.sweep(request)).await?;
+        self.hardened(swept).await
     }
 
-    pub(super) async fn create(&self, request: Create) -> Result<Created, StoreError> {
+    pub(super) async fn create(self: &Arc<Self>, request: Create) -> Result<Created, StoreError> {
         self.book().name(&request.claim);
         let key = request.claim.key_id;
+        let _written = self.write();
         let created = self.base.create(request).await;
         if let Ok(Created::Inserted(_)) = created {
             self.book().finals.insert(key);
         }
-        created
+        self.hardened(created?).await
     }
 
-    pub(super) async fn acquire(&self, request: Acquire) -> Result<Acquired, StoreError> {
+    pub(super) async fn acquire(
+        self: &Arc<Self>,
+        request: Acquire,
+    ) -> Result<Acquired, StoreError> {
+        if request.mark.is_some() {
+            let _written = self.write();
+        }
         let acquired = self.base.acquire(request.clone()).await?;
         self.book().acquired(&request, &acquired);
         let word = verdict(&acquired);
         self.trace
             .note(format_args!("acquire {} {word}", request.fence));
-        Ok(acquired)
+        self.hardened(acquired).await
     }
 
-    pub(super) async fn settle(&self, request: Settle) -> Result<Settled, StoreError> {
+    pub(super) async fn settle(self: &Arc<Self>, request: Settle) -> Result<Settled, StoreError> {
+        let flush = self.write();
         let settled = self.base.settle(request.clone()).await?;
         self.book().settled(&request, &settled);
         let word = match &settled {
@@ -247,31 +297,82 @@ impl Scene {
         let outcome = request.entry.outcome.as_str();
         self.trace
             .note(format_args!("settle {fence} {step} {outcome} {word}"));
-        Ok(settled)
+        match flush {
+            Some(flush) => self.accept_early(settled, flush).await,
+            None => Ok(settled),
+        }
     }
 
-    pub(super) async fn release(&self, request: Release) -> Result<Released, StoreError> {
+    /// A settle that hands over is answered before its flush, any other after it.
+    async fn accept_early(&self, settled: Settled, flush: Flush) -> Result<Settled, StoreError> {
+        match settled {
+            Settled::Accepted(mut accepted)
+                if self.plan.lies || matches!(accepted.next, Some(Acquired::Granted(_))) =>
+            {
+                if let Some(Acquired::Granted(grant)) = &accepted.next {
+                    self.handed_over(grant.fence);
+                }
+                if !self.plan.lies {
+                    self.count("chaos: handed over before a flush".into());
+                    accepted.durable = Durable::later(async {
+                        match flush.await {
+                            Ok(flushed) => flushed.fate(),
+                            // The power has failed: nobody answers.
+                            Err(_) => std::future::pending().await,
+                        }
+                    });
+                }
+                Ok(Settled::Accepted(accepted))
+            }
+            settled => hard(flush).await.map(|()| settled),
+        }
+    }
+
+    pub(super) async fn release(
+        self: &Arc<Self>,
+        request: Release,
+    ) -> Result<Released, StoreError> {
+        if request.mark == MarkFate::Clear
+            || request.next.as_ref().is_some_and(|it| it.mark.is_some())
+        {
+            let _written = self.write();
+        }
         let released = self.base.release(request.clone()).await?;
         let (fence, mark, held) = (request.fence, request.mark, released.held);
         self.trace
             .note(format_args!("release {fence} {mark:?} {held}"));
-        let mut book = self.book();
-        if held {
-            book.let_go(&request.target, fence);
+        {
+            let mut book = self.book();
+            if held {
+                book.let_go(&request.target, fence);
+                if let (MarkFate::Clear, Some((_, key))) = (mark, book.grants.get(&fence).cloned())
+                {
+                    book.settled_outside(&request.target, key);
+                }
+            }
+            if let (Some(next), Some(result)) = (&request.next, &released.next) {
+                book.acquired(next, result);
+            }
         }
-        if let (Some(next), Some(result)) = (&request.next, &released.next) {
-            book.acquired(next, result);
-        }
-        Ok(released)
+        self.hardened(released).await
     }
 
-    pub(super) async fn break_lease(&self, request: BreakLease) -> Result<Broken, StoreError> {
-        self.voiding(self.base.break_lease(request)).await
+    pub(super) async fn break_lease(
+        self: &Arc<Self>,
+        request: BreakLease,
+    ) -> Result<Broken, StoreError> {
+        let _written = self.write();
+        let broken = self.voiding(self.base.break_lease(request)).await?;
+        self.hardened(broken).await
     }
 
-    pub(super) async fn resolve(&self, request: Resolve) -> Result<Resolved, StoreError> {
+    pub(super) async fn resolve(
+        self: &Arc<Self>,
+        request: Resolve,
+    ) -> Result<Resolved, StoreError> {
         let settles = matches!(request.decision, Decision::Settle { .. });
         let (target, key) = (request.target.clone(), request.key_id);
+        let _written = self.write();
         let resolved = self.base.resolve(request).await?;
         if let Resolved::Resolved(_) = resolved {
             let mut book = self.book();
@@ -280,38 +381,40 @@ impl Scene {
                 book.violation("a settled key was resolved");
             }
         }
-        Ok(resolved)
+        self.hardened(resolved).await
     }
 
     pub(super) async fn read(&self, request: Read) -> Result<Option<OrderView>, StoreError> {
-        self.base.read(request).await
+        self.durable().read(request).await
     }
 
     pub(super) async fn list(&self, request: List) -> Result<Page<OrderView>, StoreError> {
-        self.base.list(request).await
+        self.durable().list(request).await
     }
 
     pub(super) async fn history(
         &self,
         request: History,
     ) -> Result<Option<Page<Entry>>, StoreError> {
-        self.base.history(request).await
+        self.durable().history(request).await
     }
 
     pub(super) async fn lookup(&self, request: Lookup) -> Result<Known, StoreError> {
-        self.base.lookup(request).await
+        self.durable().lookup(request).await
     }
 
     pub(super) async fn leases(&self, request: Leases) -> Result<Page<LeaseView>, StoreError> {
-        self.base.leases(request).await
+        self.durable().leases(request).await
     }
 
     pub(super) async fn entries_since(&self, request: EntriesSince) -> Result<Entries, StoreError> {
-        self.base.entries_since(request).await
+        self.durable().entries_since(request).await
     }
 
-    pub(super) async fn expire(&self, request: Expire) -> Result<Expired, StoreError> {
-        self.base.expire(request).await
+    pub(super) async fn expire(self: &Arc<Self>, request: Expire) -> Result<Expired, StoreError> {
+        let _written = self.write();
+        let expired = self.base.expire(request).await?;
+        self.hardened(expired).await
     }
 }
 
