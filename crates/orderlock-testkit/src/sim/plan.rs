@@ -127,6 +127,7 @@ impl Plan {
             strikes: vec![(Strike::Duplicate, 5_000)],
             blows: vec![(Blow::VoidAll, 500), (Blow::Sweep, 200)],
             behaviours: vec![Behaviour::Apply, Behaviour::Long],
+            gentle: false,
             ..self
         }
     }

@@ -10,6 +10,7 @@
     reason = "these are tests: they fail loudly and say what they did"
 )]
 
+mod buggy;
 mod bugs;
 
 use std::sync::atomic::{AtomicU64, Ordering};
