@@ -12,9 +12,9 @@ use orderlock_core::store::{Fate, Loss};
 use orderlock_core::{Fence, LeaseId, OrderStore, StoreError};
 use tokio::sync::oneshot;
 
+use super::book::Book;
 use super::executor::OUTSIDE;
 use super::scene::{Scene, lock};
-use super::watch::Book;
 use crate::MemoryStore;
 
 /// What came of a flush.

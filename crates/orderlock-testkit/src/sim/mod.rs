@@ -14,6 +14,7 @@
 //! assert_eq!(report.hash, sim::run(Plan::of(1)).hash);
 //! ```
 
+mod book;
 mod chaos;
 mod check;
 mod client;

@@ -11,6 +11,7 @@ use orderlock_core::{
     Principal, Target, Tenant,
 };
 
+use super::book::Book;
 use super::coverage::Coverage;
 use super::dice::Dice;
 use super::disk::Disk;
@@ -21,7 +22,6 @@ use super::plan::{Key, Plan};
 use super::runtime::NodeRuntime;
 use super::store::{NodeStore, Strike};
 use super::trace::Trace;
-use super::watch::Book;
 use crate::MemoryStore;
 
 /// One run of a node's process.

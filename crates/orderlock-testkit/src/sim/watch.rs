@@ -1,205 +1,18 @@
 //! Looks at every verb where it happens, and knows at once when a promise is broken.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use orderlock_core::store::{
-    Acquire, Acquired, BreakLease, Broken, Claim, Create, Created, Decision, Durable, Entries,
+    Acquire, Acquired, BreakLease, Broken, Create, Created, Decision, Durable, Entries,
     EntriesSince, Entry, Expire, Expired, History, Join, Joined, Known, Leases, Leave, Left, List,
-    Lookup, Loss, MarkFate, OrderView, Page, Read, Release, Released, Renew, Renewed, Resolve,
-    Resolved, Settle, Settled, Sweep, Swept, Then,
+    Lookup, MarkFate, OrderView, Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved,
+    Settle, Settled, Sweep, Swept,
 };
-use orderlock_core::{
-    Fence, KeyId, LeaseId, LeaseView, LeaseViewState, OrderStore as _, SessionId, StoreError,
-    Target, Tenant,
-};
+use orderlock_core::{LeaseId, LeaseView, LeaseViewState, OrderStore as _, StoreError, Tenant};
 
 use super::disk::{Flush, hard};
 use super::scene::Scene;
-
-/// What has happened in the store, as far as the promises depend on it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Book {
-    /// Whose each grant was.
-    grants: BTreeMap<Fence, (Target, KeyId)>,
-    /// Which grant holds each order.
-    holders: BTreeMap<Target, Fence>,
-    /// When each order was let go last, and what time it is.
-    freed: BTreeMap<Target, Duration>,
-    pub(super) now: Duration,
-    voided: BTreeSet<Fence>,
-    regranted: BTreeSet<Fence>,
-    accepted: BTreeSet<(Fence, u32)>,
-    /// Runs of which a client was told that nothing was applied.
-    disowned: HashSet<LeaseId>,
-    finals: BTreeSet<KeyId>,
-    ended_sessions: BTreeSet<SessionId>,
-    sessions: BTreeMap<String, SessionId>,
-    /// Keys whose handler may have acted outside, with nothing stored yet.
-    touched: BTreeMap<Target, BTreeSet<KeyId>>,
-    pub(super) names: BTreeMap<KeyId, String>,
-    pub(super) violations: Vec<String>,
-}
-
-impl Book {
-    fn name(&mut self, claim: &Claim) {
-        let name = || super::order::name(&claim.caller, &claim.key);
-        self.names.entry(claim.key_id).or_insert_with(name);
-    }
-
-    fn acquired(&mut self, request: &Acquire, result: &Acquired) {
-        self.name(&request.claim);
-        let Acquired::Granted(grant) = result else {
-            if matches!(result, Acquired::SessionEnded) {
-                self.ended_sessions.insert(request.session);
-            }
-            return;
-        };
-        let (fence, target, key) = (grant.fence, request.claim.target(), request.claim.key_id);
-        if self.holders.get(&target) == Some(&fence) {
-            return;
-        }
-        if self.holders.contains_key(&target) {
-            self.violation("an order was granted while another grant held it");
-        }
-        if self.finals.contains(&key) {
-            self.violation("a settled key was granted");
-        }
-        if self.ended_sessions.contains(&request.session) {
-            self.violation("an ended session was granted an order");
-        }
-        let others = self.touched.get(&target);
-        if others.is_some_and(|keys| keys.iter().any(|other| *other != key)) {
-            self.violation("an order was granted over another key's open outside effect");
-        }
-        if self.grants.insert(fence, (target.clone(), key)).is_some() {
-            self.regranted.insert(fence);
-        }
-        self.voided.remove(&fence);
-        self.holders.insert(target, fence);
-    }
-
-    fn settled(&mut self, request: &Settle, result: &Settled) {
-        let (fence, target, key) = (request.fence, request.claim.target(), request.claim.key_id);
-        match result {
-            Settled::Accepted(accepted) => {
-                let keeps = matches!(request.then, Then::Keep);
-                if self.accepted.insert((fence, request.step)) {
-                    // A late duplicate of its `acquire` may give a holder its fence back, and a
-                    // late duplicate of its settle then goes through: the seam says so.
-                    let anew = self.regranted.contains(&fence);
-                    if !keeps && !anew && self.disowned.contains(&fence.into()) {
-                        self.violation("a settle was applied that a client was told was not");
-                    }
-                    if self.voided.contains(&fence) {
-                        self.violation("a voided holder settled");
-                    }
-                    if !keeps && !self.finals.insert(key) {
-                        self.violation("a key was settled for good twice");
-                    }
-                }
-                if !keeps {
-                    self.let_go(&target, fence);
-                    self.settled_outside(&target, key);
-                }
-                if let (Then::HandOver(next), Some(result)) = (&request.then, &accepted.next) {
-                    self.acquired(next, result);
-                }
-            }
-            Settled::Lost(Loss::NotHeld) => {
-                let holds = self.holders.get(&target) == Some(&fence);
-                if holds && !self.regranted.contains(&fence) {
-                    self.violation("a holder was told that it had lost what it holds");
-                }
-            }
-            Settled::Lost(_) => {}
-            Settled::Impossible(_) => self.let_go(&target, fence),
-        }
-    }
-
-    fn let_go(&mut self, target: &Target, fence: Fence) {
-        if self.holders.get(target) == Some(&fence) {
-            self.holders.remove(target);
-            self.freed.insert(target.clone(), self.now);
-        }
-    }
-
-    fn settled_outside(&mut self, target: &Target, key: KeyId) {
-        if let Some(keys) = self.touched.get_mut(target) {
-            keys.remove(&key);
-        }
-    }
-
-    /// What has happened since is undone. What was seen stays seen: acts outside, names, and what
-    /// clients were told.
-    pub(super) fn go_back_to(&mut self, before: Self) {
-        let now = std::mem::replace(self, before);
-        for (target, keys) in now.touched {
-            self.touched.entry(target).or_default().extend(keys);
-        }
-        self.names = now.names;
-        self.violations = now.violations;
-        self.disowned = now.disowned;
-    }
-
-    /// Since when nobody holds an order; none if somebody does, or nobody ever did.
-    pub(super) fn free_since(&self, target: &Target) -> Option<Duration> {
-        let free = !self.holders.contains_key(target);
-        self.freed.get(target).copied().filter(|_| free)
-    }
-
-    /// A client was told that nothing of this run was applied.
-    pub(super) fn disown(&mut self, lease: LeaseId) {
-        self.disowned.insert(lease);
-    }
-
-    fn end_session(&mut self, session: SessionId) {
-        self.ended_sessions.insert(session);
-    }
-
-    pub(super) fn end_all_sessions(&mut self) {
-        let all = std::mem::take(&mut self.sessions);
-        self.ended_sessions.extend(all.into_values());
-    }
-
-    /// The handler of an external operation has begun, or has declared that nothing happened.
-    pub(super) fn outside(&mut self, target: &Target, name: &str, touched: bool) {
-        let holder = self
-            .holders
-            .get(target)
-            .and_then(|fence| self.grants.get(fence));
-        let Some((_, key)) = holder.cloned() else {
-            return;
-        };
-        if self.names.get(&key).is_none_or(|holding| holding != name) {
-            return;
-        }
-        if touched {
-            self.touched.entry(target.clone()).or_default().insert(key);
-        } else {
-            self.settled_outside(target, key);
-        }
-    }
-
-    pub(super) fn violation(&mut self, what: impl Into<String>) {
-        self.violations.push(what.into());
-    }
-
-    fn voided(&mut self, still_held: &[LeaseId]) {
-        let gone: Vec<_> = self
-            .holders
-            .iter()
-            .filter(|(_, fence)| !still_held.contains(&LeaseId::from(**fence)))
-            .map(|(target, fence)| (target.clone(), *fence))
-            .collect();
-        for (target, fence) in gone {
-            self.holders.remove(&target);
-            self.voided.insert(fence);
-        }
-    }
-}
 
 impl Scene {
     /// Whatever is no longer held after this verb was voided by it.
@@ -225,15 +38,7 @@ impl Scene {
 
     pub(super) async fn join(self: &Arc<Self>, request: Join) -> Result<Joined, StoreError> {
         let _written = self.write();
-        {
-            let mut book = self.book();
-            if let Some(old) = book.sessions.insert(request.node.clone(), request.session)
-                && old != request.session
-            {
-                book.end_session(old);
-            }
-            book.ended_sessions.remove(&request.session);
-        }
+        self.book().join(request.node.clone(), request.session);
         let joined = self.voiding(self.base.join(request)).await?;
         self.hardened(joined).await
     }
@@ -264,7 +69,7 @@ impl Scene {
         let _written = self.write();
         let created = self.base.create(request).await;
         if let Ok(Created::Inserted(_)) = created {
-            self.book().finals.insert(key);
+            self.book().settled_without_grant(key);
         }
         self.hardened(created?).await
     }
@@ -345,8 +150,7 @@ impl Scene {
             let mut book = self.book();
             if held {
                 book.let_go(&request.target, fence);
-                if let (MarkFate::Clear, Some((_, key))) = (mark, book.grants.get(&fence).cloned())
-                {
+                if let (MarkFate::Clear, Some(key)) = (mark, book.key_of(fence)) {
                     book.settled_outside(&request.target, key);
                 }
             }
@@ -377,7 +181,7 @@ impl Scene {
         if let Resolved::Resolved(_) = resolved {
             let mut book = self.book();
             book.settled_outside(&target, key);
-            if settles && !book.finals.insert(key) {
+            if settles && !book.settled_without_grant(key) {
                 book.violation("a settled key was resolved");
             }
         }
