@@ -5,10 +5,11 @@ use crate::cargo::{Dependency, Package, Workspace};
 
 /// Each room, and the rooms that it may use. A new arrow is a decision: write it down in
 /// `docs/decisions/`, then here.
-const ROOMS: [(&str, &[&str]); 8] = [
+const ROOMS: [(&str, &[&str]); 9] = [
     ("orderlock-server", &["orderlock-orders", "orderlock"]),
     ("orderlock-orders", &["orderlock-core"]),
     ("orderlock", &["orderlock-core", "orderlock-sqlite"]),
+    ("orderlock-postgres", &["orderlock-core"]),
     ("orderlock-sqlite", &["orderlock-core"]),
     ("orderlock-testkit", &["orderlock-core"]),
     ("orderlock-core", &[]),

@@ -1,0 +1,274 @@
+//! One connection while a piece of work has it, and how statements run on it.
+//!
+//! Nothing is kept in the server's session but prepared statements, and those only where no pooler
+//! stands between.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use deadpool::managed::Object;
+use futures_util::future::{join, join_all, join3};
+use tokio::task::JoinHandle;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Row, Statement};
+
+use crate::error::{Broken, Failure};
+use crate::pool::Manager;
+
+/// A statement as it stands in the program. It is always a `static`: its address is its name.
+#[derive(Debug)]
+pub(crate) struct Sql {
+    pub(crate) text: &'static str,
+    /// The types of its parameters, given so that they need not be asked for.
+    pub(crate) types: &'static [Type],
+}
+
+/// The parameters of a statement.
+pub(crate) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// What a commit waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Commit {
+    /// Until it survives power loss, and a fail-over where the server is set up for it.
+    Flushed,
+    /// Nothing: a crash of the server may lose it.
+    Unflushed,
+}
+
+/// A connection as the pool keeps it.
+pub(crate) struct Link {
+    pub(crate) client: Client,
+    /// Reads and writes the socket; ends with the link.
+    pub(crate) driver: JoinHandle<()>,
+    /// Set when a commit was cut short while it waited for a standby.
+    pub(crate) unconfirmed: Arc<AtomicBool>,
+    /// Whether the statements are prepared once. Otherwise each is sent whole.
+    pub(crate) prepares: bool,
+    pub(crate) prepared: Mutex<HashMap<usize, Statement>>,
+    /// How long an answer may take.
+    pub(crate) patience: Duration,
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").finish_non_exhaustive()
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// A statement that is ready to run on one connection.
+#[derive(Debug)]
+enum Ready {
+    Prepared(Statement),
+    Whole(&'static Sql),
+}
+
+/// A connection while a piece of work has it. If the work is dropped in the middle of a statement,
+/// or a statement ends in a way that leaves the session in doubt, the connection does not go back
+/// to the pool.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// None only while it is dropped.
+    object: Option<Object<Manager>>,
+    in_doubt: AtomicBool,
+}
+
+impl Connection {
+    pub(crate) fn new(object: Object<Manager>) -> Self {
+        Self {
+            object: Some(object),
+            in_doubt: AtomicBool::new(false),
+        }
+    }
+
+    fn link(&self) -> &Link {
+        self.object
+            .as_ref()
+            .expect("a connection has its link until it is dropped")
+    }
+
+    /// Runs one statement, which is a transaction of its own. Only for what may be asked again,
+    /// such as a read: of a failure it does not say whether the statement took effect.
+    pub(crate) async fn query(
+        &self,
+        sql: &'static Sql,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, Failure> {
+        let work = async {
+            let ready = self.ready(sql).await?;
+            self.run(&ready, parameters).await
+        };
+        self.patiently(work).await
+    }
+
+    /// Runs one transaction, sent in one go: one round trip, however many statements it has. Each
+    /// statement sees what was committed before that statement began, and what those before it did.
+    pub(crate) async fn transaction<const N: usize>(
+        &self,
+        commit: Commit,
+        statements: [(&'static Sql, Parameters<'_>); N],
+    ) -> Result<[Vec<Row>; N], Broken> {
+        let prepared = self.patiently(async {
+            let mut prepared = Vec::with_capacity(N);
+            for (sql, _) in statements {
+                prepared.push(self.ready(sql).await?);
+            }
+            Ok(prepared)
+        });
+        let prepared = prepared.await.map_err(Broken::NotApplied)?;
+        let link = self.link();
+        if link.client.is_closed() {
+            self.doubt();
+            let closed: Arc<str> = "the connection was closed".into();
+            return Err(Broken::NotApplied(Failure::Unreachable(closed)));
+        }
+        link.unconfirmed.store(false, Ordering::Release);
+        let runs = prepared
+            .iter()
+            .zip(statements)
+            .map(|(ready, (_, parameters))| self.run(ready, parameters));
+        // Polled in this order, and therefore sent in this order.
+        let work = join3(
+            link.client.batch_execute(begin(commit)),
+            join_all(runs),
+            end(&link.client, commit),
+        );
+        let work = async { Ok(work.await) };
+        let (begun, rows, committed) = self.patiently(work).await.map_err(Broken::Unknown)?;
+        self.judge(begun, rows, committed)
+    }
+
+    /// What became of a transaction that was sent whole: the first statement that failed decides.
+    fn judge<const N: usize>(
+        &self,
+        begun: Result<(), tokio_postgres::Error>,
+        rows: Vec<Result<Vec<Row>, Failure>>,
+        committed: Result<(), tokio_postgres::Error>,
+    ) -> Result<[Vec<Row>; N], Broken> {
+        let before = begun.map_err(Failure::from);
+        let before = before.and_then(|()| rows.into_iter().collect::<Result<Vec<_>, _>>());
+        let rows = match before {
+            Ok(rows) => rows,
+            // The server said so of a statement before the commit: nothing was committed.
+            Err(failure @ Failure::Refused { .. }) => {
+                if failure.ends_the_connection() {
+                    self.doubt();
+                }
+                return Err(Broken::NotApplied(failure));
+            }
+            // A row that was read wrongly, or a lost connection: the commit was sent all the same.
+            Err(failure) => {
+                self.doubt();
+                return Err(Broken::Unknown(failure));
+            }
+        };
+        if let Err(error) = committed {
+            let failure = Failure::from(error);
+            if failure.denies_the_commit() {
+                return Err(Broken::NotApplied(failure));
+            }
+            self.doubt();
+            return Err(Broken::Unknown(failure));
+        }
+        if self.link().unconfirmed.load(Ordering::Acquire) {
+            self.doubt();
+            return Err(Broken::Unknown(Failure::Unconfirmed));
+        }
+        let rows = rows.try_into();
+        Ok(rows.expect("each statement has given its rows"))
+    }
+
+    /// Throws the connection away when it is dropped.
+    fn doubt(&self) {
+        self.in_doubt.store(true, Ordering::Release);
+    }
+
+    /// Waits for work on the connection, for as long as an answer may take. Work that is not waited
+    /// for to its end leaves the session in doubt.
+    async fn patiently<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let patience = self.link().patience;
+        self.doubt();
+        let done = tokio::time::timeout(patience, work).await;
+        let done = done.map_err(|_| Failure::TimedOut(patience))?;
+        if !matches!(done, Err(Failure::Lost(_))) {
+            self.in_doubt.store(false, Ordering::Release);
+        }
+        done
+    }
+
+    async fn ready(&self, sql: &'static Sql) -> Result<Ready, Failure> {
+        let link = self.link();
+        if !link.prepares {
+            return Ok(Ready::Whole(sql));
+        }
+        let address = std::ptr::from_ref(sql).addr();
+        if let Some(statement) = lock(&link.prepared).get(&address) {
+            return Ok(Ready::Prepared(statement.clone()));
+        }
+        let statement = link.client.prepare_typed(sql.text, sql.types).await?;
+        lock(&link.prepared).insert(address, statement.clone());
+        Ok(Ready::Prepared(statement))
+    }
+
+    async fn run(&self, ready: &Ready, parameters: Parameters<'_>) -> Result<Vec<Row>, Failure> {
+        let client = &self.link().client;
+        Ok(match ready {
+            Ready::Prepared(statement) => client.query(statement, parameters).await?,
+            Ready::Whole(sql) => {
+                let typed = parameters.iter().copied().zip(sql.types.iter().cloned());
+                client
+                    .query_typed(sql.text, &typed.collect::<Vec<_>>())
+                    .await?
+            }
+        })
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let in_doubt = *self.in_doubt.get_mut();
+        if let Some(object) = self.object.take()
+            && in_doubt
+        {
+            drop(Object::take(object));
+        }
+    }
+}
+
+const fn begin(commit: Commit) -> &'static str {
+    match commit {
+        Commit::Flushed => "BEGIN ISOLATION LEVEL READ COMMITTED",
+        Commit::Unflushed => {
+            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off"
+        }
+    }
+}
+
+/// Commits. A commit is never cancelled: one that is cancelled while it waits for a standby is
+/// committed all the same, and only a warning says that it did not wait. In a transaction that has
+/// failed the first of the two fails too, and the second one rolls back.
+async fn end(client: &Client, commit: Commit) -> Result<(), tokio_postgres::Error> {
+    match commit {
+        Commit::Flushed => {
+            let patient = client.batch_execute("SET LOCAL statement_timeout = 0");
+            join(patient, client.batch_execute("COMMIT")).await.1
+        }
+        Commit::Unflushed => client.batch_execute("COMMIT").await,
+    }
+}
+
+/// Each of these values is changed in one step, so that a panic elsewhere leaves it whole.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,160 @@
+//! The one mapping from PostgreSQL's errors to the seam's: above all, whether it may have happened.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use orderlock_core::StoreError;
+use tokio_postgres::error::SqlState;
+
+/// Why a statement did not come to a result. Its words leave out what the server says in detail,
+/// because that may quote rows.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The server refused the statement or ended it.
+    #[error("PostgreSQL says {}: {message}", code.code())]
+    Refused {
+        /// The server's code for it.
+        code: SqlState,
+        /// Its words.
+        message: Arc<str>,
+    },
+    /// The connection broke, or what came over it could not be understood.
+    #[error("the connection to PostgreSQL was lost")]
+    Lost(#[source] Arc<tokio_postgres::Error>),
+    /// There was no answer in time.
+    #[error("PostgreSQL did not answer within {0:?}")]
+    TimedOut(Duration),
+    /// The commit is there, but somebody ended its wait for the standby.
+    #[error("the commit did not wait until a standby had confirmed it")]
+    Unconfirmed,
+    /// There was no connection to ask over: nothing was sent.
+    #[error("no connection to PostgreSQL: {0}")]
+    Unreachable(Arc<str>),
+    /// A row holds what no version of this program has written.
+    #[error("a row of the database cannot be read: {0}")]
+    Unreadable(Arc<str>),
+    /// The work itself says no; the database is well.
+    #[error("{0}")]
+    Impossible(Arc<str>),
+}
+
+impl From<tokio_postgres::Error> for Failure {
+    fn from(error: tokio_postgres::Error) -> Self {
+        match error.as_db_error() {
+            Some(said) => Self::Refused {
+                code: said.code().clone(),
+                message: said.message().into(),
+            },
+            None => Self::Lost(error.into()),
+        }
+    }
+}
+
+impl Failure {
+    pub(crate) fn unreadable(what: impl Into<Arc<str>>) -> Self {
+        Self::Unreadable(what.into())
+    }
+
+    pub(crate) fn impossible(why: impl Into<Arc<str>>) -> Self {
+        Self::Impossible(why.into())
+    }
+
+    /// The error of something that certainly did not happen.
+    pub(crate) fn not_applied(self) -> StoreError {
+        let wrap = match &self {
+            Self::Unreadable(_) => StoreError::Corrupt,
+            Self::Refused { code, .. } => match code.code() {
+                // The disk, or a limit on it: `disk_full`, `configuration_limit_exceeded`.
+                "53100" | "53400" => StoreError::Full,
+                // `read_only_sql_transaction`: a standby, or a server that was made read-only.
+                "25006" => StoreError::ReadOnly,
+                // `data_corrupted`, `index_corrupted`.
+                "XX001" | "XX002" => StoreError::Corrupt,
+                _ => StoreError::NotApplied,
+            },
+            _ => StoreError::NotApplied,
+        };
+        wrap(Box::new(self))
+    }
+
+    /// The error of something of which nobody knows whether it happened.
+    pub(crate) fn unknown(self) -> StoreError {
+        StoreError::OutcomeUnknown(Box::new(self))
+    }
+
+    /// Whether the server, when it says this of a commit, says that nothing was committed. Of a
+    /// commit that was cut short it may say something else although it is there.
+    pub(crate) fn denies_the_commit(&self) -> bool {
+        let Self::Refused { code, .. } = self else {
+            return false;
+        };
+        // 40003 is `statement_completion_unknown`.
+        let code = code.code();
+        code != "40003"
+            && ["40", "23", "25"]
+                .iter()
+                .any(|class| code.starts_with(class))
+    }
+
+    /// Whether the server has ended the session with it, or is about to: it shuts down, or somebody
+    /// ended it.
+    pub(crate) fn ends_the_connection(&self) -> bool {
+        let Self::Refused { code, .. } = self else {
+            return false;
+        };
+        ["57P", "08", "25P03"]
+            .iter()
+            .any(|class| code.code().starts_with(class))
+    }
+
+    /// Whether others stood in the way, so that the same transaction may pass when it is sent
+    /// again: a serialization failure, a deadlock, a lock that was not free in time.
+    pub(crate) fn is_of_the_moment(&self) -> bool {
+        let Self::Refused { code, .. } = self else {
+            return false;
+        };
+        [
+            SqlState::T_R_SERIALIZATION_FAILURE,
+            SqlState::T_R_DEADLOCK_DETECTED,
+            SqlState::LOCK_NOT_AVAILABLE,
+        ]
+        .contains(code)
+    }
+
+    /// Whether it lies in the values that were sent: sent again they are refused again, and their
+    /// neighbours in the batch are well. Classes 22 (data), 23 (constraints), 54 (limits).
+    pub(crate) fn is_of_the_values(&self) -> bool {
+        let Self::Refused { code, .. } = self else {
+            return false;
+        };
+        let code = code.code();
+        ["22", "23", "54"]
+            .iter()
+            .any(|class| code.starts_with(class))
+    }
+}
+
+impl From<Failure> for StoreError {
+    /// For what was only read, or certainly rolled back.
+    fn from(failure: Failure) -> Self {
+        failure.not_applied()
+    }
+}
+
+/// What is known of a transaction that did not end as it should.
+#[derive(Clone, Debug)]
+pub(crate) enum Broken {
+    /// It was rolled back, or never begun.
+    NotApplied(Failure),
+    /// It may be committed.
+    Unknown(Failure),
+}
+
+impl From<Broken> for StoreError {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::NotApplied(failure) => failure.not_applied(),
+            Broken::Unknown(failure) => failure.unknown(),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Orderlock's shared store: any number of nodes on one PostgreSQL.
+//!
+//! An `acquire` is one round trip that waits for no flush; a `settle` is one round trip and one
+//! flush. While one batch is under way the next collects, so that many operations share both, and
+//! a single one waits for nothing. An order's lease and mark stand in the order's own row, so that
+//! whatever decides a grant or a settle is taken by the update that it gates.
+
+mod clock;
+mod connection;
+mod create;
+mod error;
+mod expire;
+mod migrate;
+mod open;
+mod operator;
+mod options;
+mod pages;
+mod pool;
+mod read;
+mod rows;
+mod sessions;
+mod store;
+mod stream;
+
+pub use open::OpenError;
+pub use options::PostgresOptions;
+pub use store::PostgresStore;

@@ -1,0 +1,135 @@
+//! The store: each verb, and which module it is done by.
+
+use std::sync::Arc;
+
+use futures_util::stream::BoxStream;
+use futures_util::{FutureExt as _, StreamExt as _};
+use orderlock_core::store::{
+    Acquire, Acquired, BreakLease, Broken, Create, Created, Entries, EntriesSince, Entry, Expire,
+    Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, OrderView, Page,
+    Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
+    StoreInfo, Sweep, Swept,
+};
+use orderlock_core::{LeaseView, OrderStore, Runtime, StoreError, Target};
+
+use crate::clock::Clock;
+use crate::open::{OpenError, open};
+use crate::pool::Pool;
+use crate::{PostgresOptions, create, expire, operator, pages, read, sessions, stream};
+
+/// Orders, leases and journal in a PostgreSQL database that any number of nodes share.
+///
+/// Clones are the same store.
+#[derive(Clone, Debug)]
+pub struct PostgresStore(Arc<Inner>);
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) pool: Pool,
+    pub(crate) clock: Clock,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) info: StoreInfo,
+}
+
+impl PostgresStore {
+    /// Opens the database and brings its layout up to date.
+    ///
+    /// # Errors
+    /// [`OpenError`], which says what to do.
+    pub async fn open(url: &str, options: PostgresOptions) -> Result<Self, OpenError> {
+        let opened = open(url, &options).await?;
+        let info = StoreInfo {
+            name: "postgres",
+            location: opened.location,
+            durability:
+                "survives power loss of the database's server, if its settings are left as \
+                         they are: each commit is flushed before it is answered"
+                    .to_owned(),
+            document_bytes_max: options.document_bytes_max,
+        };
+        Ok(Self(Arc::new(Inner {
+            pool: opened.pool,
+            clock: options.clock,
+            runtime: options.runtime,
+            info,
+        })))
+    }
+}
+
+impl OrderStore for PostgresStore {
+    fn describe(&self) -> StoreInfo {
+        self.0.info.clone()
+    }
+
+    fn freed(&self) -> BoxStream<'static, Target> {
+        futures_util::stream::pending().boxed()
+    }
+
+    fn join(&self, request: Join) -> StoreFuture<'_, Joined> {
+        async move { sessions::join(&self.0, &request).await }.boxed()
+    }
+
+    fn renew(&self, request: Renew) -> StoreFuture<'_, Renewed> {
+        async move { sessions::renew(&self.0, &request).await }.boxed()
+    }
+
+    fn leave(&self, request: Leave) -> StoreFuture<'_, Left> {
+        async move { sessions::leave(&self.0, &request).await }.boxed()
+    }
+
+    fn sweep(&self, request: Sweep) -> StoreFuture<'_, Swept> {
+        async move { sessions::sweep(&self.0, &request).await }.boxed()
+    }
+
+    fn create(&self, request: Create) -> StoreFuture<'_, Created> {
+        async move { create::create(&self.0, &request).await }.boxed()
+    }
+
+    fn read(&self, request: Read) -> StoreFuture<'_, Option<OrderView>> {
+        async move { read::read(&self.0, &request).await }.boxed()
+    }
+
+    fn list(&self, request: List) -> StoreFuture<'_, Page<OrderView>> {
+        async move { pages::list(&self.0, &request).await }.boxed()
+    }
+
+    fn history(&self, request: History) -> StoreFuture<'_, Option<Page<Entry>>> {
+        async move { pages::history(&self.0, &request).await }.boxed()
+    }
+
+    fn lookup(&self, request: Lookup) -> StoreFuture<'_, Known> {
+        async move { read::lookup(&self.0, &request).await }.boxed()
+    }
+
+    fn acquire(&self, _request: Acquire) -> StoreFuture<'_, Acquired> {
+        async move { Err(StoreError::Unsupported("acquire")) }.boxed()
+    }
+
+    fn settle(&self, _request: Settle) -> StoreFuture<'_, Settled> {
+        async move { Err(StoreError::Unsupported("settle")) }.boxed()
+    }
+
+    fn release(&self, _request: Release) -> StoreFuture<'_, Released> {
+        async move { Err(StoreError::Unsupported("release")) }.boxed()
+    }
+
+    fn leases(&self, request: Leases) -> StoreFuture<'_, Page<LeaseView>> {
+        async move { pages::leases(&self.0, &request).await }.boxed()
+    }
+
+    fn break_lease(&self, request: BreakLease) -> StoreFuture<'_, Broken> {
+        async move { operator::break_lease(&self.0, &request).await }.boxed()
+    }
+
+    fn resolve(&self, request: Resolve) -> StoreFuture<'_, Resolved> {
+        async move { operator::resolve(&self.0, &request).await }.boxed()
+    }
+
+    fn entries_since(&self, request: EntriesSince) -> StoreFuture<'_, Entries> {
+        async move { stream::entries_since(&self.0, &request).await }.boxed()
+    }
+
+    fn expire(&self, request: Expire) -> StoreFuture<'_, Expired> {
+        async move { expire::expire(&self.0, &request).await }.boxed()
+    }
+}
