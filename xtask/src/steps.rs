@@ -3,10 +3,11 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use clap::ValueEnum;
 
 use crate::cargo::Workspace;
+use crate::postgres;
 use crate::process::Process;
 use crate::tools::{self, Tool};
 use crate::{examples, tidy, walkthrough};
@@ -65,17 +66,54 @@ impl Step {
         }
     }
 
-    fn run(self, workspace: &Workspace) -> Result<()> {
+    /// Whether it asks a PostgreSQL.
+    fn asks_postgres(self) -> bool {
+        self == Self::Tests
+    }
+
+    fn run(self, workspace: &Workspace, postgres: Option<&postgres::Programs>) -> Result<()> {
         match self {
             Self::Fmt => workspace.fmt(),
             Self::Clippy => workspace.clippy(),
             Self::Tidy => tidy::run(workspace),
-            Self::Tests => workspace.test().and_then(|()| examples::run_all(workspace)),
+            Self::Tests => tests(workspace, postgres),
             Self::Docs => workspace.doc(),
             Self::Walkthrough => walkthrough::run(workspace),
             Self::Bench => bench(workspace),
         }
     }
+}
+
+/// A part that may be left unchecked where it cannot be checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// The tests of orderlock-postgres, which need a PostgreSQL.
+    Postgres,
+}
+
+impl Part {
+    /// What is said of it, before everything and after everything.
+    fn unchecked(self) -> &'static str {
+        match self {
+            Self::Postgres => {
+                "NOT CHECKED, because of `--without postgres`: every test of orderlock-postgres"
+            }
+        }
+    }
+}
+
+/// The crate whose tests need a PostgreSQL.
+const POSTGRES: &str = "orderlock-postgres";
+
+fn tests(workspace: &Workspace, postgres: Option<&postgres::Programs>) -> Result<()> {
+    match postgres {
+        Some(programs) => {
+            let server = postgres::Server::start(programs)?;
+            workspace.test(None, &server.variables())?;
+        }
+        None => workspace.test(Some(POSTGRES), &[])?,
+    }
+    examples::run_all(workspace)
 }
 
 /// How long all benchmarks together may take.
@@ -92,33 +130,46 @@ fn bench(workspace: &Workspace) -> Result<()> {
 ///
 /// # Errors
 /// What failed, and which command repeats it alone.
-pub(crate) fn run(steps: &[Step], workspace: &Workspace) -> Result<String> {
+pub(crate) fn run(steps: &[Step], without: Option<Part>, workspace: &Workspace) -> Result<String> {
+    if let Some(part) = without {
+        let in_ci = std::env::var_os("CI").is_some();
+        ensure!(
+            !in_ci,
+            "CI checks everything: `--without` is for other machines"
+        );
+        println!("\n==> {}", part.unchecked());
+    }
     // Asked before the first step, so that nobody learns after many minutes that curl is missing.
     for tool in steps.iter().flat_map(|step| step.tools()) {
         tools::need(*tool)?;
     }
+    let asked = without.is_none() && steps.iter().any(|step| step.asks_postgres());
+    let postgres = asked.then(postgres::Programs::need).transpose()?;
     let mut times = Vec::new();
     for (position, step) in steps.iter().enumerate() {
         let name = step.name();
         println!("\n==> step {} of {}: {name}", position + 1, steps.len());
         let start = Instant::now();
-        step.run(workspace).map_err(|error| {
+        step.run(workspace, postgres.as_ref()).map_err(|error| {
             let time = seconds(start.elapsed());
             anyhow!("{name}, after {time}: {error:#}\nTo repeat it alone: cargo xtask test {name}")
         })?;
         println!("==> {name} passed in {}", seconds(start.elapsed()));
         times.push((name, start.elapsed()));
     }
-    Ok(summary(&times))
+    Ok(summary(&times, without))
 }
 
-fn summary(times: &[(&str, Duration)]) -> String {
+fn summary(times: &[(&str, Duration)], without: Option<Part>) -> String {
     let total = times.iter().map(|(_, time)| *time).sum();
     let each: Vec<String> = times
         .iter()
         .map(|(name, time)| format!("{name} {}", seconds(*time)))
         .collect();
-    format!("PASSED in {}: {}", seconds(total), each.join(", "))
+    let passed = format!("PASSED in {}: {}", seconds(total), each.join(", "));
+    without.map_or(passed.clone(), |part| {
+        format!("{passed}\n{}", part.unchecked())
+    })
 }
 
 fn seconds(time: Duration) -> String {
@@ -143,6 +194,12 @@ mod tests {
             ("fmt", Duration::from_millis(500)),
             ("tidy", Duration::from_secs(2)),
         ];
-        assert_eq!(summary(&times), "PASSED in 2.5 s: fmt 0.5 s, tidy 2.0 s");
+        let passed = "PASSED in 2.5 s: fmt 0.5 s, tidy 2.0 s";
+        assert_eq!(summary(&times, None), passed);
+        let told = summary(&times, Some(Part::Postgres));
+        assert!(
+            told.starts_with(passed) && told.contains("\nNOT CHECKED"),
+            "{told}"
+        );
     }
 }
