@@ -24,13 +24,20 @@ CREATE TABLE sessions (
     -- How long it lasts after each renewal, in microseconds.
     length bigint NOT NULL,
     deadline timestamptz NOT NULL,
-    renewals bigint NOT NULL DEFAULT 0
+    renewals bigint NOT NULL DEFAULT 0,
+    -- What the last renewal says of the session's leases: one that was granted before so many renewals, and is not
+    -- among the known, is void. Nobody has to look for it: it counts as free from then on, as one of an ended session.
+    heard bigint NOT NULL DEFAULT 0,
+    known uuid[] NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 
 -- Sessions that have ended while leases of theirs may still stand in `orders`. Such a lease counts as free from the
--- end of its session on; sweeps remove and count what is left of it, and then the row here.
+-- end of its session on; sweeps remove and count what is left of it, a piece of the table at a time, and then the row
+-- here. The address is that of the last order that was looked at.
 CREATE TABLE ended (
-    session uuid PRIMARY KEY
+    session uuid PRIMARY KEY,
+    tenant text COLLATE "C" NOT NULL DEFAULT '',
+    id text COLLATE "C" NOT NULL DEFAULT ''
 );
 
 -- An order, its lock and its mark: one row, so that fence, version, holder and mark are taken together, by one update.
@@ -46,14 +53,15 @@ CREATE TABLE orders (
     created timestamptz NOT NULL,
     updated timestamptz NOT NULL,
 
-    -- The lease; all null when nobody holds the order. It counts only while its session stands in `sessions`.
+    -- The lease; all null when nobody holds the order. It counts only while its session stands in `sessions` and its
+    -- node has not failed to name it there.
     fence uuid,
     session uuid,
     since timestamptz,
     attempt bigint,
     -- How many settles this grant has made.
     steps bigint,
-    -- How many renewals its session had at the grant: what is older than the last one, and unknown to the node, is void.
+    -- How many renewals its session had at the grant.
     renewals bigint,
     principal text COLLATE "C",
     operation text COLLATE "C",

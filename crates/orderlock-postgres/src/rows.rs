@@ -65,10 +65,12 @@ macro_rules! lock_columns {
     };
 }
 
-/// Whether the lease in the row counts: whether its session is alive. Of `orders o`.
+/// Whether the lease in the row counts: whether its session is alive, and either is younger than
+/// the last renewal but one or known to its node. Of `orders o`.
 macro_rules! held {
     () => {
-        "EXISTS (SELECT FROM sessions h WHERE h.id = o.session)"
+        "EXISTS (SELECT FROM sessions h WHERE h.id = o.session \
+             AND (o.renewals >= h.heard OR o.fence = ANY (h.known)))"
     };
 }
 
