@@ -85,6 +85,59 @@ async fn a_retry_that_comes_while_the_grant_is_given_back_waits_and_runs() {
     );
 }
 
+/// Whoever is granted the order by a hand-over may have gone by then, and so may the next one.
+#[tokio::test]
+async fn a_grant_that_nobody_takes_is_released_to_whoever_still_waits() {
+    let (world, store) = world().await;
+    let (first, mut handler) = world.add_later(request("first"));
+    handler.begun().await;
+    let (gone, mut never) = world.add_later(patient("gone"));
+    world.waiting(1).await;
+    let (gone_too, mut never_too) = world.add_later(patient("gone-too"));
+    world.waiting(2).await;
+    let last = world.add(patient("last"));
+    world.waiting(3).await;
+    let (settling, releasing) = (Gate::new(), Gate::new());
+    store.fail_next(Verb::Settle, Fault::DelayAfter(settling.clone()));
+    store.fail_next(Verb::Release, Fault::DelayAfter(releasing.clone()));
+    handler.go();
+    settling.reached(1).await;
+    drop(gone);
+    settle_down().await;
+    settling.open();
+    releasing.reached(1).await;
+    drop(gone_too);
+    settle_down().await;
+    releasing.open();
+    settled(first.await);
+    assert_eq!(
+        settled(last.await),
+        (r#"applied {"count":2}"#.into(), false)
+    );
+    assert!(!never.has_begun() && !never_too.has_begun());
+    World::assert_free(&world.view().await, 3, 2);
+}
+
+#[tokio::test]
+async fn a_grant_that_nobody_takes_or_waits_for_leaves_the_order_free() {
+    let (world, store) = world().await;
+    let (first, mut handler) = world.add_later(request("first"));
+    handler.begun().await;
+    let gone = world.add(patient("gone"));
+    world.waiting(1).await;
+    let settling = Gate::new();
+    store.fail_next(Verb::Settle, Fault::DelayAfter(settling.clone()));
+    handler.go();
+    settling.reached(1).await;
+    drop(gone);
+    settle_down().await;
+    settling.open();
+    settled(first.await);
+    settle_down().await;
+    World::assert_free(&world.view().await, 2, 1);
+    assert_eq!(world.lifecycle.in_flight(), 0);
+}
+
 /// The order was asked for under the fence of the one that went away.
 #[tokio::test]
 async fn whoever_takes_the_place_of_another_releases_what_that_one_was_granted() {

@@ -122,6 +122,22 @@ async fn a_settle_without_an_answer_is_told_as_unknown_and_the_key_tells_the_res
     World::assert_free(&world.view().await, 2, 1);
 }
 
+/// The first try was applied and its answer lost. That the later ones were not says nothing.
+#[tokio::test]
+async fn a_settle_that_may_have_happened_is_told_as_unknown_whatever_its_repeats_come_to() {
+    let (world, store) = world().await;
+    let plan = Plan::new().at_call(Verb::Settle, 1, Fault::FailAfter);
+    let failed = |plan: Plan, call| plan.at_call(Verb::Settle, call, Fault::FailBefore);
+    store.plan((2..=4).fold(plan, failed));
+    let ended = driven(&world.runtime, world.add(request("k"))).await;
+    assert!(matches!(ended, Ended::Unknown), "{ended:?}");
+    assert_eq!(
+        settled(world.add(request("k")).await),
+        (r#"applied {"count":1}"#.into(), true)
+    );
+    World::assert_free(&world.view().await, 2, 1);
+}
+
 #[tokio::test]
 async fn a_time_out_waits_for_the_checkpoint_that_is_on_its_way() {
     let (world, store) = world().await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use orderlock_core::{Denied, Ended, Limits, OperationRequest};
-use orderlock_testkit::faults::{Fault, Plan, Verb};
+use orderlock_testkit::faults::{Fault, Gate, Plan, Verb};
 
 use crate::faults::{driven, world};
 use crate::world::{World, patient, request, settled};
@@ -29,6 +29,39 @@ async fn a_session_outlives_one_renewal_without_an_answer() {
     let (world, store) = world().await;
     store.plan(Plan::new().at_call(Verb::Renew, 1, Fault::Hang));
     assert!(stays_ready(&world, Duration::from_secs(30)).await);
+}
+
+/// A store voids what is older than the last renewal and not named by this one. The next in line
+/// holds the order as soon as the store has taken the hand-over, even if its node waits for long to
+/// be told.
+#[tokio::test]
+async fn a_renewal_names_the_grant_of_a_hand_over_that_is_on_its_way() {
+    let (world, store) = world().await;
+    let (first, mut handler) = world.add_later(request("first"));
+    handler.begun().await;
+    let second = world.add(patient("second"));
+    world.waiting(1).await;
+    assert!(stays_ready(&world, Duration::from_secs(3)).await);
+    let settling = Gate::new();
+    store.fail_next(Verb::Settle, Fault::DelayAfter(settling.clone()));
+    handler.go();
+    settling.reached(1).await;
+    assert!(stays_ready(&world, Duration::from_millis(4_500)).await);
+    let renewals = store
+        .calls()
+        .into_iter()
+        .filter(|call| *call == Verb::Renew);
+    assert_eq!(
+        renewals.count(),
+        2,
+        "both came while the answer was on its way"
+    );
+    settling.open();
+    settled(first.await);
+    assert_eq!(
+        settled(second.await),
+        (r#"applied {"count":2}"#.into(), false)
+    );
 }
 
 #[tokio::test]
