@@ -158,3 +158,22 @@ impl From<Broken> for StoreError {
         }
     }
 }
+
+impl Broken {
+    pub(crate) fn into_failure(self) -> Failure {
+        match self {
+            Self::NotApplied(failure) | Self::Unknown(failure) => failure,
+        }
+    }
+}
+
+/// An error with all that lies below it, in one line.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut words = error.to_string();
+    let mut below = error.source();
+    while let Some(error) = below {
+        words.push_str(&format!(": {error}"));
+        below = error.source();
+    }
+    words
+}

@@ -5,11 +5,15 @@
 //! a single one waits for nothing. An order's lease and mark stand in the order's own row, so that
 //! whatever decides a grant or a settle is taken by the update that it gates.
 
+mod acquire;
+mod batch;
 mod clock;
 mod connection;
 mod create;
 mod error;
 mod expire;
+mod facts;
+mod journal;
 mod migrate;
 mod open;
 mod operator;
@@ -17,10 +21,17 @@ mod options;
 mod pages;
 mod pool;
 mod read;
+mod release;
 mod rows;
 mod sessions;
+mod settle;
+mod settle_facts;
+mod settle_rows;
+mod statements;
 mod store;
 mod stream;
+mod turns;
+mod writes;
 
 pub use open::OpenError;
 pub use options::PostgresOptions;

@@ -7,15 +7,28 @@ use orderlock_core::{Runtime, TokioRuntime};
 
 use crate::clock::Clock;
 
+/// The most connections of one store. A server takes a hundred by default, from all its clients.
+const CONNECTIONS_MAX: usize = 1_000;
+
+/// The shortest and the longest patience: below, every answer is late; above, nobody waits.
+const PATIENCE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(600));
+
+/// The most that a value of a row can hold is a gigabyte, and each is held in memory several times.
+const DOCUMENT_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// How a store is opened. Every bound has a default.
 #[derive(Clone, Debug)]
 pub struct PostgresOptions {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) clock: Clock,
     pub(crate) connections: usize,
-    pub(crate) prepares: bool,
+    pub(crate) pooler: bool,
     pub(crate) patience: Duration,
     pub(crate) document_bytes_max: usize,
+    pub(crate) lanes: usize,
+    pub(crate) batch_rows: usize,
+    pub(crate) batch_bytes: usize,
+    pub(crate) queue: usize,
 }
 
 impl Default for PostgresOptions {
@@ -24,16 +37,20 @@ impl Default for PostgresOptions {
             runtime: Arc::new(TokioRuntime),
             clock: Clock::Database,
             connections: 16,
-            prepares: true,
-            patience: Duration::from_secs(15),
+            pooler: false,
+            patience: Duration::from_secs(5),
             document_bytes_max: 1024 * 1024,
+            lanes: 2,
+            batch_rows: 64,
+            batch_bytes: 1024 * 1024,
+            queue: 4_096,
         }
     }
 }
 
 impl PostgresOptions {
     /// Where the store's clock, tasks and randomness come from: for tests. Without it the clock is
-    /// the database's own.
+    /// the database's own, so that the clocks of nodes do not matter.
     #[must_use]
     pub fn with_runtime(mut self, runtime: Arc<dyn Runtime>) -> Self {
         self.clock = Clock::Given(Arc::clone(&runtime));
@@ -41,17 +58,39 @@ impl PostgresOptions {
         self
     }
 
-    /// How many connections the store may have in all.
+    /// How many connections the store may have in all: 16 by default, at most 1,000. Each is held
+    /// only while a statement runs, so that few serve many.
     #[must_use]
     pub fn with_connections(mut self, connections: usize) -> Self {
-        self.connections = connections.max(1);
+        self.connections = connections.clamp(1, CONNECTIONS_MAX);
         self
     }
 
-    /// The largest document that the store takes, in bytes.
+    /// How long an answer of the database may take, and the wait for a connection: 5 seconds by
+    /// default, from 100 milliseconds to 10 minutes. The server is told to give up a little
+    /// earlier, so that most of what is late is known not to have happened.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience.clamp(PATIENCE.0, PATIENCE.1);
+        self
+    }
+
+    /// Says that a pooler stands between that gives each transaction to another session of the
+    /// server, such as PgBouncer in transaction mode; `?orderlock_pooler=transaction` in the
+    /// address says the same. Nothing is then kept in a session: no prepared statement, no setting.
+    /// Give the database's role the time-outs that the store would else have set for itself:
+    /// `ALTER ROLE ... SET statement_timeout = '4s'`, `lock_timeout = '2s'`,
+    /// `idle_in_transaction_session_timeout = '5s'`.
+    #[must_use]
+    pub fn with_pooler(mut self) -> Self {
+        self.pooler = true;
+        self
+    }
+
+    /// The largest document that the store takes, in bytes: 1 MiB by default, at most 64 MiB.
     #[must_use]
     pub fn with_document_bytes_max(mut self, bytes: usize) -> Self {
-        self.document_bytes_max = bytes;
+        self.document_bytes_max = bytes.min(DOCUMENT_BYTES_MAX);
         self
     }
 }

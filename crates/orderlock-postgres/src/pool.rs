@@ -22,7 +22,7 @@ impl Pool {
     pub(crate) fn new(config: Config, options: &PostgresOptions) -> Self {
         let manager = Manager {
             config,
-            prepares: options.prepares,
+            prepares: !options.pooler,
             patience: options.patience,
         };
         let pool = managed::Pool::builder(manager)

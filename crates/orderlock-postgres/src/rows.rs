@@ -98,7 +98,74 @@ macro_rules! remembered {
     };
 }
 
-pub(crate) use {content_columns, entry_columns, held, lock_columns, remembered, target_columns};
+/// How a statement that writes entries begins: `here` has its time, and the position of the first
+/// entry that its transaction may write. The time is the statement's first parameter.
+macro_rules! here {
+    () => {
+        "here AS (
+            SELECT coalesce($1, clock_timestamp()) AS now,
+                (base + pg_current_xact_id()::text::bigint) << 20 AS position
+            FROM store
+        )"
+    };
+}
+
+/// The position of the next entry of `orders o`, written by a statement that begins with `here!`,
+/// for the row of this number in the statement, from 1.
+macro_rules! position {
+    ($number:literal) => {
+        concat!(
+            "greatest(o.position + 1, here.position + ((",
+            $number,
+            " - 1) << 14))"
+        )
+    };
+}
+
+/// Ends the lease of `orders o`.
+macro_rules! no_lease {
+    () => {
+        "fence = NULL, session = NULL, since = NULL, attempt = NULL, steps = NULL, \
+         renewals = NULL, principal = NULL, operation = NULL, key_id = NULL, fingerprint = NULL"
+    };
+}
+
+/// Ends the mark of `orders o` if a condition is true.
+macro_rules! no_mark_if {
+    ($condition:literal) => {
+        concat!(
+            "mark_attempt = CASE WHEN NOT ",
+            $condition,
+            " THEN o.mark_attempt END, ",
+            "mark_since = CASE WHEN NOT ",
+            $condition,
+            " THEN o.mark_since END, ",
+            "mark_times = CASE WHEN NOT ",
+            $condition,
+            " THEN o.mark_times END, ",
+            "mark_within = CASE WHEN NOT ",
+            $condition,
+            " THEN o.mark_within END, ",
+            "mark_principal = CASE WHEN NOT ",
+            $condition,
+            " THEN o.mark_principal END, ",
+            "mark_operation = CASE WHEN NOT ",
+            $condition,
+            " THEN o.mark_operation END, ",
+            "mark_key_id = CASE WHEN NOT ",
+            $condition,
+            " THEN o.mark_key_id END, ",
+            "mark_fingerprint = CASE WHEN NOT ",
+            $condition,
+            " THEN o.mark_fingerprint END"
+        )
+    };
+}
+
+pub(crate) use {
+    content_columns, entry_columns, held, here, lock_columns, no_lease, no_mark_if, position,
+    remembered, target_columns,
+};
 
 /// An order's content.
 #[derive(Debug)]
@@ -128,6 +195,13 @@ impl<'a> Columns<'a> {
         self.row
             .try_get(at)
             .map_err(|error| Failure::unreadable(error.to_string()))
+    }
+
+    /// The next column, which stays the next one.
+    pub(crate) fn peek<T: FromSql<'a>>(&mut self) -> Result<T, Failure> {
+        let next = self.next();
+        self.at -= 1;
+        next
     }
 
     /// Passes by columns that are not wanted.
@@ -324,10 +398,23 @@ pub(crate) fn unsigned(number: i64) -> u64 {
     number.unsigned_abs()
 }
 
+pub(crate) fn version(number: i64) -> Version {
+    Version(unsigned(number))
+}
+
 pub(crate) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 fn small(number: i64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// What a row is about: the place of its request in the batch, from 1.
+pub(crate) fn place<T>(requests: &mut [T], number: i64) -> Result<&mut T, Failure> {
+    let place = usize::try_from(number)
+        .ok()
+        .and_then(|it| it.checked_sub(1));
+    let request = place.and_then(|place| requests.get_mut(place));
+    request.ok_or_else(|| Failure::unreadable("a row is about no request"))
 }

@@ -2,20 +2,21 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
 use futures_util::stream::BoxStream;
-use futures_util::{FutureExt as _, StreamExt as _};
 use orderlock_core::store::{
     Acquire, Acquired, BreakLease, Broken, Create, Created, Entries, EntriesSince, Entry, Expire,
     Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, OrderView, Page,
     Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
     StoreInfo, Sweep, Swept,
 };
-use orderlock_core::{LeaseView, OrderStore, Runtime, StoreError, Target};
+use orderlock_core::{LeaseView, OrderStore, Runtime, Target};
 
 use crate::clock::Clock;
 use crate::open::{OpenError, open};
 use crate::pool::Pool;
-use crate::{PostgresOptions, create, expire, operator, pages, read, sessions, stream};
+use crate::writes::Writes;
+use crate::{PostgresOptions, expire, operator, pages, read, sessions, stream};
 
 /// Orders, leases and journal in a PostgreSQL database that any number of nodes share.
 ///
@@ -29,6 +30,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Clock,
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) info: StoreInfo,
+    pub(crate) writes: Writes,
 }
 
 impl PostgresStore {
@@ -42,12 +44,13 @@ impl PostgresStore {
             name: "postgres",
             location: opened.location,
             durability:
-                "survives power loss of the database's server, if its settings are left as \
-                         they are: each commit is flushed before it is answered"
+                "survives power loss of the database's server, if its settings are left as they \
+                         are: each commit is flushed before it is answered"
                     .to_owned(),
             document_bytes_max: options.document_bytes_max,
         };
         Ok(Self(Arc::new(Inner {
+            writes: Writes::new(&opened.pool, &options),
             pool: opened.pool,
             clock: options.clock,
             runtime: options.runtime,
@@ -62,7 +65,7 @@ impl OrderStore for PostgresStore {
     }
 
     fn freed(&self) -> BoxStream<'static, Target> {
-        futures_util::stream::pending().boxed()
+        self.0.writes.freed()
     }
 
     fn join(&self, request: Join) -> StoreFuture<'_, Joined> {
@@ -82,7 +85,7 @@ impl OrderStore for PostgresStore {
     }
 
     fn create(&self, request: Create) -> StoreFuture<'_, Created> {
-        async move { create::create(&self.0, &request).await }.boxed()
+        self.0.writes.create(request).boxed()
     }
 
     fn read(&self, request: Read) -> StoreFuture<'_, Option<OrderView>> {
@@ -101,16 +104,16 @@ impl OrderStore for PostgresStore {
         async move { read::lookup(&self.0, &request).await }.boxed()
     }
 
-    fn acquire(&self, _request: Acquire) -> StoreFuture<'_, Acquired> {
-        async move { Err(StoreError::Unsupported("acquire")) }.boxed()
+    fn acquire(&self, request: Acquire) -> StoreFuture<'_, Acquired> {
+        self.0.writes.acquire(request).boxed()
     }
 
-    fn settle(&self, _request: Settle) -> StoreFuture<'_, Settled> {
-        async move { Err(StoreError::Unsupported("settle")) }.boxed()
+    fn settle(&self, request: Settle) -> StoreFuture<'_, Settled> {
+        self.0.writes.settle(request).boxed()
     }
 
-    fn release(&self, _request: Release) -> StoreFuture<'_, Released> {
-        async move { Err(StoreError::Unsupported("release")) }.boxed()
+    fn release(&self, request: Release) -> StoreFuture<'_, Released> {
+        self.0.writes.release(request).boxed()
     }
 
     fn leases(&self, request: Leases) -> StoreFuture<'_, Page<LeaseView>> {

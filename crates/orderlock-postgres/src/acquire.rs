@@ -1,0 +1,229 @@
+//! `acquire`: one transaction for a batch of requests, sent in one go.
+//!
+//! Its statements lock the orders, grant what can be granted, and tell the facts. Each sees what
+//! was committed before it began: so the grant rests on the order, the key and the session as they
+//! are under the lock, and never on what they were before it. The answers are decided from the
+//! facts, by the one function that decides them for every store.
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use orderlock_core::store::{Acquire, Acquired};
+use orderlock_core::{Recovery, StoreError, Target, Timestamp};
+use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+
+use crate::batch::{Work, alone};
+use crate::clock::{Clock, span_to_sql};
+use crate::connection::Commit;
+use crate::error::{Broken, Failure};
+use crate::facts::{self, FACTS};
+use crate::pool::Pool;
+use crate::rows::{Id, key_hash, signed};
+use crate::statements::{GRANT, LOCK_FREE};
+
+/// Grants leases.
+#[derive(Clone, Debug)]
+pub(crate) struct Granting {
+    pub(crate) pool: Pool,
+    pub(crate) clock: Clock,
+    /// What the commit waits for: nothing, or for grants with a mark, the disk.
+    pub(crate) commit: Commit,
+}
+
+impl Work for Granting {
+    type Request = Acquire;
+    type Answer = Acquired;
+
+    /// A grant has its fence for a name: asked for again, it is the same grant.
+    const REPEATS: bool = true;
+
+    fn target(request: &Acquire) -> Target {
+        request.claim.target()
+    }
+
+    fn bytes(_: &Acquire) -> usize {
+        512
+    }
+
+    fn ask<'a>(
+        &'a self,
+        requests: &'a [Acquire],
+    ) -> BoxFuture<'a, Result<Vec<Option<Acquired>>, Broken>> {
+        self.grant(requests).boxed()
+    }
+
+    fn refused<'a>(
+        &'a self,
+        _: &'a Acquire,
+        failure: Failure,
+    ) -> BoxFuture<'a, Result<Acquired, StoreError>> {
+        async move { Err(failure.not_applied()) }.boxed()
+    }
+}
+
+impl Granting {
+    async fn grant(&self, requests: &[Acquire]) -> Result<Vec<Option<Acquired>>, Broken> {
+        let connection = self.pool.connection().await.map_err(Broken::NotApplied)?;
+        let asked = Asked::of(requests.iter(), &self.clock);
+        let statements = [
+            (&LOCK_FREE, &asked.to_lock()[..]),
+            (&GRANT, &asked.to_grant(&false)[..]),
+            (&FACTS, &asked.to_tell()[..]),
+        ];
+        let [_, _, told] = connection.transaction(self.commit, statements).await?;
+        // The transaction is committed, whatever its rows look like.
+        decide_all(requests.iter(), &told).map_err(Broken::Unknown)
+    }
+}
+
+impl Granting {
+    /// Asks for the next in line, for one that has let go. A fault of the next one's own does not
+    /// undo what its predecessor did: it then asks for itself, and is told.
+    pub(crate) async fn one(&self, request: &Acquire) -> Option<Acquired> {
+        let granting = Self {
+            commit: commit(request),
+            ..self.clone()
+        };
+        match alone(&granting, request.clone(), false).await {
+            Ok(answer) => Some(answer),
+            Err(error) => {
+                tracing::warn!(%error, "an order was let go without its next in line");
+                None
+            }
+        }
+    }
+}
+
+/// What a grant to this request waits for: a mark must survive before anything is done outside.
+pub(crate) fn commit(request: &Acquire) -> Commit {
+    match request.mark {
+        Some(_) => Commit::Flushed,
+        None => Commit::Unflushed,
+    }
+}
+
+/// What the facts make of each request, in their order.
+pub(crate) fn decide_all<'a>(
+    requests: impl ExactSizeIterator<Item = &'a Acquire>,
+    told: &[Row],
+) -> Result<Vec<Option<Acquired>>, Failure> {
+    if requests.len() != told.len() {
+        return Err(Failure::unreadable("a request has no facts"));
+    }
+    let told = requests.zip(told);
+    told.map(|(request, row)| facts::answer(request, row))
+        .collect()
+}
+
+/// Requests as the parameters of statements: a column for each of their parts.
+#[derive(Debug)]
+pub(crate) struct Asked<'a> {
+    now: Option<Timestamp>,
+    tenants: Vec<&'a str>,
+    orders: Vec<&'a str>,
+    fences: Vec<Id>,
+    sessions: Vec<Id>,
+    principals: Vec<&'a str>,
+    operations: Vec<&'a str>,
+    key_hashes: Vec<i64>,
+    key_ids: Vec<&'a [u8]>,
+    fingerprints: Vec<&'a [u8]>,
+    expected: Vec<Option<i64>>,
+    marks: Vec<bool>,
+    times: Vec<Option<i64>>,
+    within: Vec<Option<i64>>,
+}
+
+impl<'a> Asked<'a> {
+    pub(crate) fn of(requests: impl Iterator<Item = &'a Acquire> + Clone, clock: &Clock) -> Self {
+        let claims = || requests.clone().map(|request| &request.claim);
+        let recoveries = || requests.clone().map(|request| request.mark);
+        let resumes = |recovery| match recovery {
+            Some(Recovery::Resume { times, within }) => Some((times, within)),
+            Some(Recovery::Reconcile) | None => None,
+        };
+        Self {
+            now: clock.parameter(),
+            tenants: claims().map(|claim| claim.caller.tenant.as_str()).collect(),
+            orders: claims().map(|claim| claim.order.as_str()).collect(),
+            fences: requests
+                .clone()
+                .map(|request| request.fence.into())
+                .collect(),
+            sessions: requests
+                .clone()
+                .map(|request| request.session.into())
+                .collect(),
+            principals: claims()
+                .map(|claim| claim.caller.principal.as_str())
+                .collect(),
+            operations: requests
+                .clone()
+                .map(|request| request.operation.as_str())
+                .collect(),
+            key_hashes: claims().map(|claim| key_hash(claim.key_id)).collect(),
+            key_ids: claims().map(|claim| &claim.key_id.0[..]).collect(),
+            fingerprints: claims().map(|claim| &claim.fingerprint.0[..]).collect(),
+            expected: requests
+                .clone()
+                .map(|it| it.expected.map(|it| signed(it.0)))
+                .collect(),
+            marks: recoveries().map(|recovery| recovery.is_some()).collect(),
+            times: recoveries()
+                .map(resumes)
+                .map(|it| it.map(|it| it.0.into()))
+                .collect(),
+            within: recoveries()
+                .map(resumes)
+                .map(|it| it.map(|it| span_to_sql(it.1)))
+                .collect(),
+        }
+    }
+
+    /// The parameters of [`LOCK_FREE`].
+    pub(crate) fn to_lock(&self) -> [&(dyn ToSql + Sync); 5] {
+        [
+            &self.now,
+            &self.tenants,
+            &self.orders,
+            &self.key_hashes,
+            &self.key_ids,
+        ]
+    }
+
+    /// The parameters of [`GRANT`]. Successors are granted only what this very transaction has let
+    /// go.
+    pub(crate) fn to_grant<'b>(&'b self, successors: &'b bool) -> [&'b (dyn ToSql + Sync); 15] {
+        [
+            &self.now,
+            successors,
+            &self.tenants,
+            &self.orders,
+            &self.fences,
+            &self.sessions,
+            &self.principals,
+            &self.operations,
+            &self.key_hashes,
+            &self.key_ids,
+            &self.fingerprints,
+            &self.expected,
+            &self.marks,
+            &self.times,
+            &self.within,
+        ]
+    }
+
+    /// The parameters of [`FACTS`].
+    pub(crate) fn to_tell(&self) -> [&(dyn ToSql + Sync); 8] {
+        [
+            &self.now,
+            &self.tenants,
+            &self.orders,
+            &self.fences,
+            &self.sessions,
+            &self.key_hashes,
+            &self.key_ids,
+            &self.fingerprints,
+        ]
+    }
+}

@@ -1,0 +1,348 @@
+//! How requests of one kind share round trips: while batches are under way the next one collects.
+//!
+//! A request that finds a lane free leaves at once; one that does not waits no longer than the
+//! batch before it takes. Whoever asked may go away: what was taken in is carried out.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use orderlock_core::{Runtime, StoreError, Target};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use crate::error::{Broken, Failure};
+use crate::turns::Turn;
+
+/// The most requests in one batch. It is part of how positions are given: see the table `entries`.
+pub(crate) const ROWS_MAX: usize = 64;
+
+/// How often a batch is sent again because others stood in its way, or rows did not stand still.
+const ROUNDS_MAX: usize = 10;
+
+/// How often a batch is sent again because nobody knows what became of it.
+const REPEATS_MAX: usize = 2;
+
+/// A kind of request, and how a batch of them is carried out.
+pub(crate) trait Work: fmt::Debug + Send + Sync + 'static {
+    type Request: Send + Sync + 'static;
+    type Answer: Send + 'static;
+
+    /// Whether a batch may be sent again although it may have happened: whether a repeat gives the
+    /// same answer.
+    const REPEATS: bool;
+
+    fn target(request: &Self::Request) -> Target;
+
+    /// Roughly how much of the batch's room it takes.
+    fn bytes(request: &Self::Request) -> usize;
+
+    /// Carries out a batch, each request about another order, in order of their targets. An answer
+    /// that is missing is to be asked for again: somebody else was faster.
+    fn ask<'a>(
+        &'a self,
+        requests: &'a [Self::Request],
+    ) -> BoxFuture<'a, Result<Vec<Option<Self::Answer>>, Broken>>;
+
+    /// What becomes of a request whose values the database refuses.
+    fn refused<'a>(
+        &'a self,
+        request: &'a Self::Request,
+        failure: Failure,
+    ) -> BoxFuture<'a, Result<Self::Answer, StoreError>>;
+}
+
+/// The bounds of a batcher.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// How many batches may be under way.
+    pub(crate) lanes: usize,
+    /// How many requests one batch takes.
+    pub(crate) rows: usize,
+    /// How many bytes one batch takes; its first request is taken however large it is.
+    pub(crate) bytes: usize,
+    /// How many requests may wait or be under way; one more waits for room before it is taken in.
+    pub(crate) queue: usize,
+}
+
+/// Collects requests of one kind.
+pub(crate) struct Batcher<W: Work> {
+    shared: Arc<Shared<W>>,
+}
+
+struct Shared<W: Work> {
+    work: W,
+    bounds: Bounds,
+    runtime: Arc<dyn Runtime>,
+    room: Arc<Semaphore>,
+    queue: Mutex<Queue<W>>,
+}
+
+struct Queue<W: Work> {
+    waiting: VecDeque<Job<W>>,
+    under_way: usize,
+}
+
+struct Job<W: Work> {
+    request: W::Request,
+    answer: oneshot::Sender<Result<W::Answer, StoreError>>,
+    _turn: Turn,
+    _room: OwnedSemaphorePermit,
+}
+
+impl<W: Work> fmt::Debug for Batcher<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batcher")
+            .field("work", &self.shared.work)
+            .field("bounds", &self.shared.bounds)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<W: Work> Batcher<W> {
+    pub(crate) fn new(work: W, bounds: Bounds, runtime: Arc<dyn Runtime>) -> Self {
+        let room = Arc::new(Semaphore::new(bounds.queue));
+        let queue = Mutex::new(Queue {
+            waiting: VecDeque::new(),
+            under_way: 0,
+        });
+        Self {
+            shared: Arc::new(Shared {
+                work,
+                bounds,
+                runtime,
+                room,
+                queue,
+            }),
+        }
+    }
+
+    /// Takes a request in and waits for its answer.
+    pub(crate) async fn run(
+        &self,
+        turn: Turn,
+        request: W::Request,
+    ) -> Result<W::Answer, StoreError> {
+        let room = Arc::clone(&self.shared.room).acquire_owned().await;
+        let room = room.expect("a batcher's room is never closed");
+        let (answer, answered) = oneshot::channel();
+        self.shared.take_in(Job {
+            request,
+            answer,
+            _turn: turn,
+            _room: room,
+        });
+        // Only a panic ends a lane without an answer.
+        let unanswered = || Failure::impossible("the batch was not carried out to its end");
+        answered
+            .await
+            .unwrap_or_else(|_| Err(unanswered().unknown()))
+    }
+}
+
+impl<W: Work> Shared<W> {
+    fn take_in(self: &Arc<Self>, job: Job<W>) {
+        let mut queue = self.lock();
+        queue.waiting.push_back(job);
+        if queue.under_way < self.bounds.lanes {
+            queue.under_way += 1;
+            let lane = Lane(Arc::clone(self));
+            drop(queue);
+            self.runtime.spawn(lane.run().boxed());
+        }
+    }
+
+    /// The next batch, if requests wait.
+    fn next(&self) -> Vec<Job<W>> {
+        let mut queue = self.lock();
+        let (mut rows, mut bytes) = (0, 0);
+        for job in &queue.waiting {
+            bytes += W::bytes(&job.request);
+            if rows > 0 && (rows == self.bounds.rows || bytes > self.bounds.bytes) {
+                break;
+            }
+            rows += 1;
+        }
+        queue.waiting.drain(..rows).collect()
+    }
+
+    /// Each change is one step, so that a panic elsewhere leaves it whole.
+    fn lock(&self) -> MutexGuard<'_, Queue<W>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One batch after the other, until nobody waits.
+struct Lane<W: Work>(Arc<Shared<W>>);
+
+impl<W: Work> Lane<W> {
+    async fn run(self) {
+        loop {
+            let mut jobs = self.0.next();
+            if jobs.is_empty() {
+                break;
+            }
+            // Each batch locks its orders in this order, so that none waits for another in a ring.
+            jobs.sort_by_cached_key(|job| W::target(&job.request));
+            let (requests, others): (Vec<_>, Vec<_>) = jobs
+                .into_iter()
+                .map(|job| (job.request, (job.answer, job._turn, job._room)))
+                .unzip();
+            let answers = carry_out(&self.0.work, requests).await;
+            for ((answer, turn, _room), result) in others.into_iter().zip(answers) {
+                // The next verb on this order may leave before whoever asked has heard.
+                drop(turn);
+                let _gone = answer.send(result);
+            }
+        }
+    }
+}
+
+impl<W: Work> Drop for Lane<W> {
+    fn drop(&mut self) {
+        let mut queue = self.0.lock();
+        queue.under_way -= 1;
+        // A request may have come in after the last look.
+        if !queue.waiting.is_empty() && queue.under_way < self.0.bounds.lanes {
+            queue.under_way += 1;
+            let lane = Self(Arc::clone(&self.0));
+            drop(queue);
+            self.0.runtime.spawn(lane.run().boxed());
+        }
+    }
+}
+
+/// Carries a batch out, and what is left of it again, within bounds. Every request gets its answer
+/// or the truth: not applied, or not known.
+async fn carry_out<W: Work>(
+    work: &W,
+    requests: Vec<W::Request>,
+) -> Vec<Result<W::Answer, StoreError>> {
+    let mut answers: Vec<_> = requests.iter().map(|_| None).collect();
+    let mut trials = Trials::default();
+    let mut open: Vec<_> = (0..requests.len()).collect();
+    let mut requests = requests;
+    while !open.is_empty() {
+        let failure = match work.ask(&requests).await {
+            Ok(told) => {
+                let places = std::mem::take(&mut open);
+                let asked = std::mem::take(&mut requests);
+                for ((place, request), told) in places.into_iter().zip(asked).zip(told) {
+                    match told {
+                        Some(answer) => answers[place] = Some(Ok(answer)),
+                        None => {
+                            open.push(place);
+                            requests.push(request);
+                        }
+                    }
+                }
+                let restless: Arc<str> = "the order does not stand still".into();
+                match trials.round() {
+                    Next::End if !open.is_empty() => Failure::impossible(restless),
+                    _ => continue,
+                }
+            }
+            Err(broken) => match trials.judge::<W>(&broken) {
+                Next::Again => continue,
+                Next::Alone => {
+                    for (place, request) in open.drain(..).zip(requests.drain(..)) {
+                        answers[place] = Some(alone(work, request, trials.doubtful).await);
+                    }
+                    break;
+                }
+                Next::End => broken.into_failure(),
+            },
+        };
+        for place in open.drain(..) {
+            answers[place] = Some(Err(trials.error(failure.clone())));
+        }
+    }
+    let missing = || Err(Failure::impossible("a request was passed over").not_applied());
+    let told = answers.into_iter();
+    told.map(|answer| answer.unwrap_or_else(missing)).collect()
+}
+
+/// Carries one request out that failed beside others, or whose values may be at fault.
+pub(crate) async fn alone<W: Work>(
+    work: &W,
+    request: W::Request,
+    doubtful: bool,
+) -> Result<W::Answer, StoreError> {
+    let mut trials = Trials {
+        doubtful,
+        ..Trials::default()
+    };
+    let request = [request];
+    loop {
+        let failure = match work.ask(&request).await {
+            Ok(mut told) => match (told.pop().flatten(), trials.round()) {
+                (Some(answer), _) => return Ok(answer),
+                (None, Next::Again) => continue,
+                (None, _) => Failure::impossible("the order does not stand still"),
+            },
+            Err(broken) => match trials.judge::<W>(&broken) {
+                Next::Again => continue,
+                Next::Alone => {
+                    let [request] = &request;
+                    return work.refused(request, broken.into_failure()).await;
+                }
+                Next::End => broken.into_failure(),
+            },
+        };
+        return Err(trials.error(failure));
+    }
+}
+
+/// What has been tried for a batch.
+#[derive(Debug, Default)]
+struct Trials {
+    rounds: usize,
+    repeats: usize,
+    /// Whether a try may have happened: then a later one that did not says nothing about it.
+    doubtful: bool,
+}
+
+/// What is to be done after a try.
+enum Next {
+    Again,
+    /// Each request by itself, to find the one whose values are refused.
+    Alone,
+    End,
+}
+
+impl Trials {
+    fn round(&mut self) -> Next {
+        self.rounds += 1;
+        if self.rounds < ROUNDS_MAX {
+            Next::Again
+        } else {
+            Next::End
+        }
+    }
+
+    fn judge<W: Work>(&mut self, broken: &Broken) -> Next {
+        match broken {
+            Broken::NotApplied(failure) if failure.is_of_the_moment() => self.round(),
+            Broken::NotApplied(failure) if failure.is_of_the_values() => Next::Alone,
+            Broken::NotApplied(_) => Next::End,
+            Broken::Unknown(_) => {
+                self.doubtful = true;
+                self.repeats += 1;
+                if W::REPEATS && self.repeats <= REPEATS_MAX {
+                    Next::Again
+                } else {
+                    Next::End
+                }
+            }
+        }
+    }
+
+    fn error(&self, failure: Failure) -> StoreError {
+        if self.doubtful {
+            failure.unknown()
+        } else {
+            failure.not_applied()
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! `release`: a grant ends without an entry, and the next in line is asked for in the same step.
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use orderlock_core::store::{Acquire, MarkFate, Release, Released, Settle};
+use orderlock_core::{StoreError, Target};
+use tokio_postgres::types::ToSql;
+
+use crate::acquire::{Asked, Granting, decide_all};
+use crate::batch::Work;
+use crate::connection::{Commit, Connection};
+use crate::error::{Broken, Failure};
+use crate::facts::FACTS;
+use crate::rows::{Columns, Id, place, signed};
+use crate::statements::{GRANT, LET_GO, LOCK_HELD};
+
+/// Releases leases.
+#[derive(Clone, Debug)]
+pub(crate) struct Releasing {
+    pub(crate) granting: Granting,
+}
+
+/// Whether a release must survive power loss before it is answered: because it ends a mark, or
+/// hands over to an operation that begins with one.
+pub(crate) fn must_be_flushed(request: &Release) -> bool {
+    let marks = request
+        .next
+        .as_ref()
+        .is_some_and(|next| next.mark.is_some());
+    request.mark == MarkFate::Clear || marks
+}
+
+impl Work for Releasing {
+    type Request = Release;
+    type Answer = Released;
+
+    /// Asked again, a release says that nothing was held, and tells nothing of the next in line.
+    const REPEATS: bool = false;
+
+    fn target(request: &Release) -> Target {
+        request.target.clone()
+    }
+
+    fn bytes(_: &Release) -> usize {
+        512
+    }
+
+    fn ask<'a>(
+        &'a self,
+        requests: &'a [Release],
+    ) -> BoxFuture<'a, Result<Vec<Option<Released>>, Broken>> {
+        self.release(requests).boxed()
+    }
+
+    fn refused<'a>(
+        &'a self,
+        _: &'a Release,
+        failure: Failure,
+    ) -> BoxFuture<'a, Result<Released, StoreError>> {
+        async move { Err(failure.not_applied()) }.boxed()
+    }
+}
+
+impl Releasing {
+    async fn release(&self, requests: &[Release]) -> Result<Vec<Option<Released>>, Broken> {
+        let granting = &self.granting;
+        let connection = granting
+            .pool
+            .connection()
+            .await
+            .map_err(Broken::NotApplied)?;
+        let rows = Rows::of(requests);
+        let (lock, let_go) = (rows.to_lock(), rows.to_let_go());
+        let nexts: Vec<_> = requests.iter().filter_map(next_of).collect();
+        let (held, answers) = if nexts.is_empty() {
+            let statements = [(&LOCK_HELD, &lock[..]), (&LET_GO, &let_go[..])];
+            let [_, held] = connection.transaction(granting.commit, statements).await?;
+            (held, Ok(Vec::new()))
+        } else {
+            let asked = Asked::of(nexts.iter().copied(), &granting.clock);
+            let statements = [
+                (&LOCK_HELD, &lock[..]),
+                (&LET_GO, &let_go[..]),
+                (&GRANT, &asked.to_grant(&true)[..]),
+                (&FACTS, &asked.to_tell()[..]),
+            ];
+            let [_, held, _, told] = connection.transaction(granting.commit, statements).await?;
+            (held, decide_all(nexts.iter().copied(), &told))
+        };
+        drop(connection);
+        let mut answers = answers.map_err(Broken::Unknown)?.into_iter();
+        let mut released: Vec<_> = requests.iter().map(|_| false).collect();
+        for row in &held {
+            let number = Columns::of(row).next().map_err(Broken::Unknown)?;
+            *place(&mut released, number).map_err(Broken::Unknown)? = true;
+        }
+        let mut told = Vec::with_capacity(requests.len());
+        for (request, held) in requests.iter().zip(released) {
+            let answer = next_of(request).and_then(|_| answers.next()).flatten();
+            let next = match next_of(request).filter(|_| held) {
+                None => None,
+                // Somebody else was faster, or its mark is taken over from this very grant.
+                Some(next) if answer.is_none() => granting.one(next).await,
+                Some(_) => answer,
+            };
+            told.push(Some(Released { held, next }));
+        }
+        Ok(told)
+    }
+}
+
+/// Releases the lease of a settle that can never be applied, if it would be applied otherwise.
+pub(crate) async fn let_go_unsettled(
+    connection: &Connection,
+    request: &Settle,
+) -> Result<bool, StoreError> {
+    let rows = Rows {
+        tenants: vec![request.claim.caller.tenant.as_str()],
+        orders: vec![request.claim.order.as_str()],
+        fences: vec![request.fence.into()],
+        clears: vec![false],
+        steps: vec![Some(request.step.into())],
+        versions: vec![Some(signed(request.version.0))],
+    };
+    let (lock, let_go) = (rows.to_lock(), rows.to_let_go());
+    let statements = [(&LOCK_HELD, &lock[..]), (&LET_GO, &let_go[..])];
+    let [_, held] = connection
+        .transaction(Commit::Unflushed, statements)
+        .await?;
+    Ok(!held.is_empty())
+}
+
+fn next_of(request: &Release) -> Option<&Acquire> {
+    request.next.as_deref()
+}
+
+/// A batch of releases, a column for each of their parts.
+#[derive(Debug)]
+struct Rows<'a> {
+    tenants: Vec<&'a str>,
+    orders: Vec<&'a str>,
+    fences: Vec<Id>,
+    clears: Vec<bool>,
+    steps: Vec<Option<i64>>,
+    versions: Vec<Option<i64>>,
+}
+
+impl<'a> Rows<'a> {
+    fn of(requests: &'a [Release]) -> Self {
+        let all = || requests.iter();
+        Self {
+            tenants: all().map(|it| it.target.tenant.as_str()).collect(),
+            orders: all().map(|it| it.target.order.as_str()).collect(),
+            fences: all().map(|it| it.fence.into()).collect(),
+            clears: all().map(|it| it.mark == MarkFate::Clear).collect(),
+            steps: all().map(|_| None).collect(),
+            versions: all().map(|_| None).collect(),
+        }
+    }
+
+    fn to_lock(&self) -> [&(dyn ToSql + Sync); 3] {
+        [&self.tenants, &self.orders, &self.fences]
+    }
+
+    fn to_let_go(&self) -> [&(dyn ToSql + Sync); 6] {
+        [
+            &self.tenants,
+            &self.orders,
+            &self.fences,
+            &self.clears,
+            &self.steps,
+            &self.versions,
+        ]
+    }
+}

@@ -1,0 +1,216 @@
+//! `settle`: one transaction for a batch, sent in one go, and one flush.
+//!
+//! Change, entry and unlock are one statement. Where the next in line is asked for in the same step,
+//! the grant follows in the same transaction, and only on an order that was let go by it.
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use orderlock_core::store::{Accepted, Acquire, Acquired, Durable, Receipt, Settle, Settled, Then};
+use orderlock_core::{StoreError, Target};
+use tokio_postgres::Row;
+
+use crate::acquire::{Asked, Granting, decide_all};
+use crate::batch::Work;
+use crate::connection::{Commit, Connection};
+use crate::error::{Broken, Failure};
+use crate::facts::FACTS;
+use crate::release::let_go_unsettled;
+use crate::rows::{Columns, place};
+use crate::settle_facts::{Told, tell};
+use crate::settle_rows::Rows;
+use crate::statements::{GRANT, LOCK_TO_SETTLE, SETTLE};
+
+/// Settles.
+#[derive(Clone, Debug)]
+pub(crate) struct Settling {
+    /// How the next in line is asked for where the settle itself could not do it.
+    pub(crate) granting: Granting,
+}
+
+/// What a settle came to, if it was applied, and what the next in line is answered, if that is
+/// known.
+type Applied = Option<(Receipt, Option<Acquired>)>;
+
+impl Work for Settling {
+    type Request = Settle;
+    type Answer = Settled;
+
+    /// A settle is named by its fence and step: asked for again, it is answered as at first.
+    const REPEATS: bool = true;
+
+    fn target(request: &Settle) -> Target {
+        request.claim.target()
+    }
+
+    fn bytes(request: &Settle) -> usize {
+        let change = request.change.as_ref();
+        let answer = request.entry.answer.as_ref();
+        // The document is written twice, into the order and into the entry.
+        1_024
+            + change.map_or(0, |change| change.after.size()) * 2
+            + answer.map_or(0, |answer| answer.body.len())
+    }
+
+    fn ask<'a>(
+        &'a self,
+        requests: &'a [Settle],
+    ) -> BoxFuture<'a, Result<Vec<Option<Settled>>, Broken>> {
+        self.settle(requests).boxed()
+    }
+
+    fn refused<'a>(
+        &'a self,
+        request: &'a Settle,
+        failure: Failure,
+    ) -> BoxFuture<'a, Result<Settled, StoreError>> {
+        let reason = format!("the store refuses these values: {failure}");
+        self.give_up(request, reason).boxed()
+    }
+}
+
+impl Settling {
+    async fn settle(&self, requests: &[Settle]) -> Result<Vec<Option<Settled>>, Broken> {
+        let connection = self.connection().await.map_err(Broken::NotApplied)?;
+        let applied = self.apply(&connection, requests).await?;
+        let left: Vec<_> = requests
+            .iter()
+            .zip(&applied)
+            .filter(|(_, applied)| applied.is_none())
+            .map(|(request, _)| request)
+            .collect();
+        let told = match left.len() {
+            0 => Vec::new(),
+            // Those that were applied are told that too, when they are asked again.
+            _ => tell(&connection, &left, &self.granting.clock)
+                .await
+                .map_err(Broken::Unknown)?,
+        };
+        drop(connection);
+        let mut told = told.into_iter();
+        let mut answers = Vec::with_capacity(requests.len());
+        for (request, applied) in requests.iter().zip(applied) {
+            let answer = match applied {
+                Some((receipt, next)) => Some(self.accepted(request, receipt, next).await),
+                None => match told.next() {
+                    Some(Told::Repeat(receipt)) => {
+                        Some(self.accepted(request, receipt, None).await)
+                    }
+                    Some(Told::Lost(loss)) => Some(Settled::Lost(loss)),
+                    Some(Told::Again) | None => None,
+                },
+            };
+            answers.push(answer);
+        }
+        Ok(answers)
+    }
+
+    async fn connection(&self) -> Result<Connection, Failure> {
+        self.granting.pool.connection().await
+    }
+
+    /// Applies what can be applied, and hands over what was let go by it.
+    async fn apply(
+        &self,
+        connection: &Connection,
+        requests: &[Settle],
+    ) -> Result<Vec<Applied>, Broken> {
+        let rows = Rows::of(requests, &self.granting.clock);
+        let (lock, settle) = (rows.to_lock(), rows.to_settle());
+        let nexts = || requests.iter().filter_map(next_of);
+        if nexts().next().is_none() {
+            let statements = [(&LOCK_TO_SETTLE, &lock[..]), (&SETTLE, &settle[..])];
+            let [_, settled] = connection.transaction(Commit::Flushed, statements).await?;
+            return receipts(requests.len(), &settled).map_err(Broken::Unknown);
+        }
+        let asked = Asked::of(nexts(), &self.granting.clock);
+        let statements = [
+            (&LOCK_TO_SETTLE, &lock[..]),
+            (&SETTLE, &settle[..]),
+            (&GRANT, &asked.to_grant(&true)[..]),
+            (&FACTS, &asked.to_tell()[..]),
+        ];
+        let [_, settled, _, told] = connection.transaction(Commit::Flushed, statements).await?;
+        let applied = receipts(requests.len(), &settled);
+        let nexts: Vec<_> = nexts().collect();
+        let answers = decide_all(nexts.into_iter(), &told);
+        let (mut applied, answers) = applied
+            .and_then(|applied| Ok((applied, answers?)))
+            .map_err(Broken::Unknown)?;
+        let mut answers = answers.into_iter();
+        for (request, applied) in requests.iter().zip(&mut applied) {
+            if next_of(request).is_some()
+                && let Some(answer) = answers.next()
+                && let Some((_, next)) = applied
+            {
+                *next = answer;
+            }
+        }
+        Ok(applied)
+    }
+
+    /// The answer to a settle that is there. A next in line that was not asked for in the same step,
+    /// because the settle is a repeat or somebody else was faster, is asked for now.
+    async fn accepted(
+        &self,
+        request: &Settle,
+        receipt: Receipt,
+        next: Option<Acquired>,
+    ) -> Settled {
+        let next = match (next, next_of(request)) {
+            (None, Some(next)) => self.granting.one(next).await,
+            (next, _) => next,
+        };
+        Settled::Accepted(Accepted {
+            receipt,
+            durable: Durable::already(),
+            next,
+        })
+    }
+
+    /// Answers a settle that the store can never take: if it would be applied, its lease is
+    /// released in its place.
+    pub(crate) async fn give_up(
+        &self,
+        request: &Settle,
+        reason: String,
+    ) -> Result<Settled, StoreError> {
+        for _ in 0..10 {
+            let connection = self.connection().await.map_err(Failure::not_applied)?;
+            if let_go_unsettled(&connection, request).await? {
+                return Ok(Settled::Impossible(reason));
+            }
+            let told = tell(&connection, &[request], &self.granting.clock).await?;
+            drop(connection);
+            match told.first() {
+                Some(Told::Repeat(receipt)) => {
+                    return Ok(self.accepted(request, *receipt, None).await);
+                }
+                Some(Told::Lost(loss)) => return Ok(Settled::Lost(*loss)),
+                Some(Told::Again) | None => {}
+            }
+        }
+        Err(Failure::impossible("the order does not stand still").not_applied())
+    }
+}
+
+fn next_of(request: &Settle) -> Option<&Acquire> {
+    match &request.then {
+        Then::HandOver(next) => Some(next),
+        Then::Unlock | Then::Keep => None,
+    }
+}
+
+/// The receipts that a settling statement has given.
+fn receipts(requests: usize, rows: &[Row]) -> Result<Vec<Applied>, Failure> {
+    let mut receipts: Vec<_> = (0..requests).map(|_| None).collect();
+    for row in rows {
+        let mut columns = Columns::of(row);
+        let receipt = place(&mut receipts, columns.next()?)?;
+        let receipt_of_row = Receipt {
+            number: columns.count()?,
+            expires: columns.next()?,
+        };
+        *receipt = Some((receipt_of_row, None));
+    }
+    Ok(receipts)
+}

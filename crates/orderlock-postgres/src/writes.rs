@@ -1,0 +1,157 @@
+//! The verbs that come in numbers: each kind in batches of its own, one order at a time.
+
+use std::future::ready;
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use orderlock_core::store::{
+    Acquire, Acquired, Create, Created, Release, Released, Settle, Settled, Then,
+};
+use orderlock_core::{Runtime, StoreError, Target};
+use tokio::sync::broadcast;
+use tokio_stream::wrappers::BroadcastStream;
+
+use crate::PostgresOptions;
+use crate::acquire::{Granting, commit};
+use crate::batch::{Batcher, Bounds, ROWS_MAX, Work};
+use crate::connection::Commit;
+use crate::create::{self, Creating};
+use crate::pool::Pool;
+use crate::release::{Releasing, must_be_flushed};
+use crate::settle::Settling;
+use crate::settle_rows::impossible;
+use crate::turns::Turns;
+
+/// How many freed orders a slow listener may lag behind before it loses some.
+const FREED: usize = 1_024;
+
+/// Everything that is written in batches.
+#[derive(Debug)]
+pub(crate) struct Writes {
+    turns: Turns,
+    creates: Batcher<Creating>,
+    acquires: Batcher<Granting>,
+    /// Acquires with a mark, which wait for the disk.
+    marks: Batcher<Granting>,
+    settles: Batcher<Settling>,
+    settling: Settling,
+    releases: Batcher<Releasing>,
+    /// Releases that wait for the disk.
+    clears: Batcher<Releasing>,
+    freed: broadcast::Sender<Target>,
+    document_bytes_max: usize,
+}
+
+impl Writes {
+    pub(crate) fn new(pool: &Pool, options: &PostgresOptions) -> Self {
+        let granting = |commit| Granting {
+            pool: pool.clone(),
+            clock: options.clock.clone(),
+            commit,
+        };
+        let settling = Settling {
+            granting: granting(Commit::Flushed),
+        };
+        let releasing = |commit| Releasing {
+            granting: granting(commit),
+        };
+        let creating = Creating {
+            pool: pool.clone(),
+            clock: options.clock.clone(),
+        };
+        Self {
+            turns: Turns::default(),
+            creates: batcher(creating, options),
+            acquires: batcher(granting(Commit::Unflushed), options),
+            marks: batcher(granting(Commit::Flushed), options),
+            settles: batcher(settling.clone(), options),
+            settling,
+            releases: batcher(releasing(Commit::Unflushed), options),
+            clears: batcher(releasing(Commit::Flushed), options),
+            freed: broadcast::Sender::new(FREED),
+            document_bytes_max: options.document_bytes_max,
+        }
+    }
+
+    pub(crate) async fn create(&self, request: Create) -> Result<Created, StoreError> {
+        if let Some(failure) = create::refusal(&request, self.document_bytes_max) {
+            return Err(failure.not_applied());
+        }
+        let turn = self.turns.take(request.claim.target()).await;
+        self.creates.run(turn, request).await
+    }
+
+    pub(crate) async fn acquire(&self, request: Acquire) -> Result<Acquired, StoreError> {
+        let turn = self.turns.take(request.claim.target()).await;
+        match commit(&request) {
+            Commit::Unflushed => self.acquires.run(turn, request).await,
+            Commit::Flushed => self.marks.run(turn, request).await,
+        }
+    }
+
+    pub(crate) async fn settle(&self, request: Settle) -> Result<Settled, StoreError> {
+        if matches!(request.then, Then::Keep) && request.entry.outcome.is_final() {
+            let why = "a final settle cannot keep its lease: only a checkpoint does";
+            return Err(StoreError::Unsupported(why));
+        }
+        let target = request.claim.target();
+        let keeps = matches!(request.then, Then::Keep);
+        let turn = self.turns.take(target.clone()).await;
+        let settled = match impossible(&request, self.document_bytes_max) {
+            Some(reason) => self.settling.give_up(&request, reason).await?,
+            None => self.settles.run(turn, request).await?,
+        };
+        let free = match &settled {
+            Settled::Accepted(accepted) => !keeps && !takes(accepted.next.as_ref()),
+            Settled::Impossible(_) => true,
+            Settled::Lost(_) => false,
+        };
+        if free {
+            self.announce(target);
+        }
+        Ok(settled)
+    }
+
+    pub(crate) async fn release(&self, request: Release) -> Result<Released, StoreError> {
+        let target = request.target.clone();
+        let turn = self.turns.take(target.clone()).await;
+        let releases = if must_be_flushed(&request) {
+            &self.clears
+        } else {
+            &self.releases
+        };
+        let released = releases.run(turn, request).await?;
+        if released.held && !takes(released.next.as_ref()) {
+            self.announce(target);
+        }
+        Ok(released)
+    }
+
+    /// Orders that were let go through this store.
+    pub(crate) fn freed(&self) -> BoxStream<'static, Target> {
+        let freed = BroadcastStream::new(self.freed.subscribe());
+        freed.filter_map(|target| ready(target.ok())).boxed()
+    }
+
+    /// Tells those who wait that an order was let go. Nobody may be listening.
+    pub(crate) fn announce(&self, target: Target) {
+        let _ = self.freed.send(target);
+    }
+}
+
+/// Whether the next in line has the order now.
+fn takes(next: Option<&Acquired>) -> bool {
+    matches!(next, Some(Acquired::Granted(_)))
+}
+
+fn batcher<W: Work>(work: W, options: &PostgresOptions) -> Batcher<W> {
+    let bounds = Bounds {
+        lanes: options.lanes,
+        rows: options.batch_rows.min(ROWS_MAX),
+        bytes: options.batch_bytes,
+        queue: options.queue,
+    };
+    let runtime: Arc<dyn Runtime> = Arc::clone(&options.runtime);
+    Batcher::new(work, bounds, runtime)
+}
