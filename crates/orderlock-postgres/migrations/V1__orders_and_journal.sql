@@ -33,11 +33,11 @@ CREATE TABLE sessions (
 
 -- Sessions that have ended while leases of theirs may still stand in `orders`. Such a lease counts as free from the
 -- end of its session on; sweeps remove and count what is left of it, a piece of the table at a time, and then the row
--- here. The address is that of the last order that was looked at.
+-- here. Tenant and row are those of the last order that was looked at.
 CREATE TABLE ended (
     session uuid PRIMARY KEY,
     tenant text COLLATE "C" NOT NULL DEFAULT '',
-    id text COLLATE "C" NOT NULL DEFAULT ''
+    row bigint NOT NULL DEFAULT 0
 );
 
 -- An order, its lock and its mark: one row, so that fence, version, holder and mark are taken together, by one update.

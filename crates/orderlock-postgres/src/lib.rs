@@ -6,10 +6,13 @@
 //! whatever decides a grant or a settle is taken by the update that it gates.
 
 mod acquire;
+mod address;
 mod batch;
 mod clock;
+mod connect;
 mod connection;
 mod create;
+mod epoch;
 mod error;
 mod expire;
 mod facts;
@@ -30,9 +33,11 @@ mod settle_rows;
 mod statements;
 mod store;
 mod stream;
+mod tls;
 mod turns;
 mod writes;
 
 pub use open::OpenError;
 pub use options::PostgresOptions;
 pub use store::PostgresStore;
+pub use stream::Lag;

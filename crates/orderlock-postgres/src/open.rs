@@ -1,28 +1,140 @@
-//! Opening the store: what the address means, and whether the server is one to work with.
+//! Opening the store: the first look at the server, the layout, what its settings make of a commit.
 
-use tokio_postgres::Config;
+use std::error::Error;
+
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use crate::PostgresOptions;
-use crate::error::Failure;
-use crate::migrate;
+use crate::address::Address;
+use crate::connect::{Connected, Connector};
+use crate::error::{Failure, chain};
 use crate::pool::Pool;
+use crate::{epoch, migrate};
 
-/// Why a store could not be opened.
+/// The oldest server that the store is made for, as the server writes its version.
+const VERSION_MIN: i32 = 150_000;
+
+type Cause = Box<dyn Error + Send + Sync>;
+
+/// Why a database could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
     /// The address is not one of a PostgreSQL database.
-    #[error("the address is not one of a PostgreSQL database")]
-    Address(#[source] tokio_postgres::Error),
-    /// The database could not be reached, or refused.
+    #[error(
+        "the address is not one of a PostgreSQL database, such as \
+         postgres://user:password@host:5432/database"
+    )]
+    Address(#[source] Cause),
+    /// The address leaves open whether the way to another machine is protected.
+    #[error(
+        "`sslmode=prefer` falls back to plain text, and the server is on another machine: say \
+         `sslmode=verify-full`, or `sslmode=disable` if the network itself is to be trusted"
+    )]
+    Unprotected,
+    /// The certificates of those who vouch for the server cannot be read.
+    #[error("the certificates that the server's is checked against cannot be read")]
+    Authorities(#[source] Cause),
+    /// The server's certificate is not to be trusted.
+    #[error(
+        "the server's certificate is not trusted for this host; give the file of its authority as \
+         `sslrootcert`, and the host's name as it stands in the certificate"
+    )]
+    Untrusted(#[source] Cause),
+    /// No server answers.
+    #[error("no connection to the server; check host, port and that it runs and speaks TLS")]
+    Unreachable(#[source] Cause),
+    /// The server knows the user otherwise, or not at all.
+    #[error("the server does not let this user in; check user, password and pg_hba.conf")]
+    Login(#[source] Cause),
+    /// There is no such database.
+    #[error("there is no such database; make it first, with `createdb`")]
+    NoDatabase(#[source] Cause),
+    /// The server has given all its connections away.
+    #[error("the server takes no more connections; raise `max_connections`, or ask with fewer")]
+    TooManyConnections(#[source] Cause),
+    /// The server starts, or stops.
+    #[error("the server is starting or stopping; ask again")]
+    NotReady(#[source] Cause),
+    /// The server takes no writes.
+    #[error("the server takes no writes: it is a standby, or was made read-only; name the primary")]
+    ReadOnly,
+    /// The server is too old.
+    #[error("PostgreSQL {0} is too old: the store needs version 15 or later")]
+    TooOld(String),
+    /// The database cannot keep every text.
+    #[error("the database keeps its texts as {0}; make one with the encoding UTF8")]
+    Encoding(String),
+    /// Commits are not flushed, and the store cannot ask for it through a pooler.
+    #[error(
+        "commits are not flushed: say ALTER DATABASE ... SET synchronous_commit = on, because \
+         behind a pooler the store cannot say it for itself"
+    )]
+    NotDurable,
+    /// A later version of this program has changed the layout.
+    #[error("the database has a layout that this program does not know ({0}): use the newer one")]
+    Newer(String),
+    /// A step of the layout is another one than this program's.
+    #[error("step {0} of the database's layout is not this program's; use the one that made it")]
+    Changed(String),
+    /// Tables of another program stand in the way.
+    #[error("tables of another program stand in the way; give the store a schema of its own")]
+    Foreign(#[source] Cause),
+    /// The layout could not be brought up to date.
+    #[error("the database's layout could not be brought up to date")]
+    Migration(#[source] Cause),
+    /// The server failed otherwise.
     #[error("the database could not be opened")]
-    Database(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Database(#[source] Cause),
+}
+
+impl OpenError {
+    pub(crate) fn address(cause: impl Into<Cause>) -> Self {
+        Self::Address(cause.into())
+    }
+
+    /// What a person can do about a connection that was not made.
+    pub(crate) fn connecting(error: &tokio_postgres::Error) -> Self {
+        let made = match error.code() {
+            Some(code) if code.code().starts_with("28") => Self::Login,
+            Some(&SqlState::INVALID_CATALOG_NAME) => Self::NoDatabase,
+            Some(&SqlState::TOO_MANY_CONNECTIONS) => Self::TooManyConnections,
+            Some(&(SqlState::CANNOT_CONNECT_NOW | SqlState::ADMIN_SHUTDOWN)) => Self::NotReady,
+            Some(_) => Self::Database,
+            None if is_about_a_certificate(error) => Self::Untrusted,
+            None => Self::Unreachable,
+        };
+        // Told in one line, so that nobody has to look for what the driver has put below it.
+        made(chain(error).into())
+    }
+}
+
+impl From<tokio_postgres::Error> for OpenError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        match error.code() {
+            Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => Self::ReadOnly,
+            _ => Self::Database(chain(&error).into()),
+        }
+    }
 }
 
 impl From<Failure> for OpenError {
     fn from(failure: Failure) -> Self {
-        Self::Database(Box::new(failure))
+        Self::Database(failure.into())
     }
+}
+
+fn is_about_a_certificate(error: &(dyn Error + 'static)) -> bool {
+    let mut below = error.source();
+    while let Some(error) = below {
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            let inner = error.get_ref();
+            return inner.is_some_and(|inner| inner.is::<rustls::Error>());
+        }
+        below = error.source();
+    }
+    false
 }
 
 /// A database that is ready for work.
@@ -30,12 +142,180 @@ impl From<Failure> for OpenError {
 pub(crate) struct Opened {
     pub(crate) pool: Pool,
     pub(crate) location: String,
+    /// What an answered settle survives there, in words.
+    pub(crate) durability: String,
 }
 
 pub(crate) async fn open(url: &str, options: &PostgresOptions) -> Result<Opened, OpenError> {
-    let config: Config = url.parse().map_err(OpenError::Address)?;
-    let location = config.get_dbname().unwrap_or_default().to_owned();
-    migrate::migrate(&config).await?;
-    let pool = Pool::new(config, options);
-    Ok(Opened { pool, location })
+    let address = Address::parse(url)?;
+    let pooler = options.pooler || address.pooler;
+    let connector = Connector::new(&address, options)?;
+    let connected = connector
+        .connect()
+        .await
+        .map_err(|error| OpenError::connecting(&error))?;
+    let Connected { mut client, .. } = connected;
+    let server = Server::look(&client).await?;
+    server.suits(pooler)?;
+    migrate::migrate(&connector, &mut client).await?;
+    let connector = if pooler {
+        connector
+    } else {
+        connector.bounded(options.patience, server.flushes())
+    };
+    let pool = Pool::new(connector, !pooler, options);
+    let connection = pool.connection().await?;
+    epoch::begin_if_restored(&connection).await?;
+    drop(connection);
+    Ok(Opened {
+        pool,
+        location: address.location(),
+        durability: server.durability(),
+    })
+}
+
+/// What the server says of itself.
+#[derive(Debug)]
+struct Server {
+    number: i32,
+    version: String,
+    encoding: String,
+    read_only: bool,
+    fsync: bool,
+    synchronous_commit: String,
+    standbys: String,
+}
+
+impl Server {
+    async fn look(client: &Client) -> Result<Self, OpenError> {
+        let row = client
+            .query_one(
+                "SELECT current_setting('server_version_num')::int,
+                    current_setting('server_version'), current_setting('server_encoding'),
+                    current_setting('transaction_read_only')::bool,
+                    current_setting('fsync')::bool AND current_setting('full_page_writes')::bool,
+                    current_setting('synchronous_commit'),
+                    current_setting('synchronous_standby_names')",
+                &[],
+            )
+            .await?;
+        Ok(Self {
+            number: row.try_get(0)?,
+            version: row.try_get(1)?,
+            encoding: row.try_get(2)?,
+            read_only: row.try_get(3)?,
+            fsync: row.try_get(4)?,
+            synchronous_commit: row.try_get(5)?,
+            standbys: row.try_get(6)?,
+        })
+    }
+
+    /// Whether one can work with it.
+    fn suits(&self, pooler: bool) -> Result<(), OpenError> {
+        if self.number < VERSION_MIN {
+            return Err(OpenError::TooOld(self.version.clone()));
+        }
+        if self.encoding != "UTF8" {
+            return Err(OpenError::Encoding(self.encoding.clone()));
+        }
+        if self.read_only {
+            return Err(OpenError::ReadOnly);
+        }
+        if pooler && !self.flushes() {
+            return Err(OpenError::NotDurable);
+        }
+        Ok(())
+    }
+
+    /// Whether a commit waits for the disk, unless it says otherwise.
+    fn flushes(&self) -> bool {
+        self.synchronous_commit != "off"
+    }
+
+    /// What an answered settle survives.
+    fn durability(&self) -> String {
+        let confirmed = ["on", "remote_apply", "remote_write"];
+        let confirmed = confirmed.contains(&self.synchronous_commit.as_str());
+        if !self.fsync {
+            "does NOT survive power loss of the database's server, which was started without \
+             `fsync` or `full_page_writes`; it survives the death of any node"
+                .to_owned()
+        } else if self.standbys.is_empty() || !confirmed {
+            "survives power loss of the database's server, which flushes each commit before it is \
+             answered; a fail-over to a standby may lose the last answers, because no standby is \
+             waited for (`synchronous_standby_names`)"
+                .to_owned()
+        } else {
+            "survives power loss of the database's server and fail-over: each commit is flushed, \
+             and confirmed by a standby, before it is answered"
+                .to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server() -> Server {
+        Server {
+            number: 150_018,
+            version: "15.18".to_owned(),
+            encoding: "UTF8".to_owned(),
+            read_only: false,
+            fsync: true,
+            synchronous_commit: "on".to_owned(),
+            standbys: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_server_that_does_not_suit_is_refused_with_the_reason() {
+        assert!(server().suits(true).is_ok());
+        let old = Server {
+            number: 140_011,
+            version: "14.11".to_owned(),
+            ..server()
+        };
+        assert!(matches!(old.suits(false), Err(OpenError::TooOld(_))));
+        let odd = Server {
+            encoding: "LATIN1".to_owned(),
+            ..server()
+        };
+        assert!(matches!(odd.suits(false), Err(OpenError::Encoding(_))));
+        let standby = Server {
+            read_only: true,
+            ..server()
+        };
+        assert!(matches!(standby.suits(false), Err(OpenError::ReadOnly)));
+        let lax = Server {
+            synchronous_commit: "off".to_owned(),
+            ..server()
+        };
+        assert!(lax.suits(false).is_ok());
+        assert!(matches!(lax.suits(true), Err(OpenError::NotDurable)));
+    }
+
+    #[test]
+    fn durability_is_not_promised_where_the_settings_do_not_give_it() {
+        let words = |server: Server| server.durability();
+        assert!(words(server()).contains("may lose"));
+        let standbys = "standby1".to_owned();
+        let confirmed = Server {
+            standbys: standbys.clone(),
+            ..server()
+        };
+        assert!(words(confirmed).contains("and fail-over"));
+        let local = Server {
+            standbys,
+            synchronous_commit: "local".to_owned(),
+            ..server()
+        };
+        assert!(words(local).contains("may lose"));
+        let lax = Server {
+            fsync: false,
+            ..server()
+        };
+        assert!(words(lax).contains("NOT"));
+    }
 }

@@ -1,24 +1,340 @@
-//! Pages of orders, entries and leases.
+//! Pages of orders, entries and leases. Each is one statement, and so one snapshot; each is bounded
+//! in rows, in bytes, and in how many rows are looked at for it.
 
-use orderlock_core::store::{Entry, History, Leases, List, OrderView, Page};
+use orderlock_core::store::{Cursor, Entry, Filter, History, Leases, List, OrderView, Page};
 use orderlock_core::{LeaseView, StoreError};
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
 
+use crate::connection::Sql;
+use crate::error::Failure;
+use crate::read::{lease_view, view, view_columns};
+use crate::rows::{
+    Columns, content_columns, entry_columns, held, lock_columns, remembered, signed,
+    target_columns, unsigned,
+};
 use crate::store::Inner;
 
-pub(crate) async fn list(_inner: &Inner, _request: &List) -> Result<Page<OrderView>, StoreError> {
-    Err(StoreError::Unsupported("list"))
+/// The most rows on a page, whatever is asked for.
+const ROWS_MAX: usize = 1_000;
+
+/// How many orders are looked at for one page of those that are held, or not held: no index says
+/// which they are, because it would have to be written by each operation.
+const SCAN_MAX: i64 = 32_768;
+
+/// Takes rows up to a size: from `BYTES_MAX` on, a page takes no more of them. The rows come from a
+/// select that has a `size` for each, in the order of `position`.
+macro_rules! bounded {
+    ($select:expr) => {
+        concat!(
+            "SELECT count(*) OVER () AS found,
+                sum(size) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) - size AS before, s.*
+            FROM (",
+            $select,
+            ") s"
+        )
+    };
 }
 
+/// From so many bytes on, a page takes no more rows.
+macro_rules! bytes_max {
+    () => {
+        "8388608"
+    };
+}
+
+/// The columns before an entry's own in a bounded page of them: how many rows were found, the bytes
+/// before, the row's size.
+pub(crate) const BOUNDS: usize = 3;
+
+pub(crate) use {bounded, bytes_max};
+
+/// What a page begins with, and how many rows it may have.
+pub(crate) fn limit(asked: usize) -> usize {
+    asked.clamp(1, ROWS_MAX)
+}
+
+/// One more than the page takes, so that it is known whether more follows.
+pub(crate) fn one_more(limit: usize) -> i64 {
+    signed(limit as u64 + 1)
+}
+
+/// The items of a page, and whether rows were found that are not on it.
+pub(crate) fn take<T>(
+    rows: &[Row],
+    limit: usize,
+    found: usize,
+    item: impl Fn(&Row) -> Result<T, Failure>,
+) -> Result<(Vec<T>, bool), Failure> {
+    let rows = &rows[..rows.len().min(limit)];
+    let items: Result<Vec<_>, _> = rows.iter().map(item).collect();
+    Ok((items?, rows.len() < found))
+}
+
+/// A cursor is a letter for the list and the place in it.
+fn cursor(list: char, place: i64) -> Cursor {
+    Cursor(format!("{list}{place}").into())
+}
+
+fn place(list: char, cursor: Option<&Cursor>) -> Result<Option<i64>, StoreError> {
+    let Some(cursor) = cursor else {
+        return Ok(None);
+    };
+    let place = cursor.0.strip_prefix(list).and_then(number);
+    place.map(Some).ok_or(StoreError::InvalidCursor)
+}
+
+/// Digits and nothing else, as this store writes them.
+pub(crate) fn number(digits: &str) -> Option<i64> {
+    let all_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| all_digits)
+}
+
+/// A list of orders, newest first. The rows that are looked at are narrow; those on the page are
+/// then read whole.
+macro_rules! list {
+    ($conditions:literal) => {
+        Sql {
+            text: concat!(
+                "WITH scanned AS MATERIALIZED (
+                    SELECT o.row, ",
+                held!(),
+                " AS held
+                    FROM orders o WHERE o.tenant = $1 AND o.row < $2 ",
+                $conditions,
+                " ORDER BY o.row DESC LIMIT $3
+                ), wanted AS MATERIALIZED (
+                    SELECT row FROM scanned WHERE $5 IS NULL OR held = $5
+                    ORDER BY row DESC LIMIT $4
+                ), sized AS (
+                    SELECT w.row, sum(octet_length(o.document))
+                            OVER (ORDER BY w.row DESC ROWS UNBOUNDED PRECEDING)
+                        - octet_length(o.document) AS before
+                    FROM wanted w JOIN orders o ON o.tenant = $1 AND o.row = w.row
+                )
+                SELECT (SELECT count(*) FROM wanted), (SELECT count(*) FROM scanned),
+                    (SELECT min(row) FROM scanned), o.row, ",
+                view_columns!(),
+                "
+                FROM (SELECT) one LEFT JOIN (
+                    sized s JOIN orders o ON o.tenant = $1 AND o.row = s.row
+                ) ON s.before < ",
+                bytes_max!(),
+                " ORDER BY o.row DESC"
+            ),
+            types: &[
+                Type::TEXT,
+                Type::INT8,
+                Type::INT8,
+                Type::INT8,
+                Type::BOOL,
+                Type::TEXT,
+                Type::TEXT,
+            ],
+        }
+    };
+}
+
+/// A statement for each combination of filters, so that each has its index.
+static LIST: Sql = list!("");
+static LIST_BY_STATUS: Sql = list!("AND o.status = $6");
+static LIST_BY_CUSTOMER: Sql = list!("AND o.customer = $7");
+static LIST_BY_BOTH: Sql = list!("AND o.status = $6 AND o.customer = $7");
+
+/// A page of orders, newest first.
+pub(crate) async fn list(inner: &Inner, request: &List) -> Result<Page<OrderView>, StoreError> {
+    let before = place('o', request.cursor.as_ref())?.unwrap_or(i64::MAX);
+    let Filter {
+        status,
+        customer,
+        locked,
+    } = &request.filter;
+    let statement = match (status, customer) {
+        (None, None) => &LIST,
+        (Some(_), None) => &LIST_BY_STATUS,
+        (None, Some(_)) => &LIST_BY_CUSTOMER,
+        (Some(_), Some(_)) => &LIST_BY_BOTH,
+    };
+    let limit = limit(request.limit);
+    let most = one_more(limit);
+    let scan = if locked.is_some() { SCAN_MAX } else { most };
+    let tenant = request.tenant.as_str();
+    let connection = inner.pool.connection().await?;
+    let rows = connection
+        .query(
+            statement,
+            &[&tenant, &before, &scan, &most, locked, status, customer],
+        )
+        .await?;
+    let scanned = Scanned::of(rows, scan)?;
+    let (items, more) = take(&scanned.rows, limit, scanned.found, |row| {
+        let mut columns = Columns::of(row);
+        columns.skip(SCANNED);
+        let row: i64 = columns.next()?;
+        Ok((row, view(&mut columns)?))
+    })?;
+    Ok(scanned.page('o', items, more))
+}
+
+/// The columns before an item's own in a page of rows that were looked for.
+const SCANNED: usize = 3;
+
+/// Rows that were looked for among others.
+struct Scanned {
+    rows: Vec<Row>,
+    found: usize,
+    /// The last row that was looked at, if the look ended there and not at the end of the list.
+    cut: Option<i64>,
+}
+
+impl Scanned {
+    fn of(mut rows: Vec<Row>, scan: i64) -> Result<Self, Failure> {
+        let counts = rows.first();
+        let counts = counts.ok_or_else(|| Failure::unreadable("a page has no counts"))?;
+        let mut columns = Columns::of(counts);
+        let (found, scanned) = (columns.count()?, columns.next::<i64>()?);
+        let last: Option<i64> = columns.next()?;
+        let empty = columns.next::<Option<i64>>()?.is_none();
+        if empty {
+            rows.clear();
+        }
+        Ok(Self {
+            rows,
+            found: usize::try_from(found).unwrap_or(usize::MAX),
+            cut: last.filter(|_| scanned == scan),
+        })
+    }
+
+    /// The page of items with their places.
+    fn page<T>(&self, list: char, items: Vec<(i64, T)>, more: bool) -> Page<T> {
+        let last = items.last().map(|(place, _)| *place);
+        let next = if more { last } else { self.cut };
+        Page {
+            items: items.into_iter().map(|(_, item)| item).collect(),
+            next: next.map(|place| cursor(list, place)),
+        }
+    }
+}
+
+static HISTORY: Sql = Sql {
+    text: concat!(
+        "WITH clock AS MATERIALIZED (SELECT coalesce($1, clock_timestamp()) AS now)
+        SELECT clock.now, page.*
+        FROM clock JOIN orders o ON o.tenant = $2 AND o.id = $3
+            LEFT JOIN LATERAL (",
+        bounded!(concat!(
+            "SELECT coalesce(octet_length(e.change), 0) + coalesce(octet_length(k.body), 0) AS size,
+            ",
+            entry_columns!(),
+            " FROM entries e ",
+            remembered!(),
+            " WHERE e.order_row = o.row AND e.number > $4 ORDER BY e.number LIMIT $5"
+        )),
+        ") page ON page.before < ",
+        bytes_max!(),
+        " ORDER BY page.position"
+    ),
+    types: &[
+        Type::TIMESTAMPTZ,
+        Type::TEXT,
+        Type::TEXT,
+        Type::INT8,
+        Type::INT8,
+    ],
+};
+
+/// A page of an order's entries, oldest first.
 pub(crate) async fn history(
-    _inner: &Inner,
-    _request: &History,
+    inner: &Inner,
+    request: &History,
 ) -> Result<Option<Page<Entry>>, StoreError> {
-    Err(StoreError::Unsupported("history"))
+    let after = place('h', request.cursor.as_ref())?.unwrap_or(0);
+    let (tenant, order) = (&request.target.tenant, &request.target.order);
+    let limit = limit(request.limit);
+    let connection = inner.pool.connection().await?;
+    let mut rows = connection
+        .query(
+            &HISTORY,
+            &[
+                &inner.clock.parameter(),
+                &tenant.as_str(),
+                &order.as_str(),
+                &after,
+                &one_more(limit),
+            ],
+        )
+        .await?;
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    let mut columns = Columns::of(row);
+    let now = columns.next()?;
+    let found = columns.next::<Option<i64>>()?.map(unsigned);
+    if found.is_none() {
+        rows.clear();
+    }
+    let found = usize::try_from(found.unwrap_or(0)).unwrap_or(usize::MAX);
+    let (items, more) = take(&rows, limit, found, |row| {
+        let mut columns = Columns::of(row);
+        columns.skip(1 + BOUNDS);
+        columns.entry(request.target.clone(), now)
+    })?;
+    let next = items.last().filter(|_| more);
+    Ok(Some(Page {
+        next: next.map(|entry| cursor('h', signed(entry.number))),
+        items,
+    }))
 }
 
-pub(crate) async fn leases(
-    _inner: &Inner,
-    _request: &Leases,
-) -> Result<Page<LeaseView>, StoreError> {
-    Err(StoreError::Unsupported("leases"))
+static LEASES: Sql = Sql {
+    text: concat!(
+        "WITH scanned AS MATERIALIZED (
+            SELECT o.row, o.mark_attempt IS NOT NULL AS marked, ",
+        held!(),
+        " AS held
+            FROM orders o WHERE o.tenant = $1 AND o.row > $2 ORDER BY o.row LIMIT $3
+        ), wanted AS MATERIALIZED (
+            SELECT row FROM scanned WHERE held OR marked ORDER BY row LIMIT $4
+        )
+        SELECT (SELECT count(*) FROM wanted), (SELECT count(*) FROM scanned),
+            (SELECT max(row) FROM scanned), o.row, ",
+        target_columns!(),
+        ", ",
+        held!(),
+        ", ",
+        lock_columns!(),
+        "
+        FROM (SELECT) one LEFT JOIN (
+            wanted w JOIN orders o ON o.tenant = $1 AND o.row = w.row
+        ) ON true
+        ORDER BY o.row"
+    ),
+    types: &[Type::TEXT, Type::INT8, Type::INT8, Type::INT8],
+};
+
+/// A page of held and marked orders, oldest order first. Where few of many orders are held, a page
+/// may be empty and another one follow.
+pub(crate) async fn leases(inner: &Inner, request: &Leases) -> Result<Page<LeaseView>, StoreError> {
+    let after = place('l', request.cursor.as_ref())?.unwrap_or(0);
+    let limit = limit(request.limit);
+    let tenant = request.tenant.as_str();
+    let connection = inner.pool.connection().await?;
+    let rows = connection
+        .query(&LEASES, &[&tenant, &after, &SCAN_MAX, &one_more(limit)])
+        .await?;
+    let scanned = Scanned::of(rows, SCAN_MAX)?;
+    let (items, more) = take(&scanned.rows, limit, scanned.found, |row| {
+        let mut columns = Columns::of(row);
+        columns.skip(SCANNED);
+        let row: i64 = columns.next()?;
+        let target = columns.target()?;
+        let alive = columns.next()?;
+        let lock = columns.lock(&target.tenant, alive)?;
+        Ok((row, lease_view(&lock, &target)))
+    })?;
+    let Page { items, next } = scanned.page('l', items, more);
+    Ok(Page {
+        items: items.into_iter().flatten().collect(),
+        next,
+    })
 }

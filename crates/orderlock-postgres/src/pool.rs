@@ -1,28 +1,25 @@
-//! The connections: how many there may be, how they are made, and when one is thrown away.
+//! The connections: how many there may be, and when one is thrown away.
 
 use std::collections::HashMap;
-use std::future::poll_fn;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
-use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
-use tokio_postgres::error::DbError;
-use tokio_postgres::{AsyncMessage, Config, NoTls, Socket};
+use deadpool::managed::{self, Metrics, PoolError, RecycleError, RecycleResult};
 
 use crate::PostgresOptions;
+use crate::connect::{Connected, Connector};
 use crate::connection::{Connection, Link};
-use crate::error::Failure;
+use crate::error::{Failure, chain};
 
 /// The connections of one store.
 #[derive(Clone, Debug)]
 pub(crate) struct Pool(managed::Pool<Manager>);
 
 impl Pool {
-    pub(crate) fn new(config: Config, options: &PostgresOptions) -> Self {
+    pub(crate) fn new(connector: Connector, prepares: bool, options: &PostgresOptions) -> Self {
         let manager = Manager {
-            config,
-            prepares: !options.pooler,
+            connector,
+            prepares,
             patience: options.patience,
         };
         let pool = managed::Pool::builder(manager)
@@ -35,18 +32,26 @@ impl Pool {
         Self(pool)
     }
 
-    /// A connection for one piece of work.
+    /// A connection for one piece of work: one that is there, or a new one. So a store that lost
+    /// its server goes on as soon as the server is back.
     pub(crate) async fn connection(&self) -> Result<Connection, Failure> {
         let object = self.0.get().await;
-        let object = object.map_err(|error| Failure::Unreachable(error.to_string().into()))?;
-        Ok(Connection::new(object))
+        object.map(Connection::new).map_err(|error| {
+            Failure::Unreachable(match error {
+                PoolError::Backend(error) => chain(&error).into(),
+                PoolError::Timeout(managed::TimeoutType::Wait) => {
+                    "all connections of this store are in use".into()
+                }
+                other => other.to_string().into(),
+            })
+        })
     }
 }
 
-/// Makes connections.
+/// Makes connections, and looks at those that come back.
 #[derive(Debug)]
 pub(crate) struct Manager {
-    config: Config,
+    connector: Connector,
     prepares: bool,
     patience: Duration,
 }
@@ -56,9 +61,11 @@ impl managed::Manager for Manager {
     type Error = tokio_postgres::Error;
 
     async fn create(&self) -> Result<Link, tokio_postgres::Error> {
-        let (client, connection) = self.config.connect(NoTls).await?;
-        let unconfirmed = Arc::new(AtomicBool::new(false));
-        let driver = tokio::spawn(drive(connection, Arc::clone(&unconfirmed)));
+        let Connected {
+            client,
+            driver,
+            unconfirmed,
+        } = self.connector.connect().await?;
         Ok(Link {
             client,
             driver,
@@ -75,32 +82,4 @@ impl managed::Manager for Manager {
         }
         Ok(())
     }
-}
-
-async fn drive<T>(
-    mut connection: tokio_postgres::Connection<Socket, T>,
-    unconfirmed: Arc<AtomicBool>,
-) where
-    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-{
-    while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
-        match message {
-            Ok(AsyncMessage::Notice(notice)) if cuts_a_commit_short(&notice) => {
-                unconfirmed.store(true, Ordering::Release);
-            }
-            Ok(_) => {}
-            Err(error) => {
-                tracing::debug!(%error, "a connection to PostgreSQL has ended");
-                return;
-            }
-        }
-    }
-}
-
-/// Whether the server warns that it no longer waits for a standby. The warning has no code of its
-/// own, and its words depend on the server's language; a commit gives no other warning in this
-/// program's use, and one too many in doubt does no harm.
-fn cuts_a_commit_short(notice: &DbError) -> bool {
-    matches!(notice.severity(), "WARNING")
-        || notice.parsed_severity() == Some(tokio_postgres::error::Severity::Warning)
 }

@@ -10,11 +10,12 @@ use orderlock_core::store::{
     Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
     StoreInfo, Sweep, Swept,
 };
-use orderlock_core::{LeaseView, OrderStore, Runtime, Target};
+use orderlock_core::{LeaseView, OrderStore, Runtime, StoreError, Target};
 
 use crate::clock::Clock;
 use crate::open::{OpenError, open};
 use crate::pool::Pool;
+use crate::stream::Lag;
 use crate::writes::Writes;
 use crate::{PostgresOptions, expire, operator, pages, read, sessions, stream};
 
@@ -43,10 +44,7 @@ impl PostgresStore {
         let info = StoreInfo {
             name: "postgres",
             location: opened.location,
-            durability:
-                "survives power loss of the database's server, if its settings are left as they \
-                         are: each commit is flushed before it is answered"
-                    .to_owned(),
+            durability: opened.durability,
             document_bytes_max: options.document_bytes_max,
         };
         Ok(Self(Arc::new(Inner {
@@ -56,6 +54,14 @@ impl PostgresStore {
             runtime: options.runtime,
             info,
         })))
+    }
+
+    /// How far readers of the journal are held back, by a transaction that somebody has left open.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database cannot be asked.
+    pub async fn lag(&self) -> Result<Lag, StoreError> {
+        stream::lag(&self.0).await
     }
 }
 

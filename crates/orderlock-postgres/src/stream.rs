@@ -1,13 +1,262 @@
 //! The journal as a stream: one order for every reader, which no late commit can disturb.
+//!
+//! A reader is given what lies below the oldest transaction that may still write: behind that,
+//! nothing can appear any more. So a transaction that is left open holds the stream back, whoever
+//! left it open; how far is told by [`Lag`].
 
-use orderlock_core::StoreError;
-use orderlock_core::store::{Entries, EntriesSince};
+use std::time::Duration;
 
+use orderlock_core::store::{Cursor, Entries, EntriesSince, Entry};
+use orderlock_core::{StoreError, Timestamp};
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use crate::clock::span_from_sql;
+use crate::connection::Sql;
+use crate::epoch;
+use crate::error::Failure;
+use crate::pages::{BOUNDS, bounded, bytes_max, limit, number, one_more, take};
+use crate::rows::{
+    Columns, Id, entry_columns, key_hash, remembered, signed, target_columns, unsigned,
+};
 use crate::store::Inner;
 
+/// A piece of the journal, the entry that the cursor names, and whether the database was restored
+/// since its newest entry was written.
+static SINCE: Sql = Sql {
+    text: concat!(
+        "WITH clock AS MATERIALIZED (SELECT coalesce($1, clock_timestamp()) AS now),
+        place AS MATERIALIZED (
+            SELECT epoch,
+                (base + pg_snapshot_xmin(pg_current_snapshot())::text::bigint) << 20 AS until,
+                (SELECT max(position) >> 20 FROM entries WHERE tenant = $2)
+                    >= base + pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS restored
+            FROM store
+        )
+        SELECT clock.now, place.epoch, place.restored, last.key_hash, last.at, page.*
+        FROM clock CROSS JOIN place
+            LEFT JOIN entries last ON last.tenant = $2 AND last.position = $3
+            LEFT JOIN LATERAL (",
+        bounded!(concat!(
+            "SELECT coalesce(octet_length(e.change), 0) + coalesce(octet_length(k.body), 0) AS size,
+            ",
+            target_columns!(),
+            ", ",
+            entry_columns!(),
+            " FROM entries e JOIN orders o ON o.tenant = e.tenant AND o.row = e.order_row ",
+            remembered!(),
+            " WHERE e.tenant = $2 AND e.position > $3 AND e.position < place.until
+            ORDER BY e.position LIMIT $4"
+        )),
+        ") page ON page.before < ",
+        bytes_max!(),
+        " ORDER BY page.position"
+    ),
+    types: &[Type::TIMESTAMPTZ, Type::TEXT, Type::INT8, Type::INT8],
+};
+
+/// Where a reader stands: behind an entry, or before the first one.
+///
+/// The entry is named by more than its position, because a server that has failed over may give a
+/// position again whose entry it has lost. Then the reader has seen what is not there any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    epoch: u128,
+    position: i64,
+    seal: u64,
+}
+
+impl Place {
+    fn cursor(self) -> Cursor {
+        let Self {
+            epoch,
+            position,
+            seal,
+        } = self;
+        Cursor(format!("e{epoch:032x}.{position}.{seal:016x}").into())
+    }
+
+    fn parse(cursor: &Cursor) -> Option<Self> {
+        let mut parts = cursor.0.strip_prefix('e')?.split('.');
+        let place = Self {
+            epoch: u128::from_str_radix(parts.next()?, 16).ok()?,
+            position: number(parts.next()?)?,
+            seal: u64::from_str_radix(parts.next()?, 16).ok()?,
+        };
+        // Only the one way to write it is its name.
+        (place.cursor() == *cursor).then_some(place)
+    }
+}
+
+/// What tells an entry from another one at the same position.
+fn seal(key_hash: i64, at: Timestamp) -> u64 {
+    let at = at.as_microsecond().unsigned_abs();
+    key_hash.unsigned_abs().rotate_left(1) ^ at
+}
+
+/// A piece of the journal.
 pub(crate) async fn entries_since(
-    _inner: &Inner,
-    _request: &EntriesSince,
+    inner: &Inner,
+    request: &EntriesSince,
 ) -> Result<Entries, StoreError> {
-    Err(StoreError::Unsupported("entries_since"))
+    let start = match &request.cursor {
+        None => None,
+        Some(cursor) => Some(Place::parse(cursor).ok_or(StoreError::InvalidCursor)?),
+    };
+    let after = start.map_or(0, |place| place.position);
+    let limit = limit(request.limit);
+    let connection = inner.pool.connection().await?;
+    let rows = connection
+        .query(
+            &SINCE,
+            &[
+                &inner.clock.parameter(),
+                &request.tenant.as_str(),
+                &after,
+                &one_more(limit),
+            ],
+        )
+        .await?;
+    let head = rows.first();
+    let head = head.ok_or_else(|| Failure::unreadable("the store has no row of its own"))?;
+    let head = Head::read(head)?;
+    if head.restored {
+        // Found here only if the database was restored while this store was open.
+        epoch::begin(&connection).await?;
+        return Ok(Entries::NewEpoch);
+    }
+    if start.is_some_and(|start| !head.knows(start)) {
+        return Ok(Entries::NewEpoch);
+    }
+    let entries = head.entries(&rows, limit)?;
+    let next = match entries.last() {
+        None => start.unwrap_or(Place {
+            epoch: head.epoch,
+            position: 0,
+            seal: 0,
+        }),
+        Some((entry, seal)) => Place {
+            epoch: head.epoch,
+            position: signed(entry.position.0),
+            seal: *seal,
+        },
+    };
+    Ok(Entries::Some {
+        entries: entries.into_iter().map(|(entry, _)| entry).collect(),
+        next: next.cursor(),
+    })
+}
+
+/// How many columns a piece begins with.
+const HEAD: usize = 5;
+
+/// What a piece of the journal begins with.
+struct Head {
+    now: Timestamp,
+    epoch: u128,
+    restored: bool,
+    /// The seal of the entry at the cursor's position, if there is one.
+    last: Option<u64>,
+    found: Option<u64>,
+}
+
+impl Head {
+    fn read(row: &Row) -> Result<Self, Failure> {
+        let mut columns = Columns::of(row);
+        let now = columns.next()?;
+        let Id(epoch) = columns.next()?;
+        let restored = columns.next::<Option<bool>>()?;
+        let last: (Option<i64>, Option<Timestamp>) = (columns.next()?, columns.next()?);
+        let found = columns.next::<Option<i64>>()?;
+        Ok(Self {
+            now,
+            epoch,
+            restored: restored == Some(true),
+            last: last.0.zip(last.1).map(|(key_hash, at)| seal(key_hash, at)),
+            found: found.map(unsigned),
+        })
+    }
+
+    /// Whether a reader that stands there has read this journal and no other.
+    fn knows(&self, start: Place) -> bool {
+        let at_the_start = start.position == 0;
+        start.epoch == self.epoch && (at_the_start || self.last == Some(start.seal))
+    }
+
+    /// The entries, each with its seal.
+    fn entries(&self, rows: &[Row], limit: usize) -> Result<Vec<(Entry, u64)>, Failure> {
+        if self.found.is_none() {
+            return Ok(Vec::new());
+        }
+        let (entries, _) = take(rows, limit, 0, |row| {
+            let mut columns = Columns::of(row);
+            columns.skip(HEAD + BOUNDS);
+            let target = columns.target()?;
+            let entry = columns.entry(target, self.now)?;
+            let seal = seal(key_hash(entry.key_id), entry.at);
+            Ok((entry, seal))
+        })?;
+        Ok(entries)
+    }
+}
+
+/// How far the journal's readers are held back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lag {
+    /// How many transactions have begun to write since the oldest one that is still open, on the
+    /// whole server: what they have written is not read yet. None are open at 0.
+    pub transactions: u64,
+    /// For how long the oldest of them has been open, as far as the database's role may see: of
+    /// other roles' transactions only with `pg_read_all_stats`.
+    pub oldest: Option<Duration>,
+}
+
+static LAG: Sql = Sql {
+    text: "SELECT pg_snapshot_xmax(now.snapshot)::text::bigint
+                - pg_snapshot_xmin(now.snapshot)::text::bigint,
+            (extract(epoch FROM clock_timestamp() - least(
+                (SELECT min(xact_start) FROM pg_stat_activity WHERE backend_xid IS NOT NULL),
+                (SELECT min(prepared) FROM pg_prepared_xacts))) * 1000000)::bigint
+        FROM (SELECT pg_current_snapshot() AS snapshot) now",
+    types: &[],
+};
+
+/// How far the journal's readers are held back.
+pub(crate) async fn lag(inner: &Inner) -> Result<Lag, StoreError> {
+    let connection = inner.pool.connection().await?;
+    let rows = connection.query(&LAG, &[]).await?;
+    let row = rows.first();
+    let row = row.ok_or_else(|| Failure::unreadable("the server says nothing of its snapshot"))?;
+    let mut columns = Columns::of(row);
+    Ok(Lag {
+        transactions: columns.count()?,
+        oldest: columns.next::<Option<i64>>()?.map(span_from_sql),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_read_back_and_nothing_else_is() {
+        let place = Place {
+            epoch: 0xab << 96,
+            position: 77 << 20,
+            seal: 9,
+        };
+        let cursor = place.cursor();
+        assert_eq!(Place::parse(&cursor), Some(place));
+        let text = cursor.0.to_string();
+        for odd in [
+            text.to_uppercase(),
+            format!("{text}0"),
+            format!("{text}.0"),
+            text.replace(".8", ".-8"),
+            text.replace('e', "h"),
+            "e".to_owned(),
+        ] {
+            assert_eq!(Place::parse(&Cursor(odd.as_str().into())), None, "{odd}");
+        }
+    }
 }
