@@ -6,8 +6,11 @@
     reason = "a test fails loudly, in its helpers too"
 )]
 
+mod bounds;
 mod checkpoint;
+mod clock;
 mod create;
+mod decide;
 mod departed;
 mod drain;
 mod encoding;
@@ -15,10 +18,14 @@ mod ending;
 mod faults;
 mod handover;
 mod keeping;
+mod known;
 mod late;
 mod lease;
 mod line;
 mod nodes;
 mod patience;
+mod ready;
+mod repeats;
 mod resolve;
+mod told;
 mod world;
