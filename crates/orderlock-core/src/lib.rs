@@ -17,8 +17,6 @@ mod outcome;
 mod problem;
 mod runtime;
 pub mod store;
-#[doc(hidden)]
-pub mod testing;
 mod text;
 
 pub use fingerprint::{Body, DEPTH_MAX, Fingerprint, canonical};

@@ -11,16 +11,12 @@ use super::locked::Interrupted;
 use super::node::Node;
 use super::settle::Settling;
 use crate::store::{Acquire, Change, Fate, Grant, NewEntry, Settled, Then};
-use crate::{
-    Document, Fence, OperationKey, OrderId, OutcomeKind, OwnedIndex, Times, Timestamp, Version,
-};
+use crate::{Document, Fence, OperationKey, OrderId, OutcomeKind, OwnedIndex, Timestamp, Version};
 
 /// What handler and lifecycle share.
 pub(crate) struct HandlerLease {
-    /// None outside a lifecycle, in tests of handlers.
-    node: Option<Arc<Node>>,
-    acquire: Option<Acquire>,
-    order: OrderId,
+    node: Arc<Node>,
+    acquire: Acquire,
     key: OperationKey,
     without_effect: AtomicBool,
     held: Mutex<Held>,
@@ -31,7 +27,7 @@ pub(crate) struct HandlerLease {
 impl std::fmt::Debug for HandlerLease {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("HandlerLease")
-            .field("order", &self.order)
+            .field("order", self.order())
             .finish_non_exhaustive()
     }
 }
@@ -76,40 +72,8 @@ impl HandlerLease {
             granted: (grant.now, node.now()),
         };
         Self {
-            node: Some(Arc::clone(node)),
-            acquire: Some(acquire.clone()),
-            order: acquire.claim.order.clone(),
-            key,
-            without_effect: AtomicBool::new(false),
-            held: Mutex::new(held),
-            settling: tokio::sync::Mutex::default(),
-        }
-    }
-
-    /// A lease outside any lifecycle, for tests of handlers: its checkpoints go nowhere.
-    pub(super) fn detached(order: OrderId, key: OperationKey, now: Instant) -> Self {
-        let epoch = Timestamp::UNIX_EPOCH;
-        let held = Held {
-            fence: Fence(0),
-            snapshot: Snapshot {
-                version: Version::FIRST,
-                document: Document::trusted("null"),
-                times: Times {
-                    created: epoch,
-                    updated: epoch,
-                },
-            },
-            index: OwnedIndex::default(),
-            attempt: 1,
-            step: 0,
-            interrupted: None,
-            ended: false,
-            granted: (epoch, now),
-        };
-        Self {
-            node: None,
-            acquire: None,
-            order,
+            node: Arc::clone(node),
+            acquire: acquire.clone(),
             key,
             without_effect: AtomicBool::new(false),
             held: Mutex::new(held),
@@ -118,7 +82,7 @@ impl HandlerLease {
     }
 
     pub(super) fn order(&self) -> &OrderId {
-        &self.order
+        &self.acquire.claim.order
     }
 
     pub(super) fn key(&self) -> &OperationKey {
@@ -164,18 +128,14 @@ impl HandlerLease {
     /// Settles a part and keeps the lease; resolves with the new version when it is durable.
     pub(super) async fn checkpoint(
         shared: &Arc<Self>,
-        version: Version,
         document: Document,
         index: OwnedIndex,
     ) -> Result<Version, Interrupted> {
-        let Some(node) = &shared.node else {
-            return Ok(version.next());
-        };
         // In a task of its own: if the handler is dropped half way, its end still waits for what
         // has been sent, and knows what came of it.
         let (done, result) = oneshot::channel();
         let lease = Arc::clone(shared);
-        node.runtime.spawn(Box::pin(async move {
+        shared.node.runtime.spawn(Box::pin(async move {
             let _on_the_way = lease.settling.lock().await;
             let _handler_gone = done.send(lease.write_checkpoint(document, index).await);
         }));
@@ -187,10 +147,8 @@ impl HandlerLease {
         document: Document,
         index: OwnedIndex,
     ) -> Result<Version, Interrupted> {
-        let (Some(node), Some(acquire)) = (&self.node, &self.acquire) else {
-            return Err(Interrupted::Lost);
-        };
-        let settling = self.prepare_checkpoint(node, acquire, &document, &index)?;
+        let node = &self.node;
+        let settling = self.prepare_checkpoint(&document, &index)?;
         let at = settling.entry.at;
         let result = match node.settle(&settling, || Then::Keep).await {
             Ok(Settled::Accepted(accepted)) => match node.ask(accepted.durable).await {
@@ -218,11 +176,10 @@ impl HandlerLease {
 
     fn prepare_checkpoint(
         &self,
-        node: &Node,
-        acquire: &Acquire,
         document: &Document,
         index: &OwnedIndex,
     ) -> Result<Settling, Interrupted> {
+        let (node, acquire) = (&self.node, &self.acquire);
         let held = self.held();
         if let Some(interrupted) = held.interrupted {
             return Err(interrupted);

@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::checkpoint::HandlerLease;
 use crate::store::{Entry, Grant};
@@ -165,20 +165,6 @@ impl HeldLease {
         }
     }
 
-    /// A lease outside any lifecycle, for tests of handlers: its checkpoints go nowhere.
-    pub(crate) fn detached(order: OrderId, key: OperationKey, now: Instant) -> Self {
-        let shared = HandlerLease::detached(order, key, now);
-        let deadline = now + Duration::from_secs(30);
-        let shared = Arc::new(shared);
-        Self {
-            shared,
-            version: Version::FIRST,
-            attempt: 1,
-            deadline,
-            progress: None,
-        }
-    }
-
     /// Which order it is.
     #[must_use]
     pub fn id(&self) -> &OrderId {
@@ -206,7 +192,7 @@ impl HeldLease {
     pub async fn checkpoint<T: OrderType>(self, changed: T) -> Result<LockedOrder<T>, Interrupted> {
         let index = changed.index().to_owned();
         let document = Document::encode(&changed).map_err(|_| Interrupted::Unwritable)?;
-        let version = HandlerLease::checkpoint(&self.shared, self.version, document, index).await?;
+        let version = HandlerLease::checkpoint(&self.shared, document, index).await?;
         Ok(LockedOrder {
             order: changed,
             lease: Self { version, ..self },

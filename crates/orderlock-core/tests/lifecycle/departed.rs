@@ -118,6 +118,38 @@ async fn a_grant_that_nobody_takes_is_released_to_whoever_still_waits() {
     World::assert_free(&world.view().await, 3, 2);
 }
 
+/// Whoever comes and goes while a grant is given back takes nobody's place along.
+#[tokio::test]
+async fn a_passing_client_leaves_the_line_as_it_was() {
+    let (world, store) = world().await;
+    let (first, mut handler) = world.add_later(request("first"));
+    handler.begun().await;
+    let gone = world.add(patient("gone"));
+    world.waiting(1).await;
+    let behind = world.add(patient("behind"));
+    world.waiting(2).await;
+    let (settling, releasing) = (Gate::new(), Gate::new());
+    store.fail_next(Verb::Settle, Fault::DelayAfter(settling.clone()));
+    store.fail_next(Verb::Release, Fault::DelayBefore(releasing.clone()));
+    handler.go();
+    settling.reached(1).await;
+    drop(gone);
+    settle_down().await;
+    settling.open();
+    releasing.reached(1).await;
+    let passing = world.add(patient("passing"));
+    settle_down().await;
+    drop(passing);
+    settle_down().await;
+    releasing.open();
+    settled(first.await);
+    assert_eq!(
+        settled(behind.await),
+        (r#"applied {"count":2}"#.into(), false)
+    );
+    World::assert_free(&world.view().await, 3, 2);
+}
+
 #[tokio::test]
 async fn a_grant_that_nobody_takes_or_waits_for_leaves_the_order_free() {
     let (world, store) = world().await;

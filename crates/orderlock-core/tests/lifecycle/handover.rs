@@ -1,13 +1,16 @@
 //! A pure operation begins on what is accepted and not durable yet; nothing is told before.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::join;
 use orderlock_core::{Denied, Ended, Failed, Limits, Operation, OperationRequest, Version};
+use orderlock_testkit::faults::{Fault, FaultStore, Gate, Plan, Verb};
 
 use crate::late::Late;
-use crate::world::{Ending, Handler, World, asking, patient, settled};
+use crate::nodes::add_on;
+use crate::world::{Ending, Handler, World, asking, patient, request, settled};
 
 /// A request for a pure operation that is ready to wait.
 fn pure(key: &str) -> OperationRequest {
@@ -236,6 +239,71 @@ async fn an_answer_that_was_handed_over_waits_as_well() {
         );
         assert!(!handler.has_begun());
     }
+}
+
+/// If the settle is lost, so is what was asked with it, and the order may have gone on since.
+#[tokio::test]
+async fn an_answer_that_rests_on_a_lost_settle_is_asked_for_anew() {
+    for loses in [false, true] {
+        let scene = Scene::new(Limits::default()).await;
+        let next = OperationRequest {
+            expected: Some(Version(3)),
+            ..pure("second")
+        };
+        let (first, second, handler) = scene.accepted(next).await;
+        let (world, limits) = (&scene.world, Limits::default());
+        let elsewhere = World::node(&world.store, &world.runtime, "node-2", limits);
+        settled(add_on(&elsewhere, request("elsewhere")).await);
+        match loses {
+            true => scene.late.lose(),
+            false => scene.late.flush(),
+        }
+        first.await;
+        if loses {
+            handler.go();
+            settled(second.await);
+        } else {
+            let told = second.await;
+            let current = Version(2);
+            assert!(
+                matches!(&told, Ended::Denied(Denied::VersionMismatch { current: at }) if *at == current),
+                "{told:?}"
+            );
+        }
+    }
+}
+
+/// It goes away after it was offered the order and before it is told.
+#[tokio::test]
+async fn a_successor_that_has_gone_is_passed_over() {
+    let (mut late, mut faulty) = (None, None);
+    let world = World::over(Limits::default(), |memory| {
+        let late = late.insert(Late::new(memory)).clone();
+        let store = Arc::new(FaultStore::new(late, Plan::new()));
+        Arc::clone(faulty.insert(store))
+    });
+    let world = world.await;
+    let (late, store) = late.zip(faulty).expect("they were made");
+    let (first, mut handler) = world.add_later(pure("first"));
+    handler.begun().await;
+    let (gone, mut never) = world.add_later(pure("gone"));
+    world.waiting(1).await;
+    let last = world.add(pure("last"));
+    world.waiting(2).await;
+    let settling = Gate::new();
+    store.fail_next(Verb::Settle, Fault::DelayAfter(settling.clone()));
+    handler.go();
+    settling.reached(1).await;
+    drop(gone);
+    let mut first = first.boxed() as Asked;
+    quiet(&mut first).await;
+    settling.open();
+    quiet(&mut first).await;
+    late.flush();
+    settled(first.await);
+    assert_eq!(settled(last.await).0, r#"applied {"count":2}"#);
+    assert!(!never.has_begun());
+    World::assert_free(&world.view().await, 3, 2);
 }
 
 #[tokio::test]

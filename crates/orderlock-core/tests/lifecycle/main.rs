@@ -28,4 +28,5 @@ mod ready;
 mod repeats;
 mod resolve;
 mod told;
+mod vanished;
 mod world;

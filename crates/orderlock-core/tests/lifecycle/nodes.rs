@@ -9,7 +9,7 @@ use orderlock_core::{
 
 use crate::world::{Counter, Ending, World, patient, request, settled};
 
-fn add_on(
+pub(crate) fn add_on(
     node: &orderlock_core::Lifecycle,
     request: OperationRequest,
 ) -> impl Future<Output = Ending> + use<> {

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use orderlock_core::{Denied, Ended, Lifecycle, Limits, OperationRequest};
+use orderlock_testkit::faults::Verb;
 
-use crate::faults::driven;
+use crate::faults::{driven, world};
 use crate::world::{World, patient, request, settled};
 
 /// The same orders as another node sees them.
-fn elsewhere(world: &World, lifecycle: Lifecycle) -> World {
+pub(crate) fn elsewhere(world: &World, lifecycle: Lifecycle) -> World {
     World {
         lifecycle,
         runtime: world.runtime.clone(),
@@ -75,4 +76,50 @@ async fn whoever_is_attached_waits_as_long_as_it_asked_to() {
         settled(driven(&world.runtime, long).await),
         (r#"applied {"count":2}"#.into(), false)
     );
+}
+
+/// When the front of a line asks for an order that another node holds, from its first question
+/// on, for five seconds.
+async fn questions() -> Vec<Duration> {
+    let (world, store) = world().await;
+    let (_running, mut handler) = world.add_later(request("k"));
+    handler.begun().await;
+    let asked = || {
+        let calls = store.calls().into_iter();
+        calls.filter(|call| *call == Verb::Acquire).count()
+    };
+    let other = World::node(&world.store, &world.runtime, "node-2", Limits::default());
+    other.start().await.unwrap();
+    let elsewhere = elsewhere(&world, other);
+    let _waiting = elsewhere.add(patient("l"));
+    let (mut at, mut seen) = (Vec::new(), asked());
+    while world.runtime.elapsed() < Duration::from_secs(5) {
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        if asked() > seen {
+            seen = asked();
+            at.push(world.runtime.elapsed());
+        }
+        world.runtime.advance(Duration::from_millis(1));
+    }
+    at
+}
+
+/// Without a hint from the store, the pauses grow from some milliseconds to a quarter of a second,
+/// and differ, so that nodes do not ask in step for ever.
+#[tokio::test]
+async fn the_front_asks_again_with_growing_pauses_up_to_a_bound() {
+    let at = questions().await;
+    let milliseconds = at.windows(2).map(|pair| (pair[1] - pair[0]).as_millis());
+    let pauses: Vec<_> = milliseconds.collect();
+    println!("{pauses:?}");
+    let (growing, grown) = pauses.split_at(4);
+    assert!((10..=21).contains(&growing[0]), "{pauses:?}");
+    assert!(growing.is_sorted(), "{pauses:?}");
+    assert!(
+        grown.iter().all(|pause| (125..=251).contains(pause)),
+        "{pauses:?}"
+    );
+    assert!(grown.iter().any(|pause| *pause != grown[0]), "{pauses:?}");
 }
