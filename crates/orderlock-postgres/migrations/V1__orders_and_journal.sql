@@ -25,17 +25,24 @@ CREATE TABLE sessions (
     length bigint NOT NULL,
     deadline timestamptz NOT NULL,
     renewals bigint NOT NULL DEFAULT 0,
-    -- What the last renewal says of the session's leases: one that was granted before so many renewals, and is not
-    -- among the known, is void. Nobody has to look for it: it counts as free from then on, as one of an ended session.
+    -- What the renewals say of the session's leases: one that was granted before so many renewals counts only if it is
+    -- among the known, and has been at every renewal since that was asked of it. Nobody has to look for the others:
+    -- they count as free from then on, as those of an ended session.
     heard bigint NOT NULL DEFAULT 0,
-    known uuid[] NOT NULL DEFAULT '{}'
+    known uuid[] NOT NULL DEFAULT '{}',
+    -- At which renewal each of the known was named first, without a gap since.
+    named bigint[] NOT NULL DEFAULT '{}'
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
 
 -- Sessions that have ended while leases of theirs may still stand in `orders`. Such a lease counts as free from the
--- end of its session on; sweeps remove and count what is left of it, a piece of the table at a time, and then the row
--- here. Tenant and row are those of the last order that was looked at.
+-- end of its session on; sweeps clear it away, a piece of the table at a time, and then the row here.
 CREATE TABLE ended (
     session uuid PRIMARY KEY,
+    -- As they stood when it ended: of the leases that still counted then, it is told that they were voided.
+    heard bigint NOT NULL,
+    known uuid[] NOT NULL,
+    named bigint[] NOT NULL,
+    -- The last order that was looked at.
     tenant text COLLATE "C" NOT NULL DEFAULT '',
     row bigint NOT NULL DEFAULT 0
 );
@@ -102,8 +109,8 @@ CREATE INDEX orders_by_customer ON orders (tenant, customer, row) WHERE customer
 -- The position of an entry is its place in the whole journal. It is the number of the writing transaction (and
 -- `store.base`), moved up by 20 bits, with the entry's place in the transaction below; or one more than the position of
 -- the order's last entry, if that is higher. So along one order positions go up, and a transaction writes no position
--- below its own number. A reader takes what lies below the oldest transaction that is still open: behind that, nothing
--- can appear any more.
+-- below its own number. A reader takes what lies below the oldest open transaction that may still write entries: behind
+-- that, nothing can appear any more.
 CREATE TABLE entries (
     order_row bigint NOT NULL,
     -- Its place in the order's history: 1, 2, 3, without gap.

@@ -14,7 +14,7 @@ use crate::error::Failure;
 use crate::journal::unwritable;
 use crate::rows::{
     Columns, Id, held, here, key_hash, lock_columns, no_lease, position, signed, target_columns,
-    unsigned,
+    unsigned, will_write,
 };
 use crate::store::Inner;
 
@@ -110,7 +110,11 @@ fn fence_of(lease: &LeaseId) -> Option<Fence> {
 
 /// Takes the order, so that nobody changes what the next statement decides on.
 static LOCK: Sql = Sql {
-    text: "SELECT FROM orders WHERE tenant = $1 AND id = $2 FOR NO KEY UPDATE",
+    text: concat!(
+        "WITH ",
+        will_write!(),
+        " SELECT FROM orders WHERE tenant = $1 AND id = $2 FOR NO KEY UPDATE"
+    ),
     types: &[Type::TEXT, Type::TEXT],
 };
 

@@ -65,12 +65,31 @@ macro_rules! lock_columns {
     };
 }
 
-/// Whether the lease in the row counts: whether its session is alive, and either is younger than
-/// the last renewal but one or known to its node. Of `orders o`.
+/// Whether the lease in the row counts: whether its session is alive and has not disowned it. Of
+/// `orders o`.
 macro_rules! held {
     () => {
-        "EXISTS (SELECT FROM sessions h WHERE h.id = o.session \
-             AND (o.renewals >= h.heard OR o.fence = ANY (h.known)))"
+        concat!(
+            "EXISTS (SELECT FROM sessions h WHERE h.id = o.session AND ",
+            $crate::rows::owned!("h"),
+            ")"
+        )
+    };
+}
+
+/// Whether a session still owns the lease of `orders o`: whether it is younger than the last
+/// renewal but one, or was named by every renewal that could have named it. Null counts as no.
+macro_rules! owned {
+    ($session:literal) => {
+        concat!(
+            "(o.renewals >= ",
+            $session,
+            ".heard OR ",
+            $session,
+            ".named[array_position(",
+            $session,
+            ".known, o.fence)] <= o.renewals + 1)"
+        )
     };
 }
 
@@ -107,6 +126,16 @@ macro_rules! here {
                 (base + pg_current_xact_id()::text::bigint) << 20 AS position
             FROM store
         )"
+    };
+}
+
+/// Writes nothing, and so takes the lock of a writer of entries, before anything else. Every
+/// transaction that writes entries has that lock before it has a number: by it readers of the
+/// journal tell which open transactions may still write behind them. A transaction whose first
+/// statement writes entries has it by itself.
+macro_rules! will_write {
+    () => {
+        "writer AS (INSERT INTO entries SELECT * FROM entries WHERE false)"
     };
 }
 
@@ -163,8 +192,8 @@ macro_rules! no_mark_if {
 }
 
 pub(crate) use {
-    content_columns, entry_columns, held, here, lock_columns, no_lease, no_mark_if, position,
-    remembered, target_columns,
+    content_columns, entry_columns, held, here, lock_columns, no_lease, no_mark_if, owned,
+    position, remembered, target_columns, will_write,
 };
 
 /// An order's content.

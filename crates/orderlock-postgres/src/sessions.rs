@@ -3,6 +3,8 @@
 //! A session is alive while its row stands. Its leases need not be found when it ends: from then on
 //! they count as free, and sweeps clear them away, a piece of the table at a time.
 
+use std::collections::BTreeSet;
+
 use orderlock_core::store::{Join, Joined, Leave, Left, Renew, Renewed, Sweep, Swept};
 use orderlock_core::{Secret, SessionId, StoreError};
 use tokio_postgres::types::Type;
@@ -10,7 +12,7 @@ use tokio_postgres::types::Type;
 use crate::clock::span_to_sql;
 use crate::connection::{Commit, Connection, Sql};
 use crate::error::{Broken, Failure};
-use crate::rows::{Columns, Id, hash, no_lease, signed};
+use crate::rows::{Columns, Id, hash, no_lease, owned, signed};
 use crate::store::Inner;
 
 /// How many orders one piece of a sweep looks at, and how many pieces one call does: a session's
@@ -31,9 +33,10 @@ static END_OTHERS: Sql = Sql {
     text: "WITH gone AS (
             DELETE FROM sessions WHERE node = $1 AND id <> $2
                 AND NOT EXISTS (SELECT FROM ended WHERE session = $2)
-            RETURNING id
+            RETURNING id, heard, known, named
         )
-        INSERT INTO ended (session) SELECT id FROM gone ON CONFLICT DO NOTHING",
+        INSERT INTO ended (session, heard, known, named) SELECT * FROM gone ON CONFLICT DO NOTHING
+        RETURNING session",
     types: &[Type::TEXT, Type::UUID],
 };
 
@@ -48,20 +51,26 @@ static BEGIN: Sql = Sql {
     types: &[Type::TIMESTAMPTZ, Type::UUID, Type::TEXT, Type::INT8],
 };
 
-/// Voids nothing by itself: what the node does not name and was granted before the last renewal
-/// counts as free from now on.
+/// Voids without a look at the orders: what the node does not name and was granted before the last
+/// renewal counts as free from now on (`owned!`), also if it is named again later.
 static EXTEND: Sql = Sql {
-    text: "UPDATE sessions
+    text: "UPDATE sessions s
         SET deadline = coalesce($1, clock_timestamp()) + length * interval '1 microsecond',
-            heard = renewals, known = $3, renewals = renewals + 1
+            heard = renewals, known = $3, renewals = renewals + 1,
+            named = ARRAY(
+                SELECT coalesce(before.named, s.renewals)
+                FROM unnest($3) WITH ORDINALITY AS now (fence, place)
+                    LEFT JOIN unnest(s.known, s.named) AS before (fence, named)
+                        ON before.fence = now.fence
+                ORDER BY now.place)
         WHERE id = $2
         RETURNING true",
     types: &[Type::TIMESTAMPTZ, Type::UUID, Type::UUID_ARRAY],
 };
 
 static END: Sql = Sql {
-    text: "WITH gone AS (DELETE FROM sessions WHERE id = $1 RETURNING id)
-        INSERT INTO ended (session) SELECT id FROM gone ON CONFLICT DO NOTHING",
+    text: "WITH gone AS (DELETE FROM sessions WHERE id = $1 RETURNING id, heard, known, named)
+        INSERT INTO ended (session, heard, known, named) SELECT * FROM gone ON CONFLICT DO NOTHING",
     types: &[Type::UUID],
 };
 
@@ -72,9 +81,10 @@ static END_LAPSED: Sql = Sql {
             SELECT id FROM sessions WHERE deadline <= coalesce($1, clock_timestamp())
             ORDER BY id LIMIT 64 FOR UPDATE SKIP LOCKED
         ), gone AS (
-            DELETE FROM sessions s USING lapsed WHERE s.id = lapsed.id RETURNING s.id
+            DELETE FROM sessions s USING lapsed WHERE s.id = lapsed.id
+            RETURNING s.id, s.heard, s.known, s.named
         )
-        INSERT INTO ended (session) SELECT id FROM gone ON CONFLICT DO NOTHING",
+        INSERT INTO ended (session, heard, known, named) SELECT * FROM gone ON CONFLICT DO NOTHING",
     types: &[Type::TIMESTAMPTZ],
 };
 
@@ -85,7 +95,8 @@ static ENDED: Sql = Sql {
 
 /// Clears away leases of an ended session: looks at the next `$2` orders, and clears at most `$3`.
 /// An order that somebody else changes right now is passed by: it is being granted anew. Tells the
-/// orders, and whether that was the end of the table.
+/// orders, and whether that was the end of the table; a lease that the last renewal had voided is
+/// cleared away too, and not told.
 static VOID: Sql = Sql {
     text: concat!(
         "WITH piece AS MATERIALIZED (
@@ -96,15 +107,19 @@ static VOID: Sql = Sql {
         ), found AS MATERIALIZED (
             SELECT tenant, row FROM piece WHERE theirs ORDER BY tenant, row LIMIT $3
         ), free AS (
-            SELECT o.tenant, o.row FROM orders o JOIN found f ON o.tenant = f.tenant AND o.row = f.row
-            WHERE o.session = $1
+            SELECT o.tenant, o.row, ",
+        owned!("e"),
+        " AS counted
+            FROM ended e JOIN orders o ON o.session = e.session
+                JOIN found f ON o.tenant = f.tenant AND o.row = f.row
+            WHERE e.session = $1
             FOR NO KEY UPDATE OF o SKIP LOCKED
         ), voided AS (
             UPDATE orders o SET ",
         no_lease!(),
         "
             FROM free f WHERE o.tenant = f.tenant AND o.row = f.row AND o.session = $1
-            RETURNING o.tenant, o.id
+            RETURNING o.tenant, o.id, f.counted
         ), looked AS (
             SELECT tenant, row, (SELECT count(*) FROM piece) < $2
                 AND (SELECT count(*) FROM found) < $3 AS all
@@ -121,7 +136,7 @@ static VOID: Sql = Sql {
             DELETE FROM ended e USING looked l WHERE e.session = $1 AND l.all
         )
         SELECT coalesce((SELECT l.all FROM looked l), true), v.tenant, v.id
-        FROM (SELECT) one LEFT JOIN voided v ON true"
+        FROM (SELECT) one LEFT JOIN voided v ON v.counted"
     ),
     types: &[Type::UUID, Type::INT8, Type::INT8],
 };
@@ -132,7 +147,7 @@ pub(crate) async fn join(inner: &Inner, request: &Join) -> Result<Joined, StoreE
     let length = span_to_sql(request.length);
     let secret = &request.secret.expose()[..];
     let connection = inner.pool.connection().await?;
-    let [kept, _, begun] = connection
+    let [kept, ended, begun] = connection
         .transaction(
             Commit::Flushed,
             [
@@ -149,6 +164,14 @@ pub(crate) async fn join(inner: &Inner, request: &Join) -> Result<Joined, StoreE
     let kept = kept.first();
     let kept = kept.ok_or_else(|| Failure::unreadable("the store has no row of its own"))?;
     let secret = hash(Columns::of(kept).next()?)?;
+    let mut pieces = Pieces::new(inner, &connection, usize::MAX);
+    for row in &ended {
+        let Id(session) = Columns::of(row).next()?;
+        // They count as free already: what is left here, the sweeps clear away.
+        if pieces.of(SessionId(session)).await.is_err() {
+            break;
+        }
+    }
     Ok(Joined {
         secret: Secret::new(secret),
     })
@@ -157,7 +180,8 @@ pub(crate) async fn join(inner: &Inner, request: &Join) -> Result<Joined, StoreE
 /// Extends a session. A crash of the server may lose that, and the leases that came after it.
 pub(crate) async fn renew(inner: &Inner, request: &Renew) -> Result<Renewed, StoreError> {
     let (now, session) = (inner.clock.parameter(), Id::from(request.session));
-    let known: Vec<_> = request.known.iter().copied().map(Id::from).collect();
+    let known: BTreeSet<_> = request.known.iter().copied().map(Id::from).collect();
+    let known = Vec::from_iter(known);
     let connection = inner.pool.connection().await?;
     let [extended] = connection
         .transaction(Commit::Unflushed, [(&EXTEND, &[&now, &session, &known])])

@@ -7,7 +7,7 @@
 use tokio_postgres::types::Type;
 
 use crate::connection::Sql;
-use crate::rows::{held, here, no_lease, no_mark_if, position};
+use crate::rows::{held, here, no_lease, no_mark_if, position, will_write};
 
 /// Locks the orders that may be granted: those that nobody holds, as far as can be seen without a
 /// lock, for keys that are not settled. A request that is left out is refused by its facts, or
@@ -118,9 +118,13 @@ pub(crate) static LOCK_HELD: Sql = Sql {
 };
 
 /// Locks the orders that these fences hold, and keeps their sessions from ending before the
-/// transaction does.
+/// transaction does. The array is made whole before a session is looked at: a semi-join would stop
+/// at the first order of each.
 pub(crate) static LOCK_TO_SETTLE: Sql = Sql {
-    text: "WITH held AS (
+    text: concat!(
+        "WITH ",
+        will_write!(),
+        ", held AS (
             SELECT held.session
             FROM unnest($1, $2, $3) AS r (tenant, id, fence)
                 CROSS JOIN LATERAL (
@@ -129,8 +133,9 @@ pub(crate) static LOCK_TO_SETTLE: Sql = Sql {
                     FOR NO KEY UPDATE
                 ) held
         )
-        SELECT 1 FROM sessions s WHERE s.id IN (SELECT session FROM held)
-        ORDER BY s.id FOR KEY SHARE",
+        SELECT 1 FROM sessions s WHERE s.id = ANY (ARRAY(SELECT session FROM held))
+        ORDER BY s.id FOR KEY SHARE"
+    ),
     types: &[Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::UUID_ARRAY],
 };
 

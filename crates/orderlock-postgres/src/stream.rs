@@ -1,18 +1,19 @@
 //! The journal as a stream: one order for every reader, which no late commit can disturb.
 //!
-//! A reader is given what lies below the oldest transaction that may still write: behind that,
-//! nothing can appear any more. So a transaction that is left open holds the stream back, whoever
-//! left it open; how far is told by [`Lag`].
+//! The position of an entry begins with its transaction's number, and a reader is given what lies
+//! below the oldest open transaction that may still write an entry: behind that, nothing can appear
+//! any more. So a node that is slow to commit holds the stream back for everybody; how far is told
+//! by [`Lag`].
 
 use std::time::Duration;
 
 use orderlock_core::store::{Cursor, Entries, EntriesSince, Entry};
 use orderlock_core::{StoreError, Timestamp};
 use tokio_postgres::Row;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
 use crate::clock::span_from_sql;
-use crate::connection::Sql;
+use crate::connection::{Commit, Sql};
 use crate::epoch;
 use crate::error::Failure;
 use crate::pages::{BOUNDS, bounded, bytes_max, limit, number, one_more, take};
@@ -21,6 +22,38 @@ use crate::rows::{
 };
 use crate::store::Inner;
 
+/// The number below which no open transaction can write an entry any more, kept for the statement
+/// that follows: by the least number among those that have the lock of a writer (`will_write!`),
+/// and by the next number that the server gives, as it was before the locks were looked at. Whoever
+/// had a lower number then, and has no lock now, has ended, and the next statement sees it.
+///
+/// The oldest open transaction of the server would do as well. But then a transaction that writes
+/// no entries would hold the journal back too, whatever it does and in whichever database.
+///
+/// Locks name a transaction by the low 32 bits of its number. One that is not below the next number
+/// has begun since, and does not count.
+static HORIZON: Sql = Sql {
+    text: "WITH next AS MATERIALIZED (
+            SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS number
+        ), locks AS MATERIALIZED (
+            SELECT l.* FROM next CROSS JOIN LATERAL (
+                SELECT * FROM pg_locks WHERE next.number IS NOT NULL AND granted
+            ) l
+        ), writers AS (
+            SELECT (next.number - own.transactionid::text::bigint) & 4294967295 AS behind
+            FROM next CROSS JOIN locks writes
+                JOIN locks own ON own.virtualtransaction = writes.virtualtransaction
+                    AND own.locktype = 'transactionid' AND own.mode = 'ExclusiveLock'
+            WHERE writes.locktype = 'relation' AND writes.mode = 'RowExclusiveLock'
+                AND writes.relation = 'entries'::regclass
+                AND writes.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        )
+        SELECT set_config('orderlock.horizon', (number - coalesce(
+            (SELECT max(behind) FROM writers WHERE behind < 2147483648), 0))::text, true)
+        FROM next",
+    types: &[],
+};
+
 /// A piece of the journal, the entry that the cursor names, and whether the database was restored
 /// since its newest entry was written.
 static SINCE: Sql = Sql {
@@ -28,7 +61,7 @@ static SINCE: Sql = Sql {
         "WITH clock AS MATERIALIZED (SELECT coalesce($1, clock_timestamp()) AS now),
         place AS MATERIALIZED (
             SELECT epoch,
-                (base + pg_snapshot_xmin(pg_current_snapshot())::text::bigint) << 20 AS until,
+                (base + current_setting('orderlock.horizon')::bigint) << 20 AS until,
                 (SELECT max(position) >> 20 FROM entries WHERE tenant = $2)
                     >= base + pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS restored
             FROM store
@@ -106,16 +139,10 @@ pub(crate) async fn entries_since(
     let after = start.map_or(0, |place| place.position);
     let limit = limit(request.limit);
     let connection = inner.pool.connection().await?;
-    let rows = connection
-        .query(
-            &SINCE,
-            &[
-                &inner.clock.parameter(),
-                &request.tenant.as_str(),
-                &after,
-                &one_more(limit),
-            ],
-        )
+    let (now, most) = (inner.clock.parameter(), one_more(limit));
+    let since: [&(dyn ToSql + Sync); 4] = [&now, &request.tenant.as_str(), &after, &most];
+    let [_, rows] = connection
+        .transaction(Commit::Unflushed, [(&HORIZON, &[]), (&SINCE, &since)])
         .await?;
     let head = rows.first();
     let head = head.ok_or_else(|| Failure::unreadable("the store has no row of its own"))?;
@@ -200,24 +227,27 @@ impl Head {
     }
 }
 
-/// How far the journal's readers are held back.
+/// How far the readers of the journal are held back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lag {
-    /// How many transactions have begun to write since the oldest one that is still open, on the
-    /// whole server: what they have written is not read yet. None are open at 0.
-    pub transactions: u64,
+    /// How many transactions may still write an entry: what came after the oldest of them is not
+    /// read yet.
+    pub writers: u64,
     /// For how long the oldest of them has been open, as far as the database's role may see: of
     /// other roles' transactions only with `pg_read_all_stats`.
     pub oldest: Option<Duration>,
 }
 
 static LAG: Sql = Sql {
-    text: "SELECT pg_snapshot_xmax(now.snapshot)::text::bigint
-                - pg_snapshot_xmin(now.snapshot)::text::bigint,
-            (extract(epoch FROM clock_timestamp() - least(
-                (SELECT min(xact_start) FROM pg_stat_activity WHERE backend_xid IS NOT NULL),
-                (SELECT min(prepared) FROM pg_prepared_xacts))) * 1000000)::bigint
-        FROM (SELECT pg_current_snapshot() AS snapshot) now",
+    text: "SELECT count(*), (extract(epoch FROM max(
+                clock_timestamp() - coalesce(a.xact_start, p.prepared))) * 1000000)::bigint
+        FROM pg_locks l
+            LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+            LEFT JOIN pg_prepared_xacts p
+                ON l.virtualtransaction = '-1/' || p.transaction::text
+        WHERE l.locktype = 'relation' AND l.mode = 'RowExclusiveLock' AND l.granted
+            AND l.relation = 'entries'::regclass
+            AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())",
     types: &[],
 };
 
@@ -226,10 +256,10 @@ pub(crate) async fn lag(inner: &Inner) -> Result<Lag, StoreError> {
     let connection = inner.pool.connection().await?;
     let rows = connection.query(&LAG, &[]).await?;
     let row = rows.first();
-    let row = row.ok_or_else(|| Failure::unreadable("the server says nothing of its snapshot"))?;
+    let row = row.ok_or_else(|| Failure::unreadable("the server counts no locks"))?;
     let mut columns = Columns::of(row);
     Ok(Lag {
-        transactions: columns.count()?,
+        writers: columns.count()?,
         oldest: columns.next::<Option<i64>>()?.map(span_from_sql),
     })
 }
