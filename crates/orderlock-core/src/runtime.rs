@@ -1,6 +1,7 @@
 //! The one source of tasks, time and randomness. The core uses no other, so that a test can drive
 //! all of them from one seed.
 
+use std::cell::RefCell;
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
@@ -53,10 +54,64 @@ impl Runtime for TokioRuntime {
     }
 
     fn random(&self) -> u128 {
-        let mut bytes = [0; 16];
-        // A machine without randomness cannot name a grant, and a grant without a name of its own
-        // would break promise 5: there is nothing better to do than to stop.
-        getrandom::fill(&mut bytes).expect("the operating system gives randomness");
-        u128::from_le_bytes(bytes)
+        POOL.with_borrow_mut(Pool::take)
+    }
+}
+
+/// How many numbers one question to the operating system brings.
+const POOL_NUMBERS: usize = 64;
+
+thread_local! {
+    static POOL: RefCell<Pool> = const { RefCell::new(Pool::EMPTY) };
+}
+
+/// Random numbers that a thread has fetched and not given out yet: a request takes two or three,
+/// and a system call for each would cost more than all that is made of them.
+struct Pool {
+    bytes: [u8; 16 * POOL_NUMBERS],
+    left: usize,
+}
+
+impl Pool {
+    const EMPTY: Self = Self {
+        bytes: [0; 16 * POOL_NUMBERS],
+        left: 0,
+    };
+
+    fn take(&mut self) -> u128 {
+        if self.left == 0 {
+            // A machine without randomness cannot name a grant, and a grant without a name of its
+            // own would break promise 5: there is nothing better to do than to stop.
+            getrandom::fill(&mut self.bytes).expect("the operating system gives randomness");
+            self.left = POOL_NUMBERS;
+        }
+        self.left -= 1;
+        let mut number = [0; 16];
+        // What is given out leaves the pool: a secret may be made of it.
+        number.swap_with_slice(&mut self.bytes[16 * self.left..][..16]);
+        u128::from_le_bytes(number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_number_is_given_out_twice_over_many_fetches_and_threads() {
+        let numbers = || -> Vec<u128> {
+            let draws = 0..10 * POOL_NUMBERS;
+            draws.map(|_| TokioRuntime.random()).collect()
+        };
+        let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(numbers)).collect();
+        let drawn: Vec<u128> = threads
+            .into_iter()
+            .flat_map(|thread| thread.join().unwrap())
+            .collect();
+        let different: HashSet<u128> = drawn.iter().copied().collect();
+        assert_eq!(different.len(), drawn.len());
+        assert!(!different.contains(&0), "an empty pool gives nothing out");
     }
 }

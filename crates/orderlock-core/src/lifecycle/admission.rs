@@ -77,6 +77,9 @@ impl Admission {
     }
 
     /// Enters the line, waits as long as the client does, and asks the store.
+    ///
+    /// What only some requests need lies in a box of its own, here and below, so that the task of
+    /// one that finds its order free stays small.
     pub(super) async fn admit(self) -> Result<Admitted, Answered> {
         let lines = Arc::clone(&self.node.lines);
         match lines.enter(self.acquire.clone(), self.patient, self.pure) {
@@ -88,9 +91,9 @@ impl Admission {
                 {
                     return self.stop_waiting(seat, told, answered).await;
                 }
-                self.wait(seat, told).await
+                Box::pin(self.wait(seat, told)).await
             }
-            Entered::Joined(seat, told) => self.wait(seat, told).await,
+            Entered::Joined(seat, told) => Box::pin(self.wait(seat, told)).await,
             Entered::InProgress(running) => {
                 Err(self.unless_known(Denied::InProgress(running)).await)
             }
@@ -169,7 +172,7 @@ impl Admission {
         let mut repeat = 0;
         loop {
             if self.client.is_closed() {
-                return self.pass_on(seat, handed).await;
+                return Box::pin(self.pass_on(seat, handed)).await;
             }
             let asked = match handed.take() {
                 Some(Handed {
@@ -246,7 +249,8 @@ impl Admission {
     ) -> Result<Admitted, Answered> {
         if self.client.is_closed() {
             let acquired = Acquired::Granted(grant);
-            return self.pass_on(seat, Some(Handed { acquired, footing })).await;
+            let handed = Some(Handed { acquired, footing });
+            return Box::pin(self.pass_on(seat, handed)).await;
         }
         let running = Running {
             operation: Some(self.acquire.operation.clone()),

@@ -77,7 +77,8 @@ where
         // Nobody waits any more for a handler that passed its limit.
         let _late = done.send(result);
     };
-    node.runtime.spawn(Box::pin(task.in_current_span()));
+    let task = Box::pin(task).in_current_span();
+    node.runtime.spawn(Box::pin(task));
 
     let stopped = pin!(node.phase_reached(Phase::Stopping));
     let ended = match select(result, select(node.runtime.sleep(limit), stopped)).await {

@@ -184,10 +184,12 @@ impl Lifecycle {
             Err(denied) => drop(reply.send(Ended::Denied(denied))),
             Ok(in_flight) => {
                 let node = Arc::clone(&self.node);
-                let task = async move {
+                // Boxed first: the span then goes round a pointer, and not round all of the work,
+                // which would be copied once more for each of the two.
+                let task = Box::pin(async move {
                     run::serve(node, request, work, describe, client, reply).await;
                     drop(in_flight);
-                };
+                });
                 self.node.runtime.spawn(Box::pin(task.in_current_span()));
             }
         }

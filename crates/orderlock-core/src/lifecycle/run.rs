@@ -80,7 +80,7 @@ pub(super) async fn serve<T, E, W, F, D>(
         }
         Err(failed) => {
             let shared = share(&failed, describe);
-            let answered = ending.fail(seat, shared).await;
+            let answered = Box::pin(ending.fail(seat, shared)).await;
             log(
                 &request.order,
                 request.operation.name(),
@@ -190,17 +190,16 @@ impl Ending {
     /// Applies what the handler returned, in one write with its answer.
     async fn settle(&mut self, seat: Seat, work: Work) -> Answered {
         if let Some(answered) = self.interrupted() {
-            return self.let_go(seat, MarkFate::Keep, answered).await;
+            return Box::pin(self.let_go(seat, MarkFate::Keep, answered)).await;
         }
         let refused = matches!(work, Work::Refused(_));
         let Some((settling, answer)) = caught(|| self.prepare(work)) else {
-            return self.fail(seat, Failed::Panicked).await;
+            return Box::pin(self.fail(seat, Failed::Panicked)).await;
         };
         // An external operation's refusal is always stored: only a settle ends its mark.
         if refused && !self.operation.stores_refusals && self.operation.mark().is_none() {
-            return self
-                .let_go(seat, MarkFate::Keep, Ended::Refused(answer))
-                .await;
+            let refused = Ended::Refused(answer);
+            return Box::pin(self.let_go(seat, MarkFate::Keep, refused)).await;
         }
         let outcome = settling.entry.outcome;
         let marked = self.operation.mark().is_some();
@@ -215,18 +214,17 @@ impl Ending {
             },
             Concluded::Lost => {
                 let lost = Ended::Lost { partial, marked };
-                return self.let_go(seat, MarkFate::Keep, lost).await;
+                return Box::pin(self.let_go(seat, MarkFate::Keep, lost)).await;
             }
             Concluded::Unavailable(error) if marked || partial.is_some() => {
                 tracing::warn!(error = %Chain(&error), "the settle of a begun operation failed");
                 let lost = Ended::Lost { partial, marked };
-                return self.let_go(seat, MarkFate::Keep, lost).await;
+                return Box::pin(self.let_go(seat, MarkFate::Keep, lost)).await;
             }
             Concluded::Unavailable(error) => {
                 let denied = super::Denied::StoreUnavailable(Arc::new(error));
-                return self
-                    .let_go(seat, MarkFate::Keep, Ended::Denied(denied))
-                    .await;
+                let denied = Ended::Denied(denied);
+                return Box::pin(self.let_go(seat, MarkFate::Keep, denied)).await;
             }
             Concluded::Impossible(reason) => Ended::Failed {
                 failure: Failed::Unwritable(reason),
