@@ -140,3 +140,28 @@ fn a_checkpoint_counts_its_step() {
     let again = held.next(LeaseEvent::Checkpointed(Fence(1))).unwrap();
     assert_eq!(again.lease().unwrap().steps, 2);
 }
+
+/// A decision is about the mark that was seen: of this key, this run, and this time.
+#[test]
+fn no_two_marks_have_the_same_name_for_operators() {
+    let named = |key: [u8; 3], attempt, seconds| {
+        let mut key_id = KeyId([7; 32]);
+        key_id.0[..3].copy_from_slice(&key);
+        let since = Timestamp::constant(seconds, 0);
+        let mark = Mark {
+            key_id,
+            attempt,
+            since,
+            ..mark(1)
+        };
+        mark.id().to_string()
+    };
+    let names = [
+        named([1, 2, 4], 1, 0),
+        named([4, 2, 1], 1, 0),
+        named([1, 2, 5], 1, 0),
+        named([1, 2, 4], 2, 0),
+        named([1, 2, 4], 1, 1),
+    ];
+    assert_eq!(BTreeSet::from(names.clone()).len(), 5, "{names:?}");
+}

@@ -29,4 +29,5 @@ mod repeats;
 mod resolve;
 mod told;
 mod vanished;
+mod words;
 mod world;
