@@ -201,9 +201,12 @@ impl Connection {
         self.doubt();
         let done = tokio::time::timeout(patience, work).await;
         let done = done.map_err(|_| Failure::TimedOut(patience))?;
-        if !matches!(done, Err(Failure::Lost(_))) {
-            self.in_doubt.store(false, Ordering::Release);
-        }
+        let spoiled = match &done {
+            Err(failure @ Failure::Refused { .. }) => failure.ends_the_connection(),
+            Err(Failure::Lost(_)) => true,
+            _ => false,
+        };
+        self.in_doubt.store(spoiled, Ordering::Release);
         done
     }
 

@@ -96,13 +96,13 @@ impl Failure {
                 .any(|class| code.starts_with(class))
     }
 
-    /// Whether the server has ended the session with it, or is about to: it shuts down, or somebody
-    /// ended it.
+    /// Whether another session may do better: the server has ended this one or is about to, or it
+    /// takes no writes, and another one may have become the primary.
     pub(crate) fn ends_the_connection(&self) -> bool {
         let Self::Refused { code, .. } = self else {
             return false;
         };
-        ["57P", "08", "25P03"]
+        ["57P", "08", "25P03", "25006"]
             .iter()
             .any(|class| code.code().starts_with(class))
     }

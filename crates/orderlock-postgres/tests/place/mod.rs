@@ -35,6 +35,11 @@ impl Place {
         Self { schema }
     }
 
+    /// Its name in the database.
+    pub(crate) fn schema(&self) -> &str {
+        &self.schema
+    }
+
     /// The address of this place.
     pub(crate) fn address(&self) -> String {
         let server = server();
