@@ -96,7 +96,8 @@ impl Part {
     fn unchecked(self) -> &'static str {
         match self {
             Self::Postgres => {
-                "NOT CHECKED, because of `--without postgres`: every test of orderlock-postgres"
+                "NOT CHECKED, because of `--without postgres`: every test of orderlock-postgres, and \
+                 of several nodes on one database"
             }
         }
     }
@@ -144,7 +145,8 @@ pub(crate) fn run(steps: &[Step], without: Option<Part>, workspace: &Workspace) 
         tools::need(*tool)?;
     }
     let asked = without.is_none() && steps.iter().any(|step| step.asks_postgres());
-    let postgres = asked.then(postgres::Programs::need).transpose()?;
+    let postgres = asked.then(|| postgres::Programs::need(&workspace.programs()));
+    let postgres = postgres.transpose()?;
     let mut times = Vec::new();
     for (position, step) in steps.iter().enumerate() {
         let name = step.name();

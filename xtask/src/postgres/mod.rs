@@ -10,7 +10,7 @@ use std::fs::{self, File, Permissions};
 use std::io::Read as _;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -46,7 +46,7 @@ const SETTINGS: [&str; 5] = [
 #[derive(Debug)]
 pub(crate) struct Server {
     url: String,
-    programs: PathBuf,
+    programs: Programs,
     // The order of the fields is the order of their end: the server before its folder.
     _guard: Guard,
     _folder: TempDir,
@@ -78,21 +78,20 @@ impl Server {
         println!("    PostgreSQL {} on port {port}", programs.version);
         Ok(Self {
             url: format!("postgres://postgres:{password}@127.0.0.1:{port}/postgres"),
-            programs: programs.folder.clone(),
+            programs: programs.clone(),
             _guard: guard,
             _folder: folder,
         })
     }
 
     /// What tests are told of it: where to connect as superuser, and where the programs are with
-    /// which they start clusters of their own.
-    pub(crate) fn variables(&self) -> [(&'static str, String); 2] {
+    /// which they start clusters and poolers of their own.
+    pub(crate) fn variables(&self) -> [(&'static str, String); 3] {
+        let Programs { folder, pooler, .. } = &self.programs;
         [
             ("ORDERLOCK_TEST_POSTGRES_URL", self.url.clone()),
-            (
-                "ORDERLOCK_TEST_POSTGRES_BIN",
-                self.programs.display().to_string(),
-            ),
+            ("ORDERLOCK_TEST_POSTGRES_BIN", folder.display().to_string()),
+            ("ORDERLOCK_TEST_PGBOUNCER", pooler.display().to_string()),
         ]
     }
 }

@@ -1,11 +1,11 @@
-//! PostgreSQL's programs: where they are, and how old.
+//! The programs of PostgreSQL and of the pooler: where they are, and how old.
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::install;
 
@@ -25,52 +25,88 @@ const NEEDED: [&str; 6] = [
 /// Where Debian keeps each version.
 const DEBIAN: &str = "/usr/lib/postgresql";
 
-/// One installed PostgreSQL.
+/// The pooler's name.
+const POOLER: &str = "pgbouncer";
+
+/// Where Debian puts the pooler, which is not in everybody's PATH.
+const POOLER_FOLDER: &str = "usr/sbin";
+
+/// What the store is tested with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Programs {
-    /// The folder of the programs.
+    /// The folder of PostgreSQL's programs.
     pub(super) folder: PathBuf,
     /// Its major version.
     pub(super) version: u32,
+    /// The program of the pooler.
+    pub(super) pooler: PathBuf,
 }
 
 impl Programs {
-    /// Finds them, or installs them where that needs nobody's consent.
+    /// Finds them, or installs them where that needs nobody's consent. What is only unpacked goes
+    /// into this folder.
     ///
     /// # Errors
     /// What to do.
-    pub(crate) fn need() -> Result<Self> {
-        if let Ok(found) = Self::find() {
-            return Ok(found);
-        }
-        install::install()?;
-        match Self::find() {
-            Ok(found) => Ok(found),
-            Err(Missing::Old(version)) => bail!(
-                "PostgreSQL {version} is too old: version {VERSION_MIN} or later is needed. \
-                 Install one from https://www.postgresql.org/download/, or leave its tests out: \
-                 cargo xtask test --without postgres"
-            ),
-            Err(Missing::All) => bail!("PostgreSQL was installed and is not found: {ADVICE}"),
-        }
-    }
-
-    fn find() -> Result<Self, Missing> {
-        let mut newest = None;
-        for folder in candidates() {
-            let Some(version) = complete(&folder, ask) else {
-                continue;
-            };
-            if version >= VERSION_MIN {
-                return Ok(Self { folder, version });
-            }
-            newest = newest.max(Some(version));
-        }
-        Err(newest.map_or(Missing::All, Missing::Old))
+    pub(crate) fn need(unpacked: &Path) -> Result<Self> {
+        let (folder, version) = server()?;
+        let pooler = pooler(&unpacked.join(POOLER))?;
+        Ok(Self {
+            folder,
+            version,
+            pooler,
+        })
     }
 }
 
-/// What to do about a PostgreSQL that is missing.
+/// The folder of the server's programs, and its version.
+fn server() -> Result<(PathBuf, u32)> {
+    if let Ok(found) = find() {
+        return Ok(found);
+    }
+    install::postgresql()?;
+    match find() {
+        Ok(found) => Ok(found),
+        Err(Missing::Old(version)) => bail!(
+            "PostgreSQL {version} is too old: version {VERSION_MIN} or later is needed. \
+             Install one from https://www.postgresql.org/download/, or leave its tests out: \
+             cargo xtask test --without postgres"
+        ),
+        Err(Missing::All) => bail!("PostgreSQL was installed and is not found: {ADVICE}"),
+    }
+}
+
+fn find() -> Result<(PathBuf, u32), Missing> {
+    let mut newest = None;
+    for folder in candidates() {
+        let Some(version) = complete(&folder, ask) else {
+            continue;
+        };
+        if version >= VERSION_MIN {
+            return Ok((folder, version));
+        }
+        newest = newest.max(Some(version));
+    }
+    Err(newest.map_or(Missing::All, Missing::Old))
+}
+
+fn pooler(unpacked: &Path) -> Result<PathBuf> {
+    let root = Path::new("/");
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = env::split_paths(&path).collect();
+    folders.extend([root, unpacked].map(|root| root.join(POOLER_FOLDER)));
+    let find = || {
+        let mut programs = folders.iter().map(|folder| folder.join(POOLER));
+        programs.find(|program| ask(program, "--version").is_some_and(|said| !said.is_empty()))
+    };
+    if let Some(found) = find() {
+        return Ok(found);
+    }
+    install::pgbouncer(unpacked)?;
+    find().with_context(|| format!("PgBouncer was unpacked and does not run: {ADVICE}"))
+}
+
+/// What to do about what is missing.
 pub(super) const ADVICE: &str = "install PostgreSQL 15 or later (on Debian, as root: apt-get install postgresql), put the \
      folder of `initdb` into PATH, or leave its tests out: cargo xtask test --without postgres";
 

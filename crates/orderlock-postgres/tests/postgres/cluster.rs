@@ -191,7 +191,7 @@ fn programs() -> PathBuf {
 }
 
 /// A program that runs as a user whom the server runs for: it refuses root.
-fn command(program: &Path, folder: &Path) -> Command {
+pub(crate) fn command(program: &Path, folder: &Path) -> Command {
     let mut command = match account() {
         None => Command::new(program),
         Some((user, group)) => {
