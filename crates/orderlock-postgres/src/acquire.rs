@@ -1,9 +1,8 @@
 //! `acquire`: one transaction for a batch of requests, sent in one go.
 //!
-//! Its statements lock the orders, grant what can be granted, and tell the facts. Each sees what
-//! was committed before it began: so the grant rests on the order, the key and the session as they
-//! are under the lock, and never on what they were before it. The answers are decided from the
-//! facts, by the one function that decides them for every store.
+//! Its first statement grants what can be granted; its second tells the facts, as they are then. The
+//! answers are decided from the facts, by the one function that decides them for every store: who was
+//! granted finds its own fence there.
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -19,7 +18,7 @@ use crate::error::{Broken, Failure};
 use crate::facts::{self, FACTS};
 use crate::pool::Pool;
 use crate::rows::{Id, key_hash, signed};
-use crate::statements::{GRANT, LOCK_FREE};
+use crate::statements::GRANT;
 
 /// Grants leases.
 #[derive(Clone, Debug)]
@@ -66,11 +65,10 @@ impl Granting {
         let connection = self.pool.connection().await.map_err(Broken::NotApplied)?;
         let asked = Asked::of(requests.iter(), &self.clock);
         let statements = [
-            (&LOCK_FREE, &asked.to_lock()[..]),
             (&GRANT, &asked.to_grant(&false)[..]),
             (&FACTS, &asked.to_tell()[..]),
         ];
-        let [_, _, told] = connection.transaction(self.commit, statements).await?;
+        let [_, told] = connection.transaction(self.commit, statements).await?;
         // The transaction is committed, whatever its rows look like.
         decide_all(requests.iter(), &told).map_err(Broken::Unknown)
     }
@@ -178,17 +176,6 @@ impl<'a> Asked<'a> {
                 .map(|it| it.map(|it| span_to_sql(it.1)))
                 .collect(),
         }
-    }
-
-    /// The parameters of [`LOCK_FREE`].
-    pub(crate) fn to_lock(&self) -> [&(dyn ToSql + Sync); 5] {
-        [
-            &self.now,
-            &self.tenants,
-            &self.orders,
-            &self.key_hashes,
-            &self.key_ids,
-        ]
     }
 
     /// The parameters of [`GRANT`]. Successors are granted only what this very transaction has let

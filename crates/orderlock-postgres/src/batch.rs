@@ -66,6 +66,26 @@ pub(crate) struct Bounds {
     pub(crate) queue: usize,
 }
 
+/// What has been carried out of one kind of request since the store was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Batches {
+    /// Requests that were answered.
+    pub requests: u64,
+    /// Batches in which they were. Each is one round trip to the database, unless something stood
+    /// in its way.
+    pub batches: u64,
+}
+
+impl Batches {
+    /// Both together.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            requests: self.requests + other.requests,
+            batches: self.batches + other.batches,
+        }
+    }
+}
+
 /// Collects requests of one kind.
 pub(crate) struct Batcher<W: Work> {
     shared: Arc<Shared<W>>,
@@ -82,6 +102,7 @@ struct Shared<W: Work> {
 struct Queue<W: Work> {
     waiting: VecDeque<Job<W>>,
     under_way: usize,
+    done: Batches,
 }
 
 struct Job<W: Work> {
@@ -106,6 +127,7 @@ impl<W: Work> Batcher<W> {
         let queue = Mutex::new(Queue {
             waiting: VecDeque::new(),
             under_way: 0,
+            done: Batches::default(),
         });
         Self {
             shared: Arc::new(Shared {
@@ -116,6 +138,11 @@ impl<W: Work> Batcher<W> {
                 queue,
             }),
         }
+    }
+
+    /// What has been carried out so far.
+    pub(crate) fn done(&self) -> Batches {
+        self.shared.lock().done
     }
 
     /// Takes a request in and waits for its answer.
@@ -167,6 +194,12 @@ impl<W: Work> Shared<W> {
         queue.waiting.drain(..rows).collect()
     }
 
+    fn count(&self, requests: usize) {
+        let done = &mut self.lock().done;
+        done.batches += 1;
+        done.requests += requests as u64;
+    }
+
     /// Each change is one step, so that a panic elsewhere leaves it whole.
     fn lock(&self) -> MutexGuard<'_, Queue<W>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
@@ -190,6 +223,7 @@ impl<W: Work> Lane<W> {
                 .map(|job| (job.request, (job.answer, job._turn, job._room)))
                 .unzip();
             let answers = carry_out(&self.0.work, requests).await;
+            self.0.count(answers.len());
             for ((answer, turn, _room), result) in others.into_iter().zip(answers) {
                 // The next verb on this order may leave before whoever asked has heard.
                 drop(turn);

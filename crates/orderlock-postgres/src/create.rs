@@ -12,9 +12,10 @@ use crate::clock::Clock;
 use crate::connection::{Commit, Connection, Sql};
 use crate::error::{Broken, Failure};
 use crate::facts::{self, FACTS};
+use crate::fragments::here;
 use crate::journal::{NewEntries, unwritable};
 use crate::pool::Pool;
-use crate::rows::{Columns, Id, here, key_hash, place};
+use crate::rows::{Columns, Id, key_hash, place};
 
 /// Inserts every order whose place is free, with its first entry and what is remembered of its key:
 /// the order itself is the tombstone. Tells the end of the retention of those that were inserted.

@@ -12,7 +12,8 @@ use tokio_postgres::types::Type;
 
 use crate::connection::Sql;
 use crate::error::Failure;
-use crate::rows::{Columns, entry_columns, hash, held, lock_columns, outcome, version};
+use crate::fragments::{entry_columns, held, lock_columns};
+use crate::rows::{Columns, hash, outcome, version};
 
 /// What is known of each request, in their order. The document is told to its holder alone; an
 /// entry only where its key asks: the final one, or the last checkpoint of an earlier run.

@@ -16,6 +16,7 @@ mod epoch;
 mod error;
 mod expire;
 mod facts;
+mod fragments;
 mod journal;
 mod migrate;
 mod open;
@@ -37,7 +38,9 @@ mod tls;
 mod turns;
 mod writes;
 
+pub use batch::Batches;
 pub use open::OpenError;
 pub use options::PostgresOptions;
 pub use store::PostgresStore;
 pub use stream::Lag;
+pub use writes::Statistics;

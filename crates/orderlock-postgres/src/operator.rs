@@ -11,11 +11,9 @@ use tokio_postgres::types::Type;
 use crate::clock::span_to_sql;
 use crate::connection::{Commit, Sql};
 use crate::error::Failure;
+use crate::fragments::{held, here, lock_columns, no_lease, position, target_columns, will_write};
 use crate::journal::unwritable;
-use crate::rows::{
-    Columns, Id, held, here, key_hash, lock_columns, no_lease, position, signed, target_columns,
-    unsigned, will_write,
-};
+use crate::rows::{Columns, Id, key_hash, signed, unsigned};
 use crate::store::Inner;
 
 /// Voids the grant of this fence, whichever order it holds; a mark stays. It is found by a look at

@@ -8,11 +8,11 @@ use tokio_postgres::types::Type;
 
 use crate::connection::Sql;
 use crate::error::Failure;
-use crate::read::{lease_view, view, view_columns};
-use crate::rows::{
-    Columns, content_columns, entry_columns, held, lock_columns, remembered, signed,
-    target_columns, unsigned,
+use crate::fragments::{
+    content_columns, entry_columns, held, lock_columns, remembered, target_columns,
 };
+use crate::read::{lease_view, view, view_columns};
+use crate::rows::{Columns, signed, unsigned};
 use crate::store::Inner;
 
 /// The most rows on a page, whatever is asked for.

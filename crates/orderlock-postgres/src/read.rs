@@ -6,9 +6,8 @@ use tokio_postgres::types::Type;
 
 use crate::connection::Sql;
 use crate::error::Failure;
-use crate::rows::{
-    Columns, content_columns, entry_columns, held, key_hash, lock_columns, target_columns,
-};
+use crate::fragments::{content_columns, entry_columns, held, lock_columns, target_columns};
+use crate::rows::{Columns, key_hash};
 use crate::store::Inner;
 
 /// The columns of [`view`], of `orders o`.

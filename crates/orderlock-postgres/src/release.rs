@@ -12,7 +12,7 @@ use crate::connection::{Commit, Connection};
 use crate::error::{Broken, Failure};
 use crate::facts::FACTS;
 use crate::rows::{Columns, Id, place, signed};
-use crate::statements::{GRANT, LET_GO, LOCK_HELD};
+use crate::statements::{GRANT, LET_GO};
 
 /// Releases leases.
 #[derive(Clone, Debug)]
@@ -70,21 +70,20 @@ impl Releasing {
             .await
             .map_err(Broken::NotApplied)?;
         let rows = Rows::of(requests);
-        let (lock, let_go) = (rows.to_lock(), rows.to_let_go());
+        let let_go = rows.parameters();
         let nexts: Vec<_> = requests.iter().filter_map(next_of).collect();
         let (held, answers) = if nexts.is_empty() {
-            let statements = [(&LOCK_HELD, &lock[..]), (&LET_GO, &let_go[..])];
-            let [_, held] = connection.transaction(granting.commit, statements).await?;
+            let statements = [(&LET_GO, &let_go[..])];
+            let [held] = connection.transaction(granting.commit, statements).await?;
             (held, Ok(Vec::new()))
         } else {
             let asked = Asked::of(nexts.iter().copied(), &granting.clock);
             let statements = [
-                (&LOCK_HELD, &lock[..]),
                 (&LET_GO, &let_go[..]),
                 (&GRANT, &asked.to_grant(&true)[..]),
                 (&FACTS, &asked.to_tell()[..]),
             ];
-            let [_, held, _, told] = connection.transaction(granting.commit, statements).await?;
+            let [held, _, told] = connection.transaction(granting.commit, statements).await?;
             (held, decide_all(nexts.iter().copied(), &told))
         };
         drop(connection);
@@ -122,9 +121,9 @@ pub(crate) async fn let_go_unsettled(
         steps: vec![Some(request.step.into())],
         versions: vec![Some(signed(request.version.0))],
     };
-    let (lock, let_go) = (rows.to_lock(), rows.to_let_go());
-    let statements = [(&LOCK_HELD, &lock[..]), (&LET_GO, &let_go[..])];
-    let [_, held] = connection
+    let let_go = rows.parameters();
+    let statements = [(&LET_GO, &let_go[..])];
+    let [held] = connection
         .transaction(Commit::Unflushed, statements)
         .await?;
     Ok(!held.is_empty())
@@ -158,11 +157,7 @@ impl<'a> Rows<'a> {
         }
     }
 
-    fn to_lock(&self) -> [&(dyn ToSql + Sync); 3] {
-        [&self.tenants, &self.orders, &self.fences]
-    }
-
-    fn to_let_go(&self) -> [&(dyn ToSql + Sync); 6] {
+    fn parameters(&self) -> [&(dyn ToSql + Sync); 6] {
         [
             &self.tenants,
             &self.orders,

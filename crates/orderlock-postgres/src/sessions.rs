@@ -12,7 +12,8 @@ use tokio_postgres::types::Type;
 use crate::clock::span_to_sql;
 use crate::connection::{Commit, Connection, Sql};
 use crate::error::{Broken, Failure};
-use crate::rows::{Columns, Id, hash, no_lease, owned, signed};
+use crate::fragments::{no_lease, owned};
+use crate::rows::{Columns, Id, hash, signed};
 use crate::store::Inner;
 
 /// How many orders one piece of a sweep looks at, and how many pieces one call does: a session's

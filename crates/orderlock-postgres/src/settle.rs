@@ -18,7 +18,7 @@ use crate::release::let_go_unsettled;
 use crate::rows::{Columns, place};
 use crate::settle_facts::{Told, tell};
 use crate::settle_rows::Rows;
-use crate::statements::{GRANT, LOCK_TO_SETTLE, SETTLE};
+use crate::statements::{GRANT, SETTLE};
 
 /// Settles.
 #[derive(Clone, Debug)]
@@ -115,21 +115,20 @@ impl Settling {
         requests: &[Settle],
     ) -> Result<Vec<Applied>, Broken> {
         let rows = Rows::of(requests, &self.granting.clock);
-        let (lock, settle) = (rows.to_lock(), rows.to_settle());
+        let settle = rows.to_settle();
         let nexts = || requests.iter().filter_map(next_of);
         if nexts().next().is_none() {
-            let statements = [(&LOCK_TO_SETTLE, &lock[..]), (&SETTLE, &settle[..])];
-            let [_, settled] = connection.transaction(Commit::Flushed, statements).await?;
+            let statements = [(&SETTLE, &settle[..])];
+            let [settled] = connection.transaction(Commit::Flushed, statements).await?;
             return receipts(requests.len(), &settled).map_err(Broken::Unknown);
         }
         let asked = Asked::of(nexts(), &self.granting.clock);
         let statements = [
-            (&LOCK_TO_SETTLE, &lock[..]),
             (&SETTLE, &settle[..]),
             (&GRANT, &asked.to_grant(&true)[..]),
             (&FACTS, &asked.to_tell()[..]),
         ];
-        let [_, settled, _, told] = connection.transaction(Commit::Flushed, statements).await?;
+        let [settled, _, told] = connection.transaction(Commit::Flushed, statements).await?;
         let applied = receipts(requests.len(), &settled);
         let nexts: Vec<_> = nexts().collect();
         let answers = decide_all(nexts.into_iter(), &told);

@@ -8,7 +8,8 @@ use tokio_postgres::types::Type;
 use crate::clock::Clock;
 use crate::connection::{Connection, Sql};
 use crate::error::Failure;
-use crate::rows::{Columns, Id, held, key_hash, lock_columns, outcome, unsigned, version};
+use crate::fragments::{held, lock_columns};
+use crate::rows::{Columns, Id, key_hash, outcome, unsigned, version};
 
 /// What is known of each settle, in their order: what it has written, if it has; what the journal
 /// says of its key; and the order's version and lock.

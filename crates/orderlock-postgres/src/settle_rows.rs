@@ -67,11 +67,6 @@ impl<'a> Rows<'a> {
         }
     }
 
-    /// The parameters of the statements that lock.
-    pub(crate) fn to_lock(&self) -> [&(dyn ToSql + Sync); 3] {
-        [&self.tenants, &self.orders, &self.fences]
-    }
-
     /// The parameters of `SETTLE`.
     pub(crate) fn to_settle(&self) -> Vec<&(dyn ToSql + Sync)> {
         let rows: [&(dyn ToSql + Sync); 12] = [

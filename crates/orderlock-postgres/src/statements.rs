@@ -1,90 +1,71 @@
-//! The statements that move a lease: what locks an order, what grants it, what lets it go.
+//! The statements that move a lease: what grants an order, what lets it go, what settles.
 //!
-//! Whoever changes leases in a batch locks the orders first, in the order in which they are given,
-//! and decides in a later statement. That one sees what was committed before the locks were there,
-//! and nobody changes it any more: what it decides on cannot be older than what it writes on.
+//! Each of them may wait for rows that others are changing. What then decides is in the row itself,
+//! which is looked at again after the wait; or the row is asked to be the very one that was seen,
+//! and otherwise is left alone; or it was locked before.
+//!
+//! Requests come in the order of their targets, so that two batches take the same rows in the same
+//! order.
 
 use tokio_postgres::types::Type;
 
 use crate::connection::Sql;
-use crate::rows::{held, here, no_lease, no_mark_if, position, will_write};
+use crate::fragments::{held, here, no_lease, no_mark_if, owned, position};
 
-/// Locks the orders that may be granted: those that nobody holds, as far as can be seen without a
-/// lock, for keys that are not settled. A request that is left out is refused by its facts, or
-/// asked again.
-pub(crate) static LOCK_FREE: Sql = Sql {
-    text: concat!(
-        "WITH clock AS (SELECT coalesce($1, clock_timestamp()) AS now)
-        SELECT 1
-        FROM clock CROSS JOIN unnest($2, $3, $4, $5) AS r (tenant, id, key_hash, key_id)
-            CROSS JOIN LATERAL (
-                SELECT FROM orders o
-                WHERE o.tenant = r.tenant AND o.id = r.id AND NOT ",
-        held!(),
-        "
-                    AND NOT EXISTS (
-                        SELECT FROM keys k
-                            JOIN entries e ON e.order_row = k.order_row AND e.number = k.number
-                        WHERE k.key_hash = r.key_hash AND k.order_row = o.row
-                            AND e.key_id = r.key_id AND e.outcome <> 'checkpoint'
-                            AND (k.forgotten IS NULL OR k.forgotten > clock.now))
-                FOR NO KEY UPDATE
-            ) free"
-    ),
-    types: &[
-        Type::TIMESTAMPTZ,
-        Type::TEXT_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::INT8_ARRAY,
-        Type::BYTEA_ARRAY,
-    ],
-};
-
-/// Grants every request that `decide` would grant, under the locks of [`LOCK_FREE`]; for
-/// successors (`$2`), only on orders that this very transaction has let go.
+/// Grants every request that `decide` would grant; for successors (`$2`), only on orders that this
+/// very transaction has let go.
+///
+/// What is seen of the order, of its key and of both sessions is one moment. The order is granted
+/// if it still is as it was then: whatever concerns a key moves the position, and whatever else
+/// concerns the lock moves the fence. Otherwise the facts, which come after, tell why not, or that
+/// it is to be asked again.
 pub(crate) static GRANT: Sql = Sql {
     text: concat!(
         "WITH clock AS (SELECT coalesce($1, clock_timestamp()) AS now)
         UPDATE orders o SET
-            fence = f.fence, session = f.session, since = f.now,
-            attempt = 1 + greatest(f.reached, o.mark_attempt), steps = 0,
-            renewals = f.renewals, principal = f.principal, operation = f.operation,
-            key_id = f.key_id, fingerprint = f.fingerprint,
-            mark_attempt = CASE WHEN f.marks THEN 1 + greatest(f.reached, o.mark_attempt) END,
-            mark_since = CASE WHEN f.marks THEN coalesce(o.mark_since, f.now) END,
-            mark_times = f.times, mark_within = f.within,
-            mark_principal = CASE WHEN f.marks THEN f.principal END,
-            mark_operation = CASE WHEN f.marks THEN f.operation END,
-            mark_key_id = CASE WHEN f.marks THEN f.key_id END,
-            mark_fingerprint = CASE WHEN f.marks THEN f.fingerprint END
+            fence = seen.fence, session = seen.session, since = seen.now,
+            attempt = seen.attempt, steps = 0, renewals = seen.renewals,
+            principal = seen.principal, operation = seen.operation,
+            key_id = seen.key_id, fingerprint = seen.fingerprint,
+            mark_attempt = CASE WHEN seen.marks THEN seen.attempt END,
+            mark_since = CASE WHEN seen.marks THEN coalesce(o.mark_since, seen.now) END,
+            mark_times = seen.times, mark_within = seen.within,
+            mark_principal = CASE WHEN seen.marks THEN seen.principal END,
+            mark_operation = CASE WHEN seen.marks THEN seen.operation END,
+            mark_key_id = CASE WHEN seen.marks THEN seen.key_id END,
+            mark_fingerprint = CASE WHEN seen.marks THEN seen.fingerprint END
         FROM (
-            SELECT r.*, clock.now, s.renewals,
-                CASE WHEN key.forgotten <= clock.now THEN 0 ELSE coalesce(key.attempt, 0) END
-                    AS reached
+            SELECT r.*, clock.now, s.renewals, o.position, o.fence AS before,
+                1 + greatest(o.mark_attempt,
+                    CASE WHEN key.forgotten <= clock.now THEN 0 ELSE coalesce(key.attempt, 0) END
+                ) AS attempt
             FROM clock CROSS JOIN unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
                     AS r (tenant, id, fence, session, principal, operation, key_hash, key_id,
                         fingerprint, expected, marks, times, within)
+                JOIN orders o ON o.tenant = r.tenant AND o.id = r.id
                 JOIN sessions s ON s.id = r.session
                 LEFT JOIN LATERAL (
                     SELECT e.outcome, e.fingerprint, e.attempt, k.forgotten
                     FROM keys k
                         JOIN entries e ON e.order_row = k.order_row AND e.number = k.number
-                    WHERE k.key_hash = r.key_hash AND e.key_id = r.key_id
+                    WHERE k.key_hash = r.key_hash AND k.order_row = o.row AND e.key_id = r.key_id
                     ORDER BY k.number DESC LIMIT 1
                 ) key ON true
-            WHERE key.outcome IS NULL OR key.forgotten <= clock.now
-                OR (key.outcome = 'checkpoint' AND key.fingerprint = r.fingerprint)
-        ) f
-        WHERE o.tenant = f.tenant AND o.id = f.id AND NOT ",
+            WHERE NOT ",
         held!(),
         "
-            AND (o.mark_key_id IS NULL OR (
-                f.marks AND o.mark_key_id = f.key_id AND o.mark_fingerprint = f.fingerprint
-                AND o.mark_attempt < o.mark_times
-                AND f.now BETWEEN o.mark_since - o.mark_within * interval '1 microsecond'
-                    AND o.mark_since + o.mark_within * interval '1 microsecond'))
-            AND (f.expected IS NULL OR o.version = f.expected)
-            AND (NOT $2 OR o.xmin = pg_current_xact_id()::xid)"
+                AND (key.outcome IS NULL OR key.forgotten <= clock.now
+                    OR (key.outcome = 'checkpoint' AND key.fingerprint = r.fingerprint))
+                AND (o.mark_key_id IS NULL OR (
+                    r.marks AND o.mark_key_id = r.key_id AND o.mark_fingerprint = r.fingerprint
+                    AND o.mark_attempt < o.mark_times
+                    AND clock.now BETWEEN o.mark_since - o.mark_within * interval '1 microsecond'
+                        AND o.mark_since + o.mark_within * interval '1 microsecond'))
+                AND (r.expected IS NULL OR o.version = r.expected)
+                AND (NOT $2 OR o.xmin = pg_current_xact_id()::xid)
+        ) seen
+        WHERE o.tenant = seen.tenant AND o.id = seen.id
+            AND o.position = seen.position AND o.fence IS NOT DISTINCT FROM seen.before"
     ),
     types: &[
         Type::TIMESTAMPTZ,
@@ -103,40 +84,6 @@ pub(crate) static GRANT: Sql = Sql {
         Type::INT8_ARRAY,
         Type::INT8_ARRAY,
     ],
-};
-
-/// Locks the orders that these fences hold.
-pub(crate) static LOCK_HELD: Sql = Sql {
-    text: "SELECT 1
-        FROM unnest($1, $2, $3) AS r (tenant, id, fence)
-            CROSS JOIN LATERAL (
-                SELECT FROM orders o
-                WHERE o.tenant = r.tenant AND o.id = r.id AND o.fence = r.fence
-                FOR NO KEY UPDATE
-            ) held",
-    types: &[Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::UUID_ARRAY],
-};
-
-/// Locks the orders that these fences hold, and keeps their sessions from ending before the
-/// transaction does. The array is made whole before a session is looked at: a semi-join would stop
-/// at the first order of each.
-pub(crate) static LOCK_TO_SETTLE: Sql = Sql {
-    text: concat!(
-        "WITH ",
-        will_write!(),
-        ", held AS (
-            SELECT held.session
-            FROM unnest($1, $2, $3) AS r (tenant, id, fence)
-                CROSS JOIN LATERAL (
-                    SELECT o.session FROM orders o
-                    WHERE o.tenant = r.tenant AND o.id = r.id AND o.fence = r.fence
-                    FOR NO KEY UPDATE
-                ) held
-        )
-        SELECT 1 FROM sessions s WHERE s.id = ANY (ARRAY(SELECT session FROM held))
-        ORDER BY s.id FOR KEY SHARE"
-    ),
-    types: &[Type::TEXT_ARRAY, Type::TEXT_ARRAY, Type::UUID_ARRAY],
 };
 
 /// Lets go what these fences hold, and tells which of them held. With a step and a version, only
@@ -167,12 +114,25 @@ pub(crate) static LET_GO: Sql = Sql {
     ],
 };
 
-/// Settles every request that `decide_settle` would apply, under the locks of [`LOCK_TO_SETTLE`]:
-/// change, entry, what is remembered of the key, and what becomes of the lease, in one statement.
-/// Tells the number of the entry and the end of the retention of those that were applied.
+/// Settles every request that `decide_settle` would apply: change, entry, what is remembered of the
+/// key, and what becomes of the lease. Tells the number of the entry and the end of the retention of
+/// those that were applied.
+///
+/// Fence, step and version are in the row. That the key has no final entry was asked after the
+/// grant, and since then nobody but the holder has written one. The session stands in another table:
+/// its row is locked before the order is, so that it does not end before the settle is committed.
+/// The array of sessions is made whole first: a semi-join would stop at the first order of each.
 pub(crate) static SETTLE: Sql = Sql {
     text: concat!(
-        "WITH ", here!(), ", moved AS (
+        "WITH ", here!(), ", alive AS (
+            SELECT s.id, s.heard, s.known, s.named FROM sessions s
+            WHERE s.id = ANY (ARRAY(
+                SELECT o.session
+                FROM unnest($2, $3, $4) AS r (tenant, id, fence)
+                    JOIN orders o ON o.tenant = r.tenant AND o.id = r.id AND o.fence = r.fence
+            ))
+            ORDER BY s.id FOR KEY SHARE
+        ), moved AS (
             UPDATE orders o SET
                 version = o.version + CASE WHEN r.change IS NULL THEN 0 ELSE 1 END,
                 entries = o.entries + 1,
@@ -192,14 +152,15 @@ pub(crate) static SETTLE: Sql = Sql {
                 key_id = CASE WHEN r.keeps THEN o.key_id END,
                 fingerprint = CASE WHEN r.keeps THEN o.fingerprint END,
                 ", no_mark_if!("r.final"), "
-            FROM here, unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+            FROM here, alive, unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
                     $18, $19, $20, $21, $22, $23, $24, $25, $26, $27) WITH ORDINALITY
                 AS r (tenant, id, fence, step, version, keeps, final, change, changed_at,
                     order_status, order_customer, actor, operation, outcome, attempt, at,
                     key_hash, key_id, fingerprint, answer_span, tombstone_span, answer_status,
                     answer_type, answer_location, answer_version, answer_body, place)
             WHERE o.tenant = r.tenant AND o.id = r.id AND o.fence = r.fence
-                AND o.steps = r.step AND o.version = r.version AND ", held!(), "
+                AND o.steps = r.step AND o.version = r.version AND o.session = alive.id
+                AND ", owned!("alive"), "
             RETURNING o.row, o.entries, o.position, o.version AS after, r.*
         ), written AS (
             INSERT INTO entries (order_row, number, position, version, at, attempt, fence, step,

@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::open::{OpenError, open};
 use crate::pool::Pool;
 use crate::stream::Lag;
-use crate::writes::Writes;
+use crate::writes::{Statistics, Writes};
 use crate::{PostgresOptions, expire, operator, pages, read, sessions, stream};
 
 /// Orders, leases and journal in a PostgreSQL database that any number of nodes share.
@@ -62,6 +62,12 @@ impl PostgresStore {
     /// [`StoreError`] if the database cannot be asked.
     pub async fn lag(&self) -> Result<Lag, StoreError> {
         stream::lag(&self.0).await
+    }
+
+    /// What the store has done so far.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        self.0.writes.statistics()
     }
 }
 

@@ -16,10 +16,9 @@ use crate::clock::span_from_sql;
 use crate::connection::{Commit, Sql};
 use crate::epoch;
 use crate::error::Failure;
+use crate::fragments::{entry_columns, remembered, target_columns};
 use crate::pages::{BOUNDS, bounded, bytes_max, limit, number, one_more, take};
-use crate::rows::{
-    Columns, Id, entry_columns, key_hash, remembered, signed, target_columns, unsigned,
-};
+use crate::rows::{Columns, Id, key_hash, signed, unsigned};
 use crate::store::Inner;
 
 /// The number below which no open transaction can write an entry any more, kept for the statement

@@ -14,7 +14,7 @@ use tokio_stream::wrappers::BroadcastStream;
 
 use crate::PostgresOptions;
 use crate::acquire::{Granting, commit};
-use crate::batch::{Batcher, Bounds, ROWS_MAX, Work};
+use crate::batch::{Batcher, Batches, Bounds, ROWS_MAX, Work};
 use crate::connection::Commit;
 use crate::create::{self, Creating};
 use crate::pool::Pool;
@@ -25,6 +25,20 @@ use crate::turns::Turns;
 
 /// How many freed orders a slow listener may lag behind before it loses some.
 const FREED: usize = 1_024;
+
+/// What a store has done since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// Creations.
+    pub creates: Batches,
+    /// Grants and refusals, but for those of hand-overs.
+    pub acquires: Batches,
+    /// Settles.
+    pub settles: Batches,
+    /// Releases.
+    pub releases: Batches,
+}
 
 /// Everything that is written in batches.
 #[derive(Debug)]
@@ -126,6 +140,15 @@ impl Writes {
             self.announce(target);
         }
         Ok(released)
+    }
+
+    pub(crate) fn statistics(&self) -> Statistics {
+        Statistics {
+            creates: self.creates.done(),
+            acquires: self.acquires.done().and(self.marks.done()),
+            settles: self.settles.done(),
+            releases: self.releases.done().and(self.clears.done()),
+        }
     }
 
     /// Orders that were let go through this store.

@@ -1,0 +1,151 @@
+//! Pieces that many statements share: lists of columns, and the conditions that mean one thing
+//! everywhere.
+//!
+//! An order is always `orders o`, an entry `entries e`, and what is remembered of its key `keys k`.
+
+/// The columns of [`Columns::target`], of `orders o`.
+macro_rules! target_columns {
+    () => {
+        "o.tenant, o.id"
+    };
+}
+
+/// The columns of [`Columns::lock`], of `orders o`.
+macro_rules! lock_columns {
+    () => {
+        "o.fence, o.session, o.since, o.attempt, o.steps, o.principal, o.operation, o.key_id, \
+         o.fingerprint, o.mark_attempt, o.mark_since, o.mark_times, o.mark_within, \
+         o.mark_principal, o.mark_operation, o.mark_key_id, o.mark_fingerprint"
+    };
+}
+
+/// Whether the lease in the row counts: whether its session is alive and has not disowned it. Of
+/// `orders o`.
+macro_rules! held {
+    () => {
+        concat!(
+            "EXISTS (SELECT FROM sessions h WHERE h.id = o.session AND ",
+            $crate::fragments::owned!("h"),
+            ")"
+        )
+    };
+}
+
+/// Whether a session still owns the lease of `orders o`: whether it is younger than the last
+/// renewal but one, or was named by every renewal that could have named it. Null counts as no.
+macro_rules! owned {
+    ($session:literal) => {
+        concat!(
+            "(o.renewals >= ",
+            $session,
+            ".heard OR ",
+            $session,
+            ".named[array_position(",
+            $session,
+            ".known, o.fence)] <= o.renewals + 1)"
+        )
+    };
+}
+
+/// The columns of [`Columns::content`], of `orders o`.
+macro_rules! content_columns {
+    () => {
+        "o.version, o.status, o.customer, o.created, o.updated, o.document"
+    };
+}
+
+/// The columns of [`Columns::entry`], of `entries e` and what is remembered of its key in `keys k`.
+macro_rules! entry_columns {
+    () => {
+        "e.number, e.position, e.version, e.operation, e.outcome, e.actor, e.reason, e.at, \
+         e.attempt, e.key_id, e.fingerprint, e.fence, e.step, e.change, \
+         k.expires, k.status, k.content_type, k.location, k.version, k.body"
+    };
+}
+
+/// How `keys k` is joined to `entries e`.
+macro_rules! remembered {
+    () => {
+        "LEFT JOIN keys k ON k.key_hash = e.key_hash AND k.order_row = e.order_row \
+             AND k.number = e.number"
+    };
+}
+
+/// How a statement that writes entries begins: `here` has its time, and the position of the first
+/// entry that its transaction may write. The time is the statement's first parameter.
+macro_rules! here {
+    () => {
+        "here AS (
+            SELECT coalesce($1, clock_timestamp()) AS now,
+                (base + pg_current_xact_id()::text::bigint) << 20 AS position
+            FROM store
+        )"
+    };
+}
+
+/// Writes nothing, and so takes the lock of a writer of entries, before anything else. Every
+/// transaction that writes entries has that lock before it has a number: by it readers of the
+/// journal tell which open transactions may still write behind them. A transaction whose first
+/// statement writes entries has it by itself.
+macro_rules! will_write {
+    () => {
+        "writer AS (INSERT INTO entries SELECT * FROM entries WHERE false)"
+    };
+}
+
+/// The position of the next entry of `orders o`, written by a statement that begins with `here!`,
+/// for the row of this number in the statement, from 1.
+macro_rules! position {
+    ($number:literal) => {
+        concat!(
+            "greatest(o.position + 1, here.position + ((",
+            $number,
+            " - 1) << 14))"
+        )
+    };
+}
+
+/// Ends the lease of `orders o`.
+macro_rules! no_lease {
+    () => {
+        "fence = NULL, session = NULL, since = NULL, attempt = NULL, steps = NULL, \
+         renewals = NULL, principal = NULL, operation = NULL, key_id = NULL, fingerprint = NULL"
+    };
+}
+
+/// Ends the mark of `orders o` if a condition is true.
+macro_rules! no_mark_if {
+    ($condition:literal) => {
+        concat!(
+            "mark_attempt = CASE WHEN NOT ",
+            $condition,
+            " THEN o.mark_attempt END, ",
+            "mark_since = CASE WHEN NOT ",
+            $condition,
+            " THEN o.mark_since END, ",
+            "mark_times = CASE WHEN NOT ",
+            $condition,
+            " THEN o.mark_times END, ",
+            "mark_within = CASE WHEN NOT ",
+            $condition,
+            " THEN o.mark_within END, ",
+            "mark_principal = CASE WHEN NOT ",
+            $condition,
+            " THEN o.mark_principal END, ",
+            "mark_operation = CASE WHEN NOT ",
+            $condition,
+            " THEN o.mark_operation END, ",
+            "mark_key_id = CASE WHEN NOT ",
+            $condition,
+            " THEN o.mark_key_id END, ",
+            "mark_fingerprint = CASE WHEN NOT ",
+            $condition,
+            " THEN o.mark_fingerprint END"
+        )
+    };
+}
+
+pub(crate) use {
+    content_columns, entry_columns, held, here, lock_columns, no_lease, no_mark_if, owned,
+    position, remembered, target_columns, will_write,
+};

@@ -1,0 +1,120 @@
+//! Requests share round trips, and no request is at the mercy of another.
+
+use std::iter::successors;
+
+use orderlock_core::OrderStore as _;
+use orderlock_core::store::{Acquired, Settled};
+
+use crate::world::{Held, World, applied, granted};
+
+const MANY: u64 = 30;
+
+async fn hold_many(world: &World) -> Vec<Held> {
+    let mut held = Vec::new();
+    for number in 0..MANY {
+        let order = format!("o{number:02}");
+        world.order(&order).await;
+        held.push(world.hold(&order, "k1").await);
+    }
+    held
+}
+
+#[tokio::test]
+async fn what_is_asked_while_batches_are_under_way_goes_as_one() {
+    let world = World::new().await;
+    let held = hold_many(&world).await;
+    let before = world.store.statistics().settles;
+    world.seize().await;
+    let mut settles = Vec::new();
+    for (place, held) in held.iter().enumerate() {
+        settles.push(world.settle(held.settle()));
+        // The first two find every lane free, and wait for their orders. The others wait for a lane.
+        if place < 2 {
+            world.blocked(place as i64 + 1).await;
+        }
+    }
+    world.commit().await;
+    for settle in settles {
+        applied(settle.await.unwrap().unwrap()).await;
+    }
+    let after = world.store.statistics().settles;
+    assert_eq!(after.requests - before.requests, MANY);
+    assert_eq!(after.batches - before.batches, 3, "two alone, and then all");
+}
+
+#[tokio::test]
+async fn values_that_the_database_refuses_fail_alone() {
+    let world = World::new().await;
+    let held = hold_many(&world).await;
+    world.seize().await;
+    let settles: Vec<_> = held
+        .iter()
+        .enumerate()
+        .map(|(place, held)| {
+            let mut settle = held.settle();
+            if place == 17 {
+                // Too long for an index, which only the database can tell: it depends on how well
+                // the text can be compressed.
+                let noise = successors(Some(1_u64), |it| {
+                    let next = it.wrapping_mul(6_364_136_223_846_793_005);
+                    Some(next.wrapping_add(1_442_695_040_888_963_407))
+                });
+                let status = noise.map(|it| char::from(b'!' + (it >> 56) as u8 % 89));
+                let change = settle.change.as_mut().unwrap();
+                change.index.status = Some(status.take(20_000).collect());
+            }
+            world.settle(settle)
+        })
+        .collect();
+    world.blocked(1).await;
+    world.commit().await;
+    for (place, settle) in settles.into_iter().enumerate() {
+        match settle.await.unwrap().unwrap() {
+            Settled::Impossible(_) => assert_eq!(place, 17),
+            settled => {
+                assert_ne!(place, 17, "{settled:?}");
+                applied(settled).await;
+            }
+        }
+    }
+    assert_eq!(world.count("o17").await, 0);
+    let next = world
+        .store
+        .acquire(world.request("o17", "k2"))
+        .await
+        .unwrap();
+    assert_eq!(granted(next).attempt, 1, "the order is free");
+}
+
+#[tokio::test]
+async fn verbs_on_one_order_leave_in_the_order_in_which_they_are_asked_for() {
+    let world = World::new().await;
+    world.order("o1").await;
+    let held = world.hold("o1", "k1").await;
+    world.seize().await;
+    let settle = world.settle(held.settle());
+    world.blocked(1).await;
+    // Asked for while the settle is under way, and answered by what it leaves.
+    let acquire = world.acquire(world.request("o1", "k1"));
+    let next = world.acquire(world.request("o1", "k2"));
+    world.commit().await;
+    applied(settle.await.unwrap().unwrap()).await;
+    let same = acquire.await.unwrap().unwrap();
+    assert!(matches!(same, Acquired::Settled(_)), "{same:?}");
+    assert_eq!(granted(next.await.unwrap().unwrap()).version.0, 2);
+}
+
+#[tokio::test]
+async fn a_caller_that_goes_away_takes_nothing_back() {
+    let world = World::new().await;
+    world.order("o1").await;
+    let held = world.hold("o1", "k1").await;
+    world.seize().await;
+    let settle = world.settle(held.settle());
+    world.blocked(1).await;
+    settle.abort();
+    world.commit().await;
+    let again = world.store.settle(held.settle()).await.unwrap();
+    assert_eq!(applied(again).await.number, 2);
+    assert_eq!(world.count("o1").await, 1);
+}

@@ -1,0 +1,79 @@
+//! What an operation costs, and what it leaves behind in the tables.
+
+use orderlock_core::OrderStore as _;
+use orderlock_core::store::{Acquired, Settle, Settled, Then};
+use orderlock_postgres::PostgresOptions;
+
+use crate::place::Place;
+use crate::proxy::Proxy;
+use crate::world::{World, applied, granted};
+
+#[tokio::test]
+async fn an_acquire_and_a_settle_are_a_round_trip_each() {
+    let place = Place::new().await;
+    let proxy = Proxy::new().await;
+    let address = proxy.on_the_way_to(&place.address());
+    // One connection, which has its statements prepared after the first round.
+    let options = PostgresOptions::default().with_connections(1);
+    let world = World::at(place, &address, options).await;
+    world.order("o1").await;
+    for round in 0..3 {
+        let before = proxy.turns();
+        let held = world.hold("o1", &format!("k{round}")).await;
+        let acquired = proxy.turns();
+        let next = world.request("o1", &format!("n{round}"));
+        let settle = Settle {
+            then: Then::HandOver(Box::new(next.clone())),
+            ..held.settle()
+        };
+        let Settled::Accepted(accepted) = world.store.settle(settle).await.unwrap() else {
+            panic!("not accepted");
+        };
+        let handed = proxy.turns();
+        let grant = granted(accepted.next.unwrap());
+        let held = crate::world::Held {
+            request: next,
+            grant,
+        };
+        applied(world.store.settle(held.settle()).await.unwrap()).await;
+        let settled = proxy.turns();
+        let replay = world
+            .store
+            .acquire(world.request("o1", &format!("k{round}")));
+        assert!(matches!(replay.await.unwrap(), Acquired::Settled(_)));
+        if round > 0 {
+            let trips = [
+                acquired - before,
+                handed - acquired,
+                settled - handed,
+                proxy.turns() - settled,
+            ];
+            assert_eq!(trips, [1; 4], "acquire, hand-over, settle, replay");
+        }
+    }
+}
+
+#[tokio::test]
+async fn updates_stay_on_their_page() {
+    let world = World::new().await;
+    world.order("o1").await;
+    for round in 0..50 {
+        let held = world.hold("o1", &format!("k{round}")).await;
+        applied(world.store.settle(held.settle()).await.unwrap()).await;
+    }
+    let World { store, hand, .. } = world;
+    // A session of the server tells what it has done when it ends, at the latest.
+    drop(store);
+    let look = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_all_tables
+        WHERE relid = 'orders'::regclass";
+    let (all, hot) = loop {
+        let row = hand.query_one(look, &[]).await.unwrap();
+        let (all, hot) = (row.get::<_, i64>(0), row.get::<_, i64>(1));
+        if all >= 100 {
+            break (all, hot);
+        }
+        tokio::task::yield_now().await;
+    };
+    println!("{hot} of {all} updates touched no index");
+    assert!(hot > 0);
+}

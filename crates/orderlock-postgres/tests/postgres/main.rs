@@ -1,0 +1,23 @@
+//! What only a real PostgreSQL shows: schedules of its locks, lost connections, many nodes.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "these are tests: they fail loudly"
+)]
+
+mod batching;
+mod cluster;
+mod doubt;
+mod faults;
+mod health;
+mod journal;
+mod nodes;
+mod opening;
+#[path = "../place/mod.rs"]
+mod place;
+mod pooler;
+mod proxy;
+mod recheck;
+mod tls;
+mod world;

@@ -1,0 +1,215 @@
+//! What a verb decides on that has waited for a lock: never on what it saw before it waited.
+
+use orderlock_core::store::{Acquired, Leave, Loss};
+use orderlock_core::{OrderStore as _, Version};
+use orderlock_testkit::fixtures;
+use tokio_postgres::types::ToSql;
+
+use crate::world::{World, applied, granted, join, lost};
+
+/// What a settle of another node does, in the hand's transaction: it holds the order, changes it to
+/// count 7, and lets it go.
+async fn settles_elsewhere(world: &World, order: &str, key: &str) {
+    let claim = fixtures::claim(order, key);
+    let hash = i64::from_be_bytes(claim.key_id.0[..8].try_into().unwrap());
+    let (key_id, fingerprint) = (&claim.key_id.0[..], &claim.fingerprint.0[..]);
+    let document = fixtures::document(7);
+    world.hand.batch_execute("BEGIN").await.unwrap();
+    world
+        .hand
+        .execute(
+            "UPDATE orders SET version = 2, entries = 2, position = position + 1, document = $2
+            WHERE id = $1",
+            &[&order, &&document.as_bytes()[..]],
+        )
+        .await
+        .unwrap();
+    world
+        .hand
+        .execute(
+            "INSERT INTO entries (order_row, number, position, version, at, attempt, step,
+                key_hash, key_id, fingerprint, tenant, operation, outcome, actor, change)
+            SELECT row, 2, position + 1, 2, now(), 1, 0,
+                $2, $3, $4, tenant, 'change', 'applied', '-', $5
+            FROM orders WHERE id = $1",
+            &[
+                &order,
+                &hash,
+                &key_id,
+                &fingerprint,
+                &&document.as_bytes()[..],
+            ],
+        )
+        .await
+        .unwrap();
+    world
+        .hand
+        .execute(
+            "INSERT INTO keys (key_hash, order_row, number, expires, forgotten, status,
+                content_type, body)
+            SELECT $2, row, 2, now() + interval '1 day', now() + interval '2 days', 200,
+                'text/plain', 'done'
+            FROM orders WHERE id = $1",
+            &[&order, &hash],
+        )
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn an_acquire_behind_another_keys_settle_gets_the_new_order() {
+    let world = World::new().await;
+    world.order("o1").await;
+    settles_elsewhere(&world, "o1", "k1").await;
+    let acquire = world.acquire(world.request("o1", "k2"));
+    world.blocked(1).await;
+    world.commit().await;
+    let grant = granted(acquire.await.unwrap().unwrap());
+    assert_eq!(fixtures::count(&grant.document), 7, "the old order");
+    assert_eq!(grant.version, Version(2));
+}
+
+#[tokio::test]
+async fn an_acquire_behind_its_own_keys_settle_is_told_of_it() {
+    let world = World::new().await;
+    world.order("o1").await;
+    settles_elsewhere(&world, "o1", "k1").await;
+    let acquire = world.acquire(world.request("o1", "k1"));
+    world.blocked(1).await;
+    world.commit().await;
+    match acquire.await.unwrap().unwrap() {
+        Acquired::Settled(entry) => assert_eq!(&entry.answer.unwrap().body[..], b"done"),
+        other => panic!("not settled but {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_acquire_compares_the_version_after_its_wait() {
+    let world = World::new().await;
+    for (order, expected) in [("o1", 1), ("o2", 2)] {
+        world.order(order).await;
+        let mut request = world.request(order, "k2");
+        request.expected = Some(Version(expected));
+        settles_elsewhere(&world, order, "k1").await;
+        let acquire = world.acquire(request);
+        // The one that expects the old version seems to fit, and waits; the other sees that it does
+        // not fit, and is refused at once.
+        if expected == 1 {
+            world.blocked(1).await;
+            world.commit().await;
+        }
+        let current = Version(3 - expected);
+        let told = acquire.await.unwrap().unwrap();
+        assert_eq!(told, Acquired::VersionMismatch { current });
+        world.commit().await;
+    }
+}
+
+#[tokio::test]
+async fn an_acquire_behind_a_settle_that_is_taken_back_gets_the_old_order() {
+    let world = World::new().await;
+    world.order("o1").await;
+    settles_elsewhere(&world, "o1", "k1").await;
+    let acquire = world.acquire(world.request("o1", "k1"));
+    world.blocked(1).await;
+    world.hand.batch_execute("ROLLBACK").await.unwrap();
+    let grant = granted(acquire.await.unwrap().unwrap());
+    assert_eq!((grant.version, grant.attempt), (Version(1), 1));
+}
+
+#[tokio::test]
+async fn an_acquire_behind_anothers_grant_is_told_who_holds() {
+    let world = World::new().await;
+    world.order("o1").await;
+    let other = join(&world.store, "b").await;
+    let fence = 0xb0_u128.to_be_bytes();
+    world.hand.batch_execute("BEGIN").await.unwrap();
+    let claim = fixtures::claim("o1", "k1");
+    let grant = format!(
+        "UPDATE orders SET fence = '{}', session = '{}', since = now(), attempt = 1, steps = 0,
+            renewals = 0, principal = '-', operation = 'change', key_id = $1, fingerprint = $2",
+        uuid(fence),
+        uuid(other.0.to_be_bytes())
+    );
+    let key: [&(dyn ToSql + Sync); 2] = [&&claim.key_id.0[..], &&claim.fingerprint.0[..]];
+    world.hand.execute(&grant, &key).await.unwrap();
+    let acquires = ["k1", "k2"].map(|key| {
+        let store = world.store.clone();
+        let request = world.request("o1", key);
+        async move { store.acquire(request).await.unwrap() }
+    });
+    let [same, another] = acquires.map(tokio::spawn);
+    world.blocked(1).await;
+    world.commit().await;
+    let same = same.await.unwrap();
+    assert!(matches!(same, Acquired::InProgress(_)), "{same:?}");
+    let another = another.await.unwrap();
+    assert!(matches!(another, Acquired::Held(_)), "{another:?}");
+}
+
+/// The session stands in another table than the order. A settle that looked at both in one
+/// statement, and then waited for the order, would pass by what it saw of the session.
+#[tokio::test]
+async fn a_settle_that_waits_while_its_session_ends_is_lost() {
+    let world = World::new().await;
+    world.order("o1").await;
+    let held = world.hold("o1", "k1").await;
+    let end = "BEGIN; DELETE FROM sessions";
+    world.hand.batch_execute(end).await.unwrap();
+    let settle = world.settle(held.settle());
+    world.blocked(1).await;
+    world.commit().await;
+    assert_eq!(lost(&settle.await.unwrap().unwrap()), Loss::NotHeld);
+    assert_eq!(world.count("o1").await, 0);
+}
+
+/// The same with the order: its fence is in the row, and looked at again after the wait.
+#[tokio::test]
+async fn a_settle_that_waits_while_its_grant_is_voided_is_lost() {
+    let world = World::new().await;
+    world.order("o1").await;
+    let held = world.hold("o1", "k1").await;
+    let void = "BEGIN; UPDATE orders SET fence = NULL, session = NULL";
+    world.hand.batch_execute(void).await.unwrap();
+    let settle = world.settle(held.settle());
+    world.blocked(1).await;
+    world.commit().await;
+    assert_eq!(lost(&settle.await.unwrap().unwrap()), Loss::NotHeld);
+    assert_eq!(world.count("o1").await, 0);
+}
+
+#[tokio::test]
+async fn a_session_ends_after_the_settle_that_it_finds_under_way() {
+    let world = World::new().await;
+    world.order("o1").await;
+    let held = world.hold("o1", "k1").await;
+    // The settle has its order and its session, and waits at what it remembers of its key.
+    let claim = &held.request.claim;
+    let hash = i64::from_be_bytes(claim.key_id.0[..8].try_into().unwrap());
+    world.hand.batch_execute("BEGIN").await.unwrap();
+    let obstacle = "INSERT INTO keys (key_hash, order_row, number, expires)
+        SELECT $1, row, 2, now() FROM orders";
+    world.hand.execute(obstacle, &[&hash]).await.unwrap();
+    let settle = world.settle(held.settle());
+    world.blocked(1).await;
+    let (store, session) = (world.store.clone(), world.session);
+    let leave = tokio::spawn(async move { store.leave(Leave { session }).await.unwrap() });
+    let waits = "SELECT FROM pg_locks waits JOIN pg_locks has USING (pid)
+        WHERE NOT waits.granted AND has.relation = 'sessions'::regclass
+            AND has.mode = 'RowExclusiveLock'";
+    while world.hand.query(waits, &[]).await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    world.hand.batch_execute("ROLLBACK").await.unwrap();
+    applied(settle.await.unwrap().unwrap()).await;
+    assert_eq!(
+        leave.await.unwrap().voided,
+        0,
+        "its lease had ended by the settle"
+    );
+    assert_eq!(world.count("o1").await, 1);
+}
+
+fn uuid(bytes: [u8; 16]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
