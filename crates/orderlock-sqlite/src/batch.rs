@@ -12,6 +12,7 @@ use crate::error::{Fault, SqlError, spoils_the_connection};
 use crate::horizon::Horizon;
 use crate::job::Job;
 use crate::leases::Leases;
+use crate::log::LogLength;
 use crate::open;
 use crate::turn::{Staged, Turn};
 use crate::writer::{Shared, taken};
@@ -102,6 +103,7 @@ pub(crate) struct Transactions {
     pub(crate) leases: Arc<Leases>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) horizon: Arc<Horizon>,
+    pub(crate) log: LogLength,
 }
 
 impl Transactions {
@@ -230,6 +232,12 @@ impl Transactions {
             self.connection = None;
         }
         failure
+    }
+
+    /// Copies the log into the file if it has become long. Whether it was.
+    pub(crate) fn keep_the_log_short(&mut self, idle: bool) -> bool {
+        let connection = self.connection.as_ref();
+        connection.is_some_and(|connection| self.log.keep_short(connection, idle))
     }
 
     /// None if another process owns the file.

@@ -45,6 +45,7 @@ mod horizon;
 mod job;
 mod journal;
 mod leases;
+mod log;
 mod migrate;
 mod node;
 mod open;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::owner::OwnerLock;
-use crate::{SqliteOptions, migrate};
+use crate::{SqliteOptions, log, migrate};
 
 /// SQLite before this version could damage a file when two connections wrote to its log at the
 /// same moment.
@@ -184,7 +184,9 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     // In KiB, as SQLite has it: what a full batch touches stays in memory until its commit.
     connection.pragma_update(None, "cache_size", -32 * 1024)?;
     // The writer decides when to checkpoint: never between a commit and its answers.
-    connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
+    log::watch(connection);
+    Ok(())
 }
 
 fn reading(path: &Path) -> rusqlite::Result<Connection> {

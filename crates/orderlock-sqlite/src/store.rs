@@ -25,6 +25,7 @@ use crate::error::Fault;
 use crate::flusher::{Log, LogFile};
 use crate::horizon::Horizon;
 use crate::leases::Leases;
+use crate::log::LogLength;
 use crate::open::{OpenError, open};
 use crate::owner::OwnerLock;
 use crate::pages;
@@ -104,6 +105,7 @@ impl SqliteStore {
             leases: Arc::clone(&leases),
             shared: Arc::clone(&shared),
             horizon: Arc::clone(&horizon),
+            log: LogLength::default(),
         };
         let (queue, batch) = (options.queue, options.batch);
         let writer = Writer::start(transactions, log, queue, batch);

@@ -17,11 +17,6 @@ use crate::flusher::{Flusher, Log};
 use crate::job::{Job, SettleTask, Task};
 use crate::turn::Turn;
 
-/// Pages in the log from which on an idle moment is used for a checkpoint: 4 MiB.
-const LOG_IDLE: i64 = 1_024;
-/// Pages in the log from which on it is not waited for an idle moment: 64 MiB.
-const LOG_MAX: i64 = 16 * 1_024;
-
 /// What the writer shares with those who ask.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
@@ -136,7 +131,10 @@ impl WriterState {
             if self.flushing.is_none() {
                 self.commit(queue.is_empty()).await;
                 let idle = self.flushing.is_none() && queue.is_empty();
-                self.keep_the_log_short(idle);
+                if self.transactions.keep_the_log_short(idle) {
+                    let checkpoints = &self.transactions.shared.checkpoints;
+                    checkpoints.fetch_add(1, Ordering::Relaxed);
+                }
             }
             match self.next(&mut queue).await {
                 Event::Job(job) => self.take(job).await,
@@ -277,32 +275,6 @@ impl WriterState {
         if self.flushing.is_some() {
             let result = self.flusher.done().await;
             self.flushed(result);
-        }
-    }
-
-    /// Copies the log into the file, off the way of commits where that can be. The log is neither
-    /// cut nor removed: a flush that overwrites costs half of one that grows the file.
-    fn keep_the_log_short(&self, idle: bool) {
-        let Some(connection) = &self.transactions.connection else {
-            return;
-        };
-        let log = |statement: &str| {
-            let mut statement = connection.prepare_cached(statement)?;
-            statement.query_row([], |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))
-        };
-        let bound = if idle { LOG_IDLE } else { LOG_MAX };
-        let copied = match log("PRAGMA wal_checkpoint(NOOP)") {
-            Ok((pages, copied)) if pages - copied >= bound => log("PRAGMA wal_checkpoint(PASSIVE)"),
-            looked => looked.map(|_| (0, 0)),
-        };
-        match copied {
-            Ok((0, 0)) => {}
-            Ok(_) => {
-                let checkpoints = &self.transactions.shared.checkpoints;
-                checkpoints.fetch_add(1, Ordering::Relaxed);
-            }
-            // The log keeps everything, and the next batch tries again.
-            Err(error) => tracing::warn!(%error, "a checkpoint failed"),
         }
     }
 }

@@ -6,6 +6,7 @@ mod faults;
 mod flushing;
 mod full;
 mod handover;
+mod log;
 mod pause;
 mod plans;
 mod races;
