@@ -2,7 +2,7 @@
 
 use orderlock_core::Version;
 use orderlock_core::store::{Create, Created, KeyFacts};
-use rusqlite::named_params;
+use rusqlite::params;
 
 use crate::error::Fault;
 use crate::journal::{self, Append, Memory, entry_at, find_key};
@@ -41,26 +41,20 @@ pub(crate) fn create(turn: &mut Turn<'_>, request: &Create) -> Result<Created, F
 
 fn insert(turn: &Turn<'_>, request: &Create) -> Result<Created, Fault> {
     let claim = &request.claim;
-    let order: i64 = turn
-        .connection
-        .prepare_cached(
-            "INSERT INTO orders (tenant, id, version, status, customer, created, updated, document)
-             VALUES (:tenant, :id, :version, :status, :customer, :created, :updated, :document)
-             RETURNING row",
-        )?
-        .query_row(
-            named_params! {
-                ":tenant": claim.caller.tenant.as_str(),
-                ":id": claim.order.as_str(),
-                ":version": signed(Version::FIRST.0),
-                ":status": request.index.status,
-                ":customer": request.index.customer,
-                ":created": time::to_sql(request.times.created),
-                ":updated": time::to_sql(request.times.updated),
-                ":document": &request.document.as_bytes()[..],
-            },
-            |row| row.get(0),
-        )?;
+    let mut insert = turn.connection.prepare_cached(
+        "INSERT INTO orders (tenant, id, version, status, customer, created, updated, document)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+    )?;
+    let order = insert.insert(params![
+        claim.caller.tenant.as_str(),
+        claim.order.as_str(),
+        signed(Version::FIRST.0),
+        request.index.status,
+        request.index.customer,
+        time::to_sql(request.times.created),
+        time::to_sql(request.times.updated),
+        &request.document.as_bytes()[..],
+    ])?;
     let entry = &request.entry;
     let append = Append {
         order,

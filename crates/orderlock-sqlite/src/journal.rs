@@ -5,7 +5,7 @@ use orderlock_core::{
     Answer, Document, Fence, Fingerprint, KeyId, OperationName, OutcomeKind, Principal, Target,
     Timestamp, Version,
 };
-use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use crate::error::Fault;
 use crate::rows::{OrderRow, entry_columns, entry_row, signed, unsigned};
@@ -43,34 +43,31 @@ pub(crate) fn append(
     entry: &Append<'_>,
     now: Timestamp,
 ) -> rusqlite::Result<Receipt> {
-    let (position, number): (i64, i64) = connection
-        .prepare_cached(
-            "INSERT INTO entries (order_row, number, version, operation, outcome, actor, reason,
-                 at, attempt, key_id, fingerprint, fence, step, change)
-             VALUES (:order,
-                 (SELECT coalesce(max(number), 0) + 1 FROM entries WHERE order_row = :order),
-                 :version, :operation, :outcome, :actor, :reason,
-                 :at, :attempt, :key_id, :fingerprint, :fence, :step, :change)
-             RETURNING position, number",
-        )?
-        .query_row(
-            named_params! {
-                ":order": entry.order,
-                ":version": signed(entry.version.0),
-                ":operation": entry.operation.as_str(),
-                ":outcome": entry.outcome.as_str(),
-                ":actor": entry.actor.as_str(),
-                ":reason": entry.reason,
-                ":at": time::to_sql(entry.at),
-                ":attempt": entry.attempt,
-                ":key_id": entry.key_id.0,
-                ":fingerprint": entry.fingerprint.0,
-                ":fence": entry.grant.map(|(fence, _)| fence.0.to_be_bytes()),
-                ":step": entry.grant.map_or(0, |(_, step)| step),
-                ":change": entry.change.map(|document| &document.as_bytes()[..]),
-            },
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
+    let (fence, step) = entry.grant.unzip();
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO entries (order_row, number, version, operation, outcome, actor, reason,
+             at, attempt, key_id, fingerprint, fence, step, change)
+         VALUES (?1, (SELECT coalesce(max(number), 0) + 1 FROM entries WHERE order_row = ?1),
+             ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+         RETURNING position, number",
+    )?;
+    let values = params![
+        entry.order,
+        signed(entry.version.0),
+        entry.operation.as_str(),
+        entry.outcome.as_str(),
+        entry.actor.as_str(),
+        entry.reason,
+        time::to_sql(entry.at),
+        entry.attempt,
+        entry.key_id.0,
+        entry.fingerprint.0,
+        fence.map(|fence| fence.0.to_be_bytes()),
+        step.unwrap_or(0),
+        entry.change.map(|document| &document.as_bytes()[..]),
+    ];
+    let (position, number): (i64, i64) =
+        insert.query_row(values, |row| Ok((row.get(0)?, row.get(1)?)))?;
     let mut expires = now;
     if let Some(memory) = &entry.memory {
         expires = time::after(now, memory.retention.answer);
@@ -92,24 +89,25 @@ fn remember(
     let Retention { answer, tombstone } = memory.retention;
     let forgotten = time::to_sql(time::after(now, tombstone.max(answer)));
     let created = entry.outcome == OutcomeKind::Created;
-    connection
-        .prepare_cached(
-            "INSERT INTO keys (position, key_hash, expires, forgotten,
-                 status, content_type, location, version, body)
-             VALUES (:position, :key_hash, :expires, :forgotten,
-                 :status, :content_type, :location, :version, :body)",
-        )?
-        .execute(named_params! {
-            ":position": position,
-            ":key_hash": key_hash(entry.key_id),
-            ":expires": time::to_sql(time::after(now, answer)),
-            ":forgotten": (!created).then_some(forgotten),
-            ":status": memory.answer.map(|answer| answer.status),
-            ":content_type": memory.answer.map(|answer| answer.content_type.as_str()),
-            ":location": memory.answer.and_then(|answer| answer.location.as_deref()),
-            ":version": memory.answer.and_then(|answer| answer.version).map(|it| signed(it.0)),
-            ":body": memory.answer.map(|answer| &answer.body[..]),
-        })?;
+    let answered = memory.answer;
+    let mut insert = connection.prepare_cached(
+        "INSERT INTO keys (position, key_hash, expires, forgotten,
+             status, content_type, location, version, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?;
+    insert.execute(params![
+        position,
+        key_hash(entry.key_id),
+        time::to_sql(time::after(now, answer)),
+        (!created).then_some(forgotten),
+        answered.map(|answer| answer.status),
+        answered.map(|answer| answer.content_type.as_str()),
+        answered.and_then(|answer| answer.location.as_deref()),
+        answered
+            .and_then(|answer| answer.version)
+            .map(|version| signed(version.0)),
+        answered.map(|answer| &answer.body[..]),
+    ])?;
     Ok(())
 }
 
@@ -121,21 +119,19 @@ pub(crate) fn apply(
     change: &Change,
 ) -> Result<Version, Fault> {
     let version = order.version.next();
-    let rows = connection
-        .prepare_cached(
-            "UPDATE orders SET version = :version, status = :status, customer = :customer,
-                 updated = :updated, document = :document
-             WHERE row = :row AND version = :before",
-        )?
-        .execute(named_params! {
-            ":version": signed(version.0),
-            ":status": change.index.status,
-            ":customer": change.index.customer,
-            ":updated": time::to_sql(change.at),
-            ":document": &change.after.as_bytes()[..],
-            ":row": order.row,
-            ":before": signed(order.version.0),
-        })?;
+    let mut update = connection.prepare_cached(
+        "UPDATE orders SET version = ?1, status = ?2, customer = ?3, updated = ?4, document = ?5
+         WHERE row = ?6 AND version = ?7",
+    )?;
+    let rows = update.execute(params![
+        signed(version.0),
+        change.index.status,
+        change.index.customer,
+        time::to_sql(change.at),
+        &change.after.as_bytes()[..],
+        order.row,
+        signed(order.version.0),
+    ])?;
     if rows == 1 {
         Ok(version)
     } else {
@@ -156,22 +152,22 @@ pub(crate) struct KeyRow {
 pub(crate) const FIND_KEY: &str =
     "SELECT e.position, e.outcome, e.fingerprint, e.attempt, k.expires, k.forgotten
      FROM keys k JOIN entries e ON e.position = k.position
-     WHERE k.key_hash = :key_hash AND e.key_id = :key_id AND +e.order_row = :order
+     WHERE k.key_hash = ?1 AND e.key_id = ?2 AND +e.order_row = ?3
      ORDER BY k.position DESC LIMIT 1";
 pub(crate) const FIND_KEY_OF: &str =
     "SELECT e.position, e.outcome, e.fingerprint, e.attempt, k.expires, k.forgotten
      FROM keys k JOIN entries e ON e.position = k.position JOIN orders o ON o.row = e.order_row
-     WHERE k.key_hash = :key_hash AND e.key_id = :key_id AND +o.tenant = :tenant AND +o.id = :id
+     WHERE k.key_hash = ?1 AND e.key_id = ?2 AND +o.tenant = ?3 AND +o.id = ?4
      ORDER BY k.position DESC LIMIT 1";
 pub(crate) const FIND_SETTLE: &str =
     "SELECT e.number, k.expires FROM keys k JOIN entries e ON e.position = k.position
-     WHERE k.key_hash = :key_hash AND e.key_id = :key_id AND +e.order_row = :order
-         AND e.fence = :fence AND e.step = :step";
+     WHERE k.key_hash = ?1 AND e.key_id = ?2 AND +e.order_row = ?3
+         AND e.fence = ?4 AND e.step = ?5";
 pub(crate) const FIND_PROGRESS: &str = concat!(
     "SELECT ",
     entry_columns!(),
-    "WHERE k.key_hash = :key_hash AND e.key_id = :key_id AND +e.order_row = :order
-         AND e.outcome = 'checkpoint' AND e.attempt < :attempt
+    "WHERE k.key_hash = ?1 AND e.key_id = ?2 AND +e.order_row = ?3
+         AND e.outcome = 'checkpoint' AND e.attempt < ?4
      ORDER BY +e.position DESC LIMIT 1"
 );
 
@@ -183,12 +179,11 @@ pub(crate) fn find_key(
     key_id: KeyId,
     now: Timestamp,
 ) -> Result<Option<KeyRow>, Fault> {
-    let found = connection.prepare_cached(FIND_KEY)?.query_row(
-        named_params! {
-            ":key_hash": key_hash(key_id), ":key_id": key_id.0, ":order": order,
-        },
-        |row| Ok(key_row(row, now)),
-    );
+    let found = connection
+        .prepare_cached(FIND_KEY)?
+        .query_row(params![key_hash(key_id), key_id.0, order], |row| {
+            Ok(key_row(row, now))
+        });
     found.optional()?.transpose()
 }
 
@@ -200,10 +195,12 @@ pub(crate) fn find_key_of(
     now: Timestamp,
 ) -> Result<Option<KeyRow>, Fault> {
     let found = connection.prepare_cached(FIND_KEY_OF)?.query_row(
-        named_params! {
-            ":key_hash": key_hash(key_id), ":key_id": key_id.0,
-            ":tenant": target.tenant.as_str(), ":id": target.order.as_str(),
-        },
+        params![
+            key_hash(key_id),
+            key_id.0,
+            target.tenant.as_str(),
+            target.order.as_str(),
+        ],
         |row| Ok(key_row(row, now)),
     );
     found.optional()?.transpose()
@@ -246,10 +243,13 @@ pub(crate) fn find_settle(
     connection
         .prepare_cached(FIND_SETTLE)?
         .query_row(
-            named_params! {
-                ":key_hash": key_hash(key_id), ":key_id": key_id.0, ":order": order,
-                ":fence": fence.0.to_be_bytes(), ":step": step,
-            },
+            params![
+                key_hash(key_id),
+                key_id.0,
+                order,
+                fence.0.to_be_bytes(),
+                step
+            ],
             |row| {
                 Ok(Receipt {
                     number: unsigned(row.get(0)?),
@@ -270,11 +270,9 @@ pub(crate) fn entry_at(
         .prepare_cached(concat!(
             "SELECT ",
             entry_columns!(),
-            "WHERE e.position = :position"
+            "WHERE e.position = ?1"
         ))?
-        .query_row(named_params! { ":position": position }, |row| {
-            entry_row(row, now).map(Box::new)
-        })
+        .query_row([position], |row| entry_row(row, now).map(Box::new))
 }
 
 /// The last checkpoint of a key by a run before this one.
@@ -287,13 +285,9 @@ pub(crate) fn progress(
 ) -> rusqlite::Result<Option<Box<Entry>>> {
     connection
         .prepare_cached(FIND_PROGRESS)?
-        .query_row(
-            named_params! {
-                ":key_hash": key_hash(key_id), ":key_id": key_id.0, ":order": order,
-                ":attempt": attempt,
-            },
-            |row| entry_row(row, now).map(Box::new),
-        )
+        .query_row(params![key_hash(key_id), key_id.0, order, attempt], |row| {
+            entry_row(row, now).map(Box::new)
+        })
         .optional()
 }
 

@@ -6,7 +6,7 @@ use orderlock_core::{
     OwnedIndex, Principal, Recovery, Target, Tenant, Times, Timestamp, Version,
 };
 use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
+use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use crate::time;
 
@@ -70,12 +70,9 @@ pub(crate) fn find_order(
             "SELECT ",
             order_columns!(),
             "FROM orders o LEFT JOIN marks m ON m.order_row = o.row
-             WHERE o.tenant = :tenant AND o.id = :id"
+             WHERE o.tenant = ?1 AND o.id = ?2"
         ))?
-        .query_row(
-            named_params! { ":tenant": target.tenant.as_str(), ":id": target.order.as_str() },
-            order_row,
-        )
+        .query_row([target.tenant.as_str(), target.order.as_str()], order_row)
         .optional()
 }
 
@@ -88,12 +85,9 @@ pub(crate) fn find_whole_order(
         .prepare_cached(concat!(
             "SELECT ",
             whole_orders!(),
-            "WHERE o.tenant = :tenant AND o.id = :id"
+            "WHERE o.tenant = ?1 AND o.id = ?2"
         ))?
-        .query_row(
-            named_params! { ":tenant": target.tenant.as_str(), ":id": target.order.as_str() },
-            whole_order,
-        )
+        .query_row([target.tenant.as_str(), target.order.as_str()], whole_order)
         .optional()
 }
 
@@ -103,16 +97,16 @@ pub(crate) fn order_at(connection: &Connection, row: i64) -> rusqlite::Result<Or
         .prepare_cached(concat!(
             "SELECT ",
             order_columns!(),
-            "FROM orders o LEFT JOIN marks m ON m.order_row = o.row WHERE o.row = :row"
+            "FROM orders o LEFT JOIN marks m ON m.order_row = o.row WHERE o.row = ?1"
         ))?
-        .query_row(named_params! { ":row": row }, order_row)
+        .query_row([row], order_row)
 }
 
 /// An order that is known to be there, with its content.
 pub(crate) fn whole_order_at(connection: &Connection, row: i64) -> rusqlite::Result<WholeOrder> {
     connection
-        .prepare_cached(concat!("SELECT ", whole_orders!(), "WHERE o.row = :row"))?
-        .query_row(named_params! { ":row": row }, whole_order)
+        .prepare_cached(concat!("SELECT ", whole_orders!(), "WHERE o.row = ?1"))?
+        .query_row([row], whole_order)
 }
 
 fn order_row(row: &Row<'_>) -> rusqlite::Result<OrderRow> {
