@@ -1,10 +1,11 @@
-//! The order manager: an HTTP service with an order model over the embedded store.
+//! The order manager: an HTTP service with an order model over an embedded or a shared store.
 
 pub mod cli;
 pub mod config;
 mod connections;
 pub mod http;
 pub mod log;
+mod opened;
 pub mod probe;
 pub mod serve;
 mod signals;

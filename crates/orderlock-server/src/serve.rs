@@ -1,6 +1,5 @@
 //! Serving: from the command line to the end of the process.
 
-use std::error::Error as _;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,13 +7,13 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail};
 use hyper_util::server::graceful::GracefulShutdown;
 use orderlock::OrderStore as _;
-use orderlock::sqlite::{SqliteOptions, SqliteStore};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 use crate::cli::Serve;
-use crate::config::{self, Settings, Store};
+use crate::config::{self, Settings};
 use crate::connections::{self, Bounds};
+use crate::opened::Opened;
 use crate::signals::Signals;
 use crate::welcome::{self, Trial};
 use crate::{BodyLimits, Context, Failed, app, http, log};
@@ -61,17 +60,14 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     let mut signals = Signals::listen().context("signals cannot be listened to")?;
     // Before the store: a start that fails for its port leaves no file behind.
     let listener = bind(settings.listen.0).await?;
-    let store = open(&settings.store)?;
+    let opened = Opened::open(settings).await?;
     let address = listener.local_addr().context("the address is not known")?;
-    let body = BodyLimits {
-        bytes: settings.body_limit.0,
-        time: settings.body_time_limit.0,
-    };
-    let context = Context::new(store.clone(), settings.limits(), settings.process(), body);
+    let context = assemble(&opened, settings, address);
     let started = context.orders().lifecycle().start().await;
     started.map_err(|denied| anyhow!("the store does not take a session: {}", denied.as_str()))?;
     let trial = Trial::new(context.orders().lifecycle()).await;
-    let text = welcome::text(address, &store.describe(), trial.as_ref());
+    let node = settings.node_name.resolve(&settings.store, address);
+    let text = welcome::text(address, &node, &opened.store().describe(), trial.as_ref());
     // A server whose output nobody reads still serves.
     let _unread = print(&text);
     tracing::info!(%address, store = %settings.store, "listening");
@@ -101,13 +97,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
         () = ending => {}
         () = signals.next() => bail!("a second signal ended it at once"),
     }
-    let statistics = store.statistics();
-    tracing::debug!(
-        commits = statistics.commits,
-        settles = statistics.settles,
-        checkpoints = statistics.checkpoints,
-        "what the store has written"
-    );
+    opened.log_statistics();
     tracing::info!("ended");
     Ok(())
 }
@@ -128,15 +118,19 @@ async fn end(context: &Context, open: GracefulShutdown, limit: Duration) {
     }
 }
 
-fn open(store: &Store) -> anyhow::Result<SqliteStore> {
-    SqliteStore::open(&store.path, SqliteOptions::default()).map_err(|error| {
-        let failed = format!("the store {store} does not open: {error}");
-        // What lies below the first cause says the same again in SQLite's words.
-        match error.source() {
-            Some(cause) => anyhow!("{failed}: {cause}"),
-            None => anyhow!(failed),
-        }
-    })
+/// What the routes work with.
+fn assemble(opened: &Opened, settings: &Settings, address: SocketAddr) -> Context {
+    let body = BodyLimits {
+        bytes: settings.body_limit.0,
+        time: settings.body_time_limit.0,
+    };
+    let node = settings.node_name.resolve(&settings.store, address);
+    let (limits, process) = (settings.limits(), settings.process());
+    let lag = {
+        let opened = opened.clone();
+        move || opened.lag()
+    };
+    Context::new(opened.store(), &node, limits, process, body).with_journal_lag(lag)
 }
 
 async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {

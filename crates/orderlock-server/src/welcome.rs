@@ -24,7 +24,12 @@ impl Trial {
 }
 
 /// The text that is printed once the server listens.
-pub(crate) fn text(address: SocketAddr, store: &StoreInfo, trial: Option<&Trial>) -> String {
+pub(crate) fn text(
+    address: SocketAddr,
+    node: &str,
+    store: &StoreInfo,
+    trial: Option<&Trial>,
+) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let StoreInfo {
         name,
@@ -36,6 +41,7 @@ pub(crate) fn text(address: SocketAddr, store: &StoreInfo, trial: Option<&Trial>
         "Orderlock {version} listens on http://{address}\n\n\
          \x20 version         {version}\n\
          \x20 store           {name}, {location}\n\
+         \x20 node            {node}\n\
          \x20 address         http://{address}\n\
          \x20 durability      {durability}\n\
          \x20 authentication  none: loopback only\n\n"

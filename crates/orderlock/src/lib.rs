@@ -96,6 +96,7 @@
 //! # Features
 //!
 //! - `sqlite` (default): the embedded store, as [`sqlite`].
+//! - `postgres`: the store that any number of nodes share, as [`postgres`].
 
 pub mod adapter;
 pub mod answer;
@@ -133,5 +134,7 @@ pub use orderlock_core::{
 };
 
 /// The embedded store: one SQLite file.
+#[cfg(feature = "postgres")]
+pub use orderlock_postgres as postgres;
 #[cfg(feature = "sqlite")]
 pub use orderlock_sqlite as sqlite;

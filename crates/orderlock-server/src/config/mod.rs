@@ -1,7 +1,9 @@
 //! Where settings come from: flags before variables before the file before the defaults.
 
 mod logging;
+mod node;
 mod settings;
+mod store;
 mod values;
 
 use std::collections::BTreeMap;
@@ -16,8 +18,10 @@ use orderlock::{Limits, Retention};
 use orderlock_orders::ProcessConfig;
 
 pub use logging::{LogFormat, LogLevel};
+pub use node::NodeName;
 pub use settings::{Given, Settings};
-pub use values::{Bytes, Count, Flag, Listen, Span, Store};
+pub use store::{DatabaseAddress, Store};
+pub use values::{Bytes, Count, Flag, Listen, Span};
 
 /// What every variable begins with.
 const PREFIX: &str = "ORDERLOCK_";
@@ -227,6 +231,7 @@ impl Settings {
             ("in_flight_limit", self.in_flight_limit.0, 1_048_576),
             ("body_limit", self.body_limit.0, 64 * 1024 * 1024),
             ("connection_limit", self.connection_limit.0, 65_536),
+            ("store_connections", self.store_connections.0, 1_000),
         ];
         for (name, count, most) in counts {
             if !(1..=most).contains(&count) {

@@ -5,7 +5,9 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::logging::{LogFormat, LogLevel};
-use super::values::{Bytes, Count, Flag, Listen, Span, Store};
+use super::node::NodeName;
+use super::store::Store;
+use super::values::{Bytes, Count, Flag, Listen, Span};
 
 macro_rules! settings {
     ($($(#[doc = $help:literal])* $name:ident: $type:ty = $default:expr;)*) => {
@@ -56,8 +58,12 @@ macro_rules! settings {
 settings! {
     /// The address to listen on; a loopback address
     listen: Listen = Listen::default();
-    /// Where the orders are kept: `sqlite:` and the path of a file
+    /// Where the orders are kept: `sqlite:` and the path of a file, or a `postgres://` address
     store: Store = Store::default();
+    /// How many connections to a shared store this node may hold
+    store_connections: Count = Count(16);
+    /// The node's lasting name, unlike that of any other node on the store; `auto` is the host and port
+    node_name: NodeName = NodeName::default();
     /// How the log is written: `text` or `json`
     log_format: LogFormat = LogFormat::Text;
     /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or more of it by module

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -10,6 +9,8 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 
 use super::logging::{LogFormat, LogLevel};
+use super::node::NodeName;
+use super::store::Store;
 
 /// Reads a value from text, or from the number or flag that it looks like in a file.
 macro_rules! as_text {
@@ -46,7 +47,8 @@ macro_rules! as_text {
 
 as_text! {
     Listen: "an address and a port, like 127.0.0.1:8080";
-    Store: "`sqlite:` and the path of a file";
+    Store: "`sqlite:` and the path of a file, or a `postgres://` address";
+    NodeName: "a name of letters, digits, `.`, `_`, `:` and `-`, or `auto`";
     LogFormat: "`text` or `json`";
     LogLevel: "error, warn, info, debug or trace";
     Count: "a whole number, like 1024";
@@ -82,55 +84,6 @@ impl FromStr for Listen {
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-/// Where the orders are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Store {
-    /// The file of the embedded store.
-    pub path: PathBuf,
-}
-
-impl Default for Store {
-    fn default() -> Self {
-        Self {
-            path: "orderlock.db".into(),
-        }
-    }
-}
-
-impl FromStr for Store {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let Some(("sqlite", path)) = text.split_once(':') else {
-            return Err(format!(
-                "`{text}` is not a store that this program knows; write it like sqlite:orderlock.db"
-            ));
-        };
-        // SQLite keeps these in memory, where every order would end with the program.
-        if path.is_empty() || path == ":memory:" || path.starts_with("file:") {
-            return Err(format!(
-                "`{text}` names no file, and orders are kept in a file, so that they outlive the \
-                 program; write it like sqlite:orderlock.db"
-            ));
-        }
-        let store = Self { path: path.into() };
-        if path.ends_with('/') || store.path.is_dir() {
-            let within = store.path.join("orderlock.db");
-            return Err(format!(
-                "`{path}` is a folder; name a file in it, like sqlite:{}",
-                within.display()
-            ));
-        }
-        Ok(store)
-    }
-}
-
-impl fmt::Display for Store {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sqlite:{}", self.path.display())
     }
 }
 
@@ -278,31 +231,6 @@ mod tests {
         assert_eq!(listen.to_string(), "127.0.0.1:0");
         assert!("8080".parse::<Listen>().is_err());
         assert!("[::1]:8080".parse::<Listen>().is_ok());
-    }
-
-    #[test]
-    fn a_store_names_its_kind() {
-        assert_eq!(
-            "sqlite:a:b.db".parse::<Store>().unwrap().path,
-            PathBuf::from("a:b.db")
-        );
-        for text in ["orders.db", "postgres://localhost/orders"] {
-            assert!(text.parse::<Store>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_store_is_a_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let folder = format!("sqlite:{}", folder.path().display());
-        for text in ["sqlite:", "sqlite::memory:", "sqlite:file:a?mode=memory"] {
-            let error = text.parse::<Store>().unwrap_err();
-            assert!(error.contains("names no file"), "{error}");
-        }
-        for text in [&folder, "sqlite:data/"] {
-            let error = text.parse::<Store>().unwrap_err();
-            assert!(error.contains("is a folder; name a file in it"), "{error}");
-        }
     }
 
     #[test]

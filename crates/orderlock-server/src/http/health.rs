@@ -24,6 +24,18 @@ pub(crate) async fn health() -> Success<Health> {
     Success::new(Health { alive: true })
 }
 
+/// How far readers of the journal are held back. An entry is read once no transaction is open that
+/// might still write one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JournalLag {
+    /// How many transactions are open that may still write an entry.
+    pub open_transactions: u64,
+    /// For how long the oldest of them has been open, as far as that may be seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest_milliseconds: Option<u64>,
+}
+
 /// That the node takes work, and on what.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Readiness {
@@ -38,6 +50,9 @@ pub(crate) struct Readiness {
     /// How many operations are running or waiting.
     #[serde(rename = "inFlight")]
     in_flight: usize,
+    /// How far readers of the journal are held back; missing where they never are.
+    #[serde(rename = "journalLag", skip_serializing_if = "Option::is_none")]
+    journal_lag: Option<JournalLag>,
 }
 
 /// Whether the node takes work; if not, why.
@@ -60,8 +75,13 @@ pub(crate) async fn ready(
         tracing::warn!(reason = denied.as_str(), "not ready");
         return Err(not_ready("The node has no session with its store."));
     }
+    let journal_lag = match &context.lag {
+        Some(lag) => lag().await,
+        None => None,
+    };
     Ok(Success::new(Readiness {
         ready: true,
+        journal_lag,
         session: "alive",
         store: info.name,
         durability: info.durability,

@@ -19,10 +19,12 @@ mod reply;
 mod routes;
 mod target;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use futures_util::future::BoxFuture;
 use orderlock::{Limits, OrderLock, OrderStore, SingleTenant};
 use orderlock_orders::{Order, ProcessConfig};
 use tokio_util::sync::CancellationToken;
@@ -30,12 +32,9 @@ use tokio_util::task::TaskTracker;
 
 use envelope::EnvelopeAnswers;
 
+pub use health::JournalLag;
 pub use pages::status_table;
 pub use problems::{Kind, kinds};
-
-/// The node's lasting name. A store that lives in one file has one owner, so that a node that
-/// starts again may free what its last run held.
-const NODE: &str = "orderlock";
 
 /// What a request body may cost.
 #[derive(Clone, Copy, Debug)]
@@ -55,21 +54,37 @@ impl Default for BodyLimits {
     }
 }
 
+/// Asks how far readers of the journal are held back; none where they never are.
+type LagSource = Arc<dyn Fn() -> BoxFuture<'static, Option<JournalLag>> + Send + Sync>;
+
 /// What the routes work with. Cloning it gives another handle on the same node.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Context {
     orders: OrderLock<Order>,
     process: ProcessConfig,
     body: BodyLimits,
     draining: CancellationToken,
     requests: TaskTracker,
+    lag: Option<LagSource>,
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("orders", &self.orders)
+            .field("process", &self.process)
+            .field("body", &self.body)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Context {
-    /// The order manager over a store.
+    /// The order manager over a store. `node` is the node's lasting name: whoever starts under it
+    /// frees what the last run under it held.
     #[must_use]
     pub fn new(
         store: impl OrderStore,
+        node: &str,
         limits: Limits,
         process: ProcessConfig,
         body: BodyLimits,
@@ -77,7 +92,7 @@ impl Context {
         let orders = OrderLock::new(store, SingleTenant)
             .with_limits(limits)
             .with_answers(EnvelopeAnswers::default())
-            .with_node_name(NODE)
+            .with_node_name(node)
             .with_body_limit(body.bytes)
             .with_body_time(body.time);
         Self {
@@ -86,7 +101,18 @@ impl Context {
             body,
             draining: CancellationToken::new(),
             requests: TaskTracker::new(),
+            lag: None,
         }
+    }
+
+    /// Lets readiness tell how far readers of the journal are held back.
+    #[must_use]
+    pub fn with_journal_lag(
+        mut self,
+        lag: impl Fn() -> BoxFuture<'static, Option<JournalLag>> + Send + Sync + 'static,
+    ) -> Self {
+        self.lag = Some(Arc::new(lag));
+        self
     }
 
     /// The lock that the routes share.

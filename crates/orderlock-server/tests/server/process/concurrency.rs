@@ -85,7 +85,7 @@ async fn many_operations_share_a_flush() {
             "--log-format",
             "json",
             "--log-level",
-            "warn,orderlock_server::serve=debug",
+            "warn,orderlock_server::opened=debug",
         ],
     )
     .await;

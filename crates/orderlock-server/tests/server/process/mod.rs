@@ -3,6 +3,8 @@
 mod concurrency;
 mod connections;
 mod crash;
+mod load;
+mod postgres;
 mod server;
 mod shutdown;
 mod start;

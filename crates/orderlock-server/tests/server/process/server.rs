@@ -23,9 +23,14 @@ pub(super) struct Server {
     pub(super) client: Client,
 }
 
-/// The program without a server's life.
+/// The program without a server's life, and without settings that stand in the environment.
 pub(super) fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_orderlock"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("ORDERLOCK_") {
+            command.env_remove(name);
+        }
+    }
     command
         .current_dir(folder)
         .args(arguments)
@@ -108,6 +113,13 @@ impl Server {
         assert_eq!(created.status(), 201);
         let created: Value = created.json().await.unwrap();
         created["result"]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// One operation that waits in line if it must: its status.
+    pub(super) async fn run(&self, order: &str, operation: &str, key: &str, body: &Value) -> u16 {
+        let url = self.url(&format!("/v1/orders/{order}/{operation}"));
+        let answer = post(&self.client, &url, key, body).await.unwrap();
+        answer.status().as_u16()
     }
 
     pub(super) fn signal(&self, name: &str) {

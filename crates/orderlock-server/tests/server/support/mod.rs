@@ -48,7 +48,8 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(folder.path().join("orders.db"), setup.store).unwrap();
         let store = FaultStore::new(store, Plan::new());
-        let context = Context::new(store.clone(), setup.limits, setup.process, setup.body);
+        let (limits, process) = (setup.limits, setup.process);
+        let context = Context::new(store.clone(), "orderlock", limits, process, setup.body);
         Self {
             app: app(context.clone()),
             context,

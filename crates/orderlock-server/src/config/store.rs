@@ -1,0 +1,172 @@
+//! Where the orders are kept, as a setting.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Where the orders are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// The file of the embedded store.
+    Sqlite(PathBuf),
+    /// A PostgreSQL database that any number of nodes share.
+    Postgres(DatabaseAddress),
+}
+
+/// The address of a database, with what lets one in. Shown without the password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DatabaseAddress(String);
+
+impl DatabaseAddress {
+    /// The whole address, for the one who connects.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for DatabaseAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&masked(&self.0))
+    }
+}
+
+impl fmt::Debug for DatabaseAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DatabaseAddress({self})")
+    }
+}
+
+/// An address as it may be shown: what stands between a user's name and the last `@` is hidden,
+/// whatever it is, and the value of every parameter that is called a password.
+fn masked(address: &str) -> String {
+    let (scheme, rest) = match address.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), address),
+    };
+    let rest = match rest.rsplit_once('@') {
+        Some((user, place)) => match user.split_once(':') {
+            Some((name, _)) => format!("{name}:***@{place}"),
+            None => format!("{user}@{place}"),
+        },
+        None => rest.to_owned(),
+    };
+    let Some((place, parameters)) = rest.split_once('?') else {
+        return scheme + &rest;
+    };
+    let parameters = parameters.split('&').map(|parameter| {
+        let name = parameter.split('=').next().unwrap_or_default();
+        if name.ends_with("password") {
+            format!("{name}=***")
+        } else {
+            parameter.to_owned()
+        }
+    });
+    let parameters: Vec<_> = parameters.collect();
+    format!("{scheme}{place}?{}", parameters.join("&"))
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self::Sqlite("orderlock.db".into())
+    }
+}
+
+impl FromStr for Store {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.starts_with("postgres://") || text.starts_with("postgresql://") {
+            return Ok(Self::Postgres(DatabaseAddress(text.to_owned())));
+        }
+        let Some(("sqlite", path)) = text.split_once(':') else {
+            return Err(format!(
+                "`{}` is not a store that this program knows; write it like sqlite:orderlock.db or \
+                 postgres://user:password@host/database",
+                masked(text)
+            ));
+        };
+        // SQLite keeps these in memory, where every order would end with the program.
+        if path.is_empty() || path == ":memory:" || path.starts_with("file:") {
+            return Err(format!(
+                "`{text}` names no file, and orders are kept in a file, so that they outlive the \
+                 program; write it like sqlite:orderlock.db"
+            ));
+        }
+        let file = PathBuf::from(path);
+        if path.ends_with('/') || file.is_dir() {
+            return Err(format!(
+                "`{path}` is a folder; name a file in it, like sqlite:{}",
+                file.join("orderlock.db").display()
+            ));
+        }
+        Ok(Self::Sqlite(file))
+    }
+}
+
+impl fmt::Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(file) => write!(f, "sqlite:{}", file.display()),
+            Self::Postgres(address) => address.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_names_its_kind() {
+        assert_eq!(
+            "sqlite:a:b.db".parse(),
+            Ok(Store::Sqlite(PathBuf::from("a:b.db")))
+        );
+        let shared: Store = "postgres://localhost/orders".parse().unwrap();
+        assert_eq!(shared.to_string(), "postgres://localhost/orders");
+        for text in ["orders.db", "mysql://localhost/orders", "postgres:orders"] {
+            let error = text.parse::<Store>().unwrap_err();
+            assert!(
+                error.contains("write it like sqlite:orderlock.db or postgres://"),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_embedded_store_is_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = format!("sqlite:{}", folder.path().display());
+        for text in ["sqlite:", "sqlite::memory:", "sqlite:file:a?mode=memory"] {
+            let error = text.parse::<Store>().unwrap_err();
+            assert!(error.contains("names no file"), "{error}");
+        }
+        for text in [&folder, "sqlite:data/"] {
+            let error = text.parse::<Store>().unwrap_err();
+            assert!(error.contains("is a folder; name a file in it"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        for (address, shown) in [
+            ("postgres://u:secret@h:1/d", "postgres://u:***@h:1/d"),
+            ("postgres://u:se/cr@et@h/d", "postgres://u:***@h/d"),
+            (
+                "postgres://u@h/d?password=secret&sslmode=disable",
+                "postgres://u@h/d?password=***&sslmode=disable",
+            ),
+            (
+                "postgres://u:secret@/d?host=/run",
+                "postgres://u:***@/d?host=/run",
+            ),
+        ] {
+            let store: Store = address.parse().unwrap();
+            assert_eq!(store.to_string(), shown);
+            assert!(!format!("{store:?}").contains("secret"), "{store:?}");
+        }
+        let error = "postgre://u:secret@h/d".parse::<Store>().unwrap_err();
+        assert!(!error.contains("secret"), "{error}");
+    }
+}

@@ -1,0 +1,6 @@
+//! Several programs over one PostgreSQL. The test command starts that server and says where it is;
+//! with `--without postgres` it leaves these tests out, by the name of this module.
+
+mod killed;
+mod paused;
+mod place;
