@@ -63,14 +63,15 @@ impl Work for Granting {
 impl Granting {
     async fn grant(&self, requests: &[Acquire]) -> Result<Vec<Option<Acquired>>, Broken> {
         let connection = self.pool.connection().await.map_err(Broken::NotApplied)?;
-        let asked = Asked::of(requests.iter(), &self.clock);
+        let requests: Vec<_> = requests.iter().collect();
+        let asked = Asked::of(&requests, &self.clock);
         let statements = [
             (&GRANT, &asked.to_grant(&false)[..]),
             (&FACTS, &asked.to_tell()[..]),
         ];
         let [_, told] = connection.transaction(self.commit, statements).await?;
         // The transaction is committed, whatever its rows look like.
-        decide_all(requests.iter(), &told).map_err(Broken::Unknown)
+        decide_all(&requests, &told).map_err(Broken::Unknown)
     }
 }
 
@@ -101,14 +102,14 @@ pub(crate) fn commit(request: &Acquire) -> Commit {
 }
 
 /// What the facts make of each request, in their order.
-pub(crate) fn decide_all<'a>(
-    requests: impl ExactSizeIterator<Item = &'a Acquire>,
+pub(crate) fn decide_all(
+    requests: &[&Acquire],
     told: &[Row],
 ) -> Result<Vec<Option<Acquired>>, Failure> {
     if requests.len() != told.len() {
         return Err(Failure::unreadable("a request has no facts"));
     }
-    let told = requests.zip(told);
+    let told = requests.iter().zip(told);
     told.map(|(request, row)| facts::answer(request, row))
         .collect()
 }
@@ -133,9 +134,10 @@ pub(crate) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    pub(crate) fn of(requests: impl Iterator<Item = &'a Acquire> + Clone, clock: &Clock) -> Self {
-        let claims = || requests.clone().map(|request| &request.claim);
-        let recoveries = || requests.clone().map(|request| request.mark);
+    pub(crate) fn of(requests: &[&'a Acquire], clock: &Clock) -> Self {
+        let all = || requests.iter().copied();
+        let claims = || all().map(|request| &request.claim);
+        let recoveries = || all().map(|request| request.mark);
         let resumes = |recovery| match recovery {
             Some(Recovery::Resume { times, within }) => Some((times, within)),
             Some(Recovery::Reconcile) | None => None,
@@ -144,28 +146,16 @@ impl<'a> Asked<'a> {
             now: clock.parameter(),
             tenants: claims().map(|claim| claim.caller.tenant.as_str()).collect(),
             orders: claims().map(|claim| claim.order.as_str()).collect(),
-            fences: requests
-                .clone()
-                .map(|request| request.fence.into())
-                .collect(),
-            sessions: requests
-                .clone()
-                .map(|request| request.session.into())
-                .collect(),
+            fences: all().map(|request| request.fence.into()).collect(),
+            sessions: all().map(|request| request.session.into()).collect(),
             principals: claims()
                 .map(|claim| claim.caller.principal.as_str())
                 .collect(),
-            operations: requests
-                .clone()
-                .map(|request| request.operation.as_str())
-                .collect(),
+            operations: all().map(|request| request.operation.as_str()).collect(),
             key_hashes: claims().map(|claim| key_hash(claim.key_id)).collect(),
             key_ids: claims().map(|claim| &claim.key_id.0[..]).collect(),
             fingerprints: claims().map(|claim| &claim.fingerprint.0[..]).collect(),
-            expected: requests
-                .clone()
-                .map(|it| it.expected.map(|it| signed(it.0)))
-                .collect(),
+            expected: all().map(|it| it.expected.map(|it| signed(it.0))).collect(),
             marks: recoveries().map(|recovery| recovery.is_some()).collect(),
             times: recoveries()
                 .map(resumes)

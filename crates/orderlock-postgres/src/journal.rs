@@ -29,9 +29,10 @@ pub(crate) struct NewEntries<'a> {
 }
 
 impl<'a> NewEntries<'a> {
-    pub(crate) fn of(new: impl Iterator<Item = (&'a Claim, &'a NewEntry)> + Clone) -> Self {
-        let claims = || new.clone().map(|(claim, _)| claim);
-        let entries = || new.clone().map(|(_, entry)| entry);
+    pub(crate) fn of(new: impl Iterator<Item = (&'a Claim, &'a NewEntry)>) -> Self {
+        let new: Vec<_> = new.collect();
+        let claims = || new.iter().map(|(claim, _)| *claim);
+        let entries = || new.iter().map(|(_, entry)| *entry);
         let answers = || entries().map(|entry| entry.answer.as_ref());
         Self {
             actors: claims().map(|it| it.caller.principal.as_str()).collect(),

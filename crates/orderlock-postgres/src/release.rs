@@ -77,14 +77,14 @@ impl Releasing {
             let [held] = connection.transaction(granting.commit, statements).await?;
             (held, Ok(Vec::new()))
         } else {
-            let asked = Asked::of(nexts.iter().copied(), &granting.clock);
+            let asked = Asked::of(&nexts, &granting.clock);
             let statements = [
                 (&LET_GO, &let_go[..]),
                 (&GRANT, &asked.to_grant(&true)[..]),
                 (&FACTS, &asked.to_tell()[..]),
             ];
             let [held, _, told] = connection.transaction(granting.commit, statements).await?;
-            (held, decide_all(nexts.iter().copied(), &told))
+            (held, decide_all(&nexts, &told))
         };
         drop(connection);
         let mut answers = answers.map_err(Broken::Unknown)?.into_iter();

@@ -116,13 +116,13 @@ impl Settling {
     ) -> Result<Vec<Applied>, Broken> {
         let rows = Rows::of(requests, &self.granting.clock);
         let settle = rows.to_settle();
-        let nexts = || requests.iter().filter_map(next_of);
-        if nexts().next().is_none() {
+        let nexts: Vec<_> = requests.iter().filter_map(next_of).collect();
+        if nexts.is_empty() {
             let statements = [(&SETTLE, &settle[..])];
             let [settled] = connection.transaction(Commit::Flushed, statements).await?;
             return receipts(requests.len(), &settled).map_err(Broken::Unknown);
         }
-        let asked = Asked::of(nexts(), &self.granting.clock);
+        let asked = Asked::of(&nexts, &self.granting.clock);
         let statements = [
             (&SETTLE, &settle[..]),
             (&GRANT, &asked.to_grant(&true)[..]),
@@ -130,8 +130,7 @@ impl Settling {
         ];
         let [settled, _, told] = connection.transaction(Commit::Flushed, statements).await?;
         let applied = receipts(requests.len(), &settled);
-        let nexts: Vec<_> = nexts().collect();
-        let answers = decide_all(nexts.into_iter(), &told);
+        let answers = decide_all(&nexts, &told);
         let (mut applied, answers) = applied
             .and_then(|applied| Ok((applied, answers?)))
             .map_err(Broken::Unknown)?;

@@ -10,7 +10,7 @@ use orderlock_core::store::{
     Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
     StoreInfo, Sweep, Swept,
 };
-use orderlock_core::{LeaseView, OrderStore, Runtime, StoreError, Target};
+use orderlock_core::{LeaseView, OrderStore, StoreError, Target};
 
 use crate::clock::Clock;
 use crate::open::{OpenError, open};
@@ -29,7 +29,6 @@ pub struct PostgresStore(Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) pool: Pool,
     pub(crate) clock: Clock,
-    pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) info: StoreInfo,
     pub(crate) writes: Writes,
 }
@@ -51,7 +50,6 @@ impl PostgresStore {
             writes: Writes::new(&opened.pool, &options),
             pool: opened.pool,
             clock: options.clock,
-            runtime: options.runtime,
             info,
         })))
     }
