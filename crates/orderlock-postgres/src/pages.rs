@@ -91,32 +91,37 @@ pub(crate) fn number(digits: &str) -> Option<i64> {
 }
 
 /// A list of orders, newest first. The rows that are looked at are narrow; those on the page are
-/// then read whole.
+/// then read whole. The look ends with the page; where it ended before, at `$3`, is told too.
 macro_rules! list {
     ($conditions:literal) => {
         Sql {
             text: concat!(
-                "WITH scanned AS MATERIALIZED (
-                    SELECT o.row, ",
+                "WITH wanted AS MATERIALIZED (
+                    SELECT row FROM (
+                        SELECT o.row, ",
                 held!(),
                 " AS held
-                    FROM orders o WHERE o.tenant = $1 AND o.row < $2 ",
+                        FROM orders o WHERE o.tenant = $1 AND o.row < $2 ",
                 $conditions,
                 " ORDER BY o.row DESC LIMIT $3
-                ), wanted AS MATERIALIZED (
-                    SELECT row FROM scanned WHERE $5 IS NULL OR held = $5
-                    ORDER BY row DESC LIMIT $4
+                    ) looked
+                    WHERE $5 IS NULL OR held = $5 ORDER BY row DESC LIMIT $4
+                ), found AS MATERIALIZED (
+                    SELECT count(*) AS found FROM wanted
                 ), sized AS (
                     SELECT w.row, sum(octet_length(o.document))
                             OVER (ORDER BY w.row DESC ROWS UNBOUNDED PRECEDING)
                         - octet_length(o.document) AS before
                     FROM wanted w JOIN orders o ON o.tenant = $1 AND o.row = w.row
                 )
-                SELECT (SELECT count(*) FROM wanted), (SELECT count(*) FROM scanned),
-                    (SELECT min(row) FROM scanned), o.row, ",
+                SELECT found, CASE WHEN found < $4 THEN (
+                        SELECT o.row FROM orders o WHERE o.tenant = $1 AND o.row < $2 ",
+                $conditions,
+                " ORDER BY o.row DESC OFFSET $3 - 1 LIMIT 1
+                    ) END, o.row, ",
                 view_columns!(),
                 "
-                FROM (SELECT) one LEFT JOIN (
+                FROM found LEFT JOIN (
                     sized s JOIN orders o ON o.tenant = $1 AND o.row = s.row
                 ) ON s.before < ",
                 bytes_max!(),
@@ -166,34 +171,33 @@ pub(crate) async fn list(inner: &Inner, request: &List) -> Result<Page<OrderView
             &[&tenant, &before, &scan, &most, locked, status, customer],
         )
         .await?;
-    let scanned = Scanned::of(rows, scan)?;
-    let (items, more) = take(&scanned.rows, limit, scanned.found, |row| {
+    let looked = Looked::of(rows)?;
+    let (items, more) = take(&looked.rows, limit, looked.found, |row| {
         let mut columns = Columns::of(row);
-        columns.skip(SCANNED);
+        columns.skip(LOOKED);
         let row: i64 = columns.next()?;
         Ok((row, view(&mut columns)?))
     })?;
-    Ok(scanned.page('o', items, more))
+    Ok(looked.page('o', items, more))
 }
 
 /// The columns before an item's own in a page of rows that were looked for.
-const SCANNED: usize = 3;
+const LOOKED: usize = 2;
 
 /// Rows that were looked for among others.
-struct Scanned {
+struct Looked {
     rows: Vec<Row>,
     found: usize,
     /// The last row that was looked at, if the look ended there and not at the end of the list.
     cut: Option<i64>,
 }
 
-impl Scanned {
-    fn of(mut rows: Vec<Row>, scan: i64) -> Result<Self, Failure> {
-        let counts = rows.first();
-        let counts = counts.ok_or_else(|| Failure::unreadable("a page has no counts"))?;
-        let mut columns = Columns::of(counts);
-        let (found, scanned) = (columns.count()?, columns.next::<i64>()?);
-        let last: Option<i64> = columns.next()?;
+impl Looked {
+    fn of(mut rows: Vec<Row>) -> Result<Self, Failure> {
+        let head = rows.first();
+        let head = head.ok_or_else(|| Failure::unreadable("a page has no counts"))?;
+        let mut columns = Columns::of(head);
+        let (found, cut) = (columns.count()?, columns.next()?);
         let empty = columns.next::<Option<i64>>()?.is_none();
         if empty {
             rows.clear();
@@ -201,7 +205,7 @@ impl Scanned {
         Ok(Self {
             rows,
             found: usize::try_from(found).unwrap_or(usize::MAX),
-            cut: last.filter(|_| scanned == scan),
+            cut,
         })
     }
 
@@ -288,23 +292,28 @@ pub(crate) async fn history(
 
 static LEASES: Sql = Sql {
     text: concat!(
-        "WITH scanned AS MATERIALIZED (
-            SELECT o.row, o.mark_attempt IS NOT NULL AS marked, ",
+        "WITH wanted AS MATERIALIZED (
+            SELECT row FROM (
+                SELECT o.row, o.mark_attempt IS NOT NULL OR ",
         held!(),
-        " AS held
-            FROM orders o WHERE o.tenant = $1 AND o.row > $2 ORDER BY o.row LIMIT $3
-        ), wanted AS MATERIALIZED (
-            SELECT row FROM scanned WHERE held OR marked ORDER BY row LIMIT $4
+        " AS taken
+                FROM orders o WHERE o.tenant = $1 AND o.row > $2 ORDER BY o.row LIMIT $3
+            ) looked
+            WHERE taken ORDER BY row LIMIT $4
+        ), found AS MATERIALIZED (
+            SELECT count(*) AS found FROM wanted
         )
-        SELECT (SELECT count(*) FROM wanted), (SELECT count(*) FROM scanned),
-            (SELECT max(row) FROM scanned), o.row, ",
+        SELECT found, CASE WHEN found < $4 THEN (
+                SELECT o.row FROM orders o WHERE o.tenant = $1 AND o.row > $2
+                ORDER BY o.row OFFSET $3 - 1 LIMIT 1
+            ) END, o.row, ",
         target_columns!(),
         ", ",
         held!(),
         ", ",
         lock_columns!(),
         "
-        FROM (SELECT) one LEFT JOIN (
+        FROM found LEFT JOIN (
             wanted w JOIN orders o ON o.tenant = $1 AND o.row = w.row
         ) ON true
         ORDER BY o.row"
@@ -322,17 +331,17 @@ pub(crate) async fn leases(inner: &Inner, request: &Leases) -> Result<Page<Lease
     let rows = connection
         .query(&LEASES, &[&tenant, &after, &SCAN_MAX, &one_more(limit)])
         .await?;
-    let scanned = Scanned::of(rows, SCAN_MAX)?;
-    let (items, more) = take(&scanned.rows, limit, scanned.found, |row| {
+    let looked = Looked::of(rows)?;
+    let (items, more) = take(&looked.rows, limit, looked.found, |row| {
         let mut columns = Columns::of(row);
-        columns.skip(SCANNED);
+        columns.skip(LOOKED);
         let row: i64 = columns.next()?;
         let target = columns.target()?;
         let alive = columns.next()?;
         let lock = columns.lock(&target.tenant, alive)?;
         Ok((row, lease_view(&lock, &target)))
     })?;
-    let Page { items, next } = scanned.page('l', items, more);
+    let Page { items, next } = looked.page('l', items, more);
     Ok(Page {
         items: items.into_iter().flatten().collect(),
         next,

@@ -89,54 +89,60 @@ static END_LAPSED: Sql = Sql {
     types: &[Type::TIMESTAMPTZ],
 };
 
-static ENDED: Sql = Sql {
-    text: "SELECT session FROM ended ORDER BY session LIMIT 64",
-    types: &[],
-};
-
-/// Clears away leases of an ended session: looks at the next `$2` orders, and clears at most `$3`.
-/// An order that somebody else changes right now is passed by: it is being granted anew. Tells the
-/// orders, and whether that was the end of the table; a lease that the last renewal had voided is
-/// cleared away too, and not told.
+/// Clears away leases of an ended session, or, without a name, of all those that stand at the same
+/// order, the first one: looks at the next `$2` orders, and clears at most `$3`. An order that
+/// somebody else changes right now is passed by: it is being granted anew. Tells whether the end of
+/// the table was reached for the last of them, and the orders; a lease that the last renewal had
+/// voided is cleared away too, and not told.
 static VOID: Sql = Sql {
     text: concat!(
-        "WITH piece AS MATERIALIZED (
-            SELECT o.tenant, o.row, o.session = $1 AS theirs
-            FROM ended e JOIN orders o ON (o.tenant, o.row) > (e.tenant, e.row)
-            WHERE e.session = $1
-            ORDER BY o.tenant, o.row LIMIT $2
+        "WITH start AS MATERIALIZED (
+            SELECT tenant, row FROM ended WHERE $1 IS NULL OR session = $1
+            ORDER BY tenant, row LIMIT 1
+        ), turn AS MATERIALIZED (
+            SELECT e.* FROM ended e JOIN start s ON e.tenant = s.tenant AND e.row = s.row
+            WHERE $1 IS NULL OR e.session = $1
+        ), piece AS MATERIALIZED (
+            SELECT o.tenant, o.row, o.session
+            FROM start s CROSS JOIN LATERAL (
+                SELECT o.tenant, o.row, o.session FROM orders o
+                WHERE (o.tenant, o.row) > (s.tenant, s.row)
+                ORDER BY o.tenant, o.row LIMIT $2
+            ) o
         ), found AS MATERIALIZED (
-            SELECT tenant, row FROM piece WHERE theirs ORDER BY tenant, row LIMIT $3
+            SELECT tenant, row FROM piece WHERE session IN (SELECT session FROM turn)
+            ORDER BY tenant, row LIMIT $3
         ), free AS (
             SELECT o.tenant, o.row, ",
-        owned!("e"),
+        owned!("t"),
         " AS counted
-            FROM ended e JOIN orders o ON o.session = e.session
-                JOIN found f ON o.tenant = f.tenant AND o.row = f.row
-            WHERE e.session = $1
-            FOR NO KEY UPDATE OF o SKIP LOCKED
+            FROM found f CROSS JOIN LATERAL (
+                    SELECT * FROM orders o WHERE o.tenant = f.tenant AND o.row = f.row
+                    FOR NO KEY UPDATE SKIP LOCKED
+                ) o JOIN turn t ON t.session = o.session
         ), voided AS (
             UPDATE orders o SET ",
         no_lease!(),
         "
-            FROM free f WHERE o.tenant = f.tenant AND o.row = f.row AND o.session = $1
+            FROM free f WHERE o.tenant = f.tenant AND o.row = f.row
             RETURNING o.tenant, o.id, f.counted
-        ), looked AS (
+        ), seen AS MATERIALIZED (
+            SELECT tenant, row FROM found
+            UNION ALL SELECT tenant, row FROM piece WHERE (SELECT count(*) FROM found) < $3
+        ), looked AS MATERIALIZED (
             SELECT tenant, row, (SELECT count(*) FROM piece) < $2
                 AND (SELECT count(*) FROM found) < $3 AS all
-            FROM (
-                (SELECT tenant, row FROM piece WHERE (SELECT count(*) FROM found) < $3)
-                UNION ALL (SELECT tenant, row FROM found)
-                UNION ALL (SELECT tenant, row FROM ended WHERE session = $1)
-            ) seen
+            FROM (SELECT * FROM seen UNION ALL SELECT * FROM start) seen
             ORDER BY tenant DESC, row DESC LIMIT 1
         ), moved AS (
             UPDATE ended e SET tenant = l.tenant, row = l.row
-            FROM looked l WHERE e.session = $1 AND NOT l.all
+            FROM looked l, turn t WHERE e.session = t.session AND NOT l.all
         ), finished AS (
-            DELETE FROM ended e USING looked l WHERE e.session = $1 AND l.all
+            DELETE FROM ended e USING looked l, turn t WHERE e.session = t.session AND l.all
         )
-        SELECT coalesce((SELECT l.all FROM looked l), true), v.tenant, v.id
+        SELECT coalesce((SELECT l.all AND (SELECT count(*) FROM turn) = (
+                SELECT count(*) FROM ended WHERE $1 IS NULL OR session = $1) FROM looked l), true),
+            v.tenant, v.id
         FROM (SELECT) one LEFT JOIN voided v ON v.counted"
     ),
     types: &[Type::UUID, Type::INT8, Type::INT8],
@@ -169,7 +175,7 @@ pub(crate) async fn join(inner: &Inner, request: &Join) -> Result<Joined, StoreE
     for row in &ended {
         let Id(session) = Columns::of(row).next()?;
         // They count as free already: what is left here, the sweeps clear away.
-        if pieces.of(SessionId(session)).await.is_err() {
+        if pieces.of(Some(SessionId(session))).await.is_err() {
             break;
         }
     }
@@ -202,7 +208,7 @@ pub(crate) async fn leave(inner: &Inner, request: &Leave) -> Result<Left, StoreE
         .transaction(Commit::Unflushed, [(&END, &[&Id::from(session)])])
         .await?;
     let mut pieces = Pieces::new(inner, &connection, usize::MAX);
-    pieces.of(session).await?;
+    pieces.of(Some(session)).await?;
     Ok(Left {
         voided: pieces.voided,
     })
@@ -212,18 +218,14 @@ pub(crate) async fn leave(inner: &Inner, request: &Leave) -> Result<Left, StoreE
 pub(crate) async fn sweep(inner: &Inner, request: &Sweep) -> Result<Swept, StoreError> {
     let now = inner.clock.parameter();
     let connection = inner.pool.connection().await?;
-    let [_, ended] = connection
-        .transaction(Commit::Unflushed, [(&END_LAPSED, &[&now]), (&ENDED, &[])])
+    connection
+        .transaction(Commit::Unflushed, [(&END_LAPSED, &[&now])])
         .await?;
     let mut pieces = Pieces::new(inner, &connection, request.limit.max(1));
-    let mut more = false;
-    for row in &ended {
-        let Id(session) = Columns::of(row).next()?;
-        more |= !pieces.of(SessionId(session)).await?;
-    }
+    let all = pieces.of(None).await?;
     Ok(Swept {
         voided: pieces.voided,
-        more,
+        more: !all,
     })
 }
 
@@ -247,18 +249,16 @@ impl<'a> Pieces<'a> {
         }
     }
 
-    /// Clears away the leases of an ended session, as far as the call's bounds allow. Tells whether
-    /// nothing is left.
-    async fn of(&mut self, session: SessionId) -> Result<bool, Broken> {
+    /// Clears away the leases of an ended session, or of all of them, as far as the call's bounds
+    /// allow. Tells whether nothing is left.
+    async fn of(&mut self, session: Option<SessionId>) -> Result<bool, Broken> {
+        let session = session.map(Id::from);
         while self.left > 0 && self.voided < self.limit {
             self.left -= 1;
             let most = signed((self.limit - self.voided) as u64);
             let [rows] = self
                 .connection
-                .transaction(
-                    Commit::Unflushed,
-                    [(&VOID, &[&Id::from(session), &PIECE, &most])],
-                )
+                .transaction(Commit::Unflushed, [(&VOID, &[&session, &PIECE, &most])])
                 .await?;
             if self.count(&rows).map_err(Broken::NotApplied)? {
                 return Ok(true);

@@ -44,7 +44,7 @@ impl Place {
     pub(crate) fn address(&self) -> String {
         let server = server();
         let sign = if server.contains('?') { '&' } else { '?' };
-        format!("{server}{sign}options=-csearch_path%3D{}", self.schema)
+        format!("{server}{sign}options=-csearch_path%3D{}", self.schema())
     }
 
     pub(crate) async fn open(&self, options: PostgresOptions) -> PostgresStore {
