@@ -119,6 +119,14 @@ impl Cluster {
         );
     }
 
+    /// Kills the server's first process, as `kill -9` does; the others find that out.
+    pub(crate) fn kill(&self) {
+        let pid = fs::read_to_string(self.path("data/postmaster.pid")).unwrap();
+        let pid = pid.lines().next().unwrap();
+        let killed = Command::new("kill").args(["-KILL", pid]).status().unwrap();
+        assert!(killed.success());
+    }
+
     /// Makes a standby the primary.
     pub(crate) fn promote(&self) {
         self.run("pg_ctl", &["promote", "--wait", "--pgdata=data"]);

@@ -9,6 +9,7 @@
 mod batching;
 mod cluster;
 mod doubt;
+mod failover;
 mod faults;
 mod health;
 mod journal;

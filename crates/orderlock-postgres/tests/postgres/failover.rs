@@ -1,0 +1,220 @@
+//! Two nodes under load whose primary is killed, and who go on at the standby that is promoted.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use orderlock_core::store::Read;
+use orderlock_core::{
+    Answer, Answers, Body, Caller, CreateRequest, Ended, Fingerprint, Lifecycle, Limits,
+    LockedOrder, Operation, OperationRequest, OrderStore as _, OrderType, Outcome, Problem,
+    SettledView,
+};
+use orderlock_postgres::{PostgresOptions, PostgresStore};
+use orderlock_testkit::fixtures::{self, ids};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::{Cluster, PASSWORD};
+use crate::place::connect;
+
+const ORDERS: usize = 8;
+const CLIENTS: usize = 4;
+/// How many acknowledged operations go before the kill, and as many after the promotion.
+const ROUND: u32 = 200;
+/// How long everything may take before the test counts as stuck.
+const STUCK: Duration = Duration::from_secs(120);
+
+#[derive(Serialize, Deserialize)]
+struct Order {
+    count: u64,
+}
+
+impl OrderType for Order {}
+
+/// Answers that show what was settled.
+#[derive(Debug)]
+struct Plain;
+
+impl Answers for Plain {
+    fn answer(&self, settled: SettledView<'_>) -> Answer {
+        let count = fixtures::count(settled.document);
+        fixtures::answer(&format!("{count} at {}", settled.version))
+    }
+
+    fn problem(&self, problem: &Problem, _: Option<SettledView<'_>>) -> Answer {
+        fixtures::answer(&format!("{problem:?}"))
+    }
+}
+
+fn request(order: usize, key: &str) -> OperationRequest {
+    let (caller, order) = (Caller::single(), ids::order(&format!("o{order}")));
+    let operation = Operation::named("count").pure();
+    OperationRequest {
+        fingerprint: Fingerprint::of(operation.name(), Some(&order), Body::Bytes(b"")),
+        caller,
+        order,
+        key: ids::key(key),
+        operation,
+        expected: None,
+        wait: Duration::from_secs(10),
+    }
+}
+
+/// Counts once under this key, and asks again until it is told how that ended.
+async fn count(node: &Lifecycle, order: usize, key: &str) -> (bool, Vec<u8>) {
+    loop {
+        let work = async |order: LockedOrder<Order>| {
+            let count = order.count + 1;
+            Ok::<_, Infallible>(Outcome::Applied(Order { count }))
+        };
+        let ended = node.run(request(order, key), work).await;
+        if let Ended::Settled {
+            answer, replayed, ..
+        } = ended
+        {
+            return (replayed, answer.body.to_vec());
+        }
+    }
+}
+
+async fn node(address: &str, name: &str) -> (Lifecycle, PostgresStore) {
+    let options = PostgresOptions::default().with_patience(Duration::from_secs(2));
+    let store = PostgresStore::open(address, options).await.unwrap();
+    let limits = Limits {
+        session: Duration::from_secs(2),
+        store: Duration::from_secs(4),
+        ..Limits::default()
+    };
+    let builder = Lifecycle::builder(store.clone(), Plain).limits(limits);
+    (builder.node_name(name).build(), store)
+}
+
+/// What one client was told: for each order and key the answer.
+type Told = BTreeMap<(usize, String), Vec<u8>>;
+
+async fn client(
+    node: Lifecycle,
+    name: String,
+    done: Arc<Semaphore>,
+    stop: CancellationToken,
+) -> Told {
+    let mut told = Told::new();
+    for number in 0_usize.. {
+        if stop.is_cancelled() {
+            break;
+        }
+        let (order, key) = (number % ORDERS, format!("{name}-{number}"));
+        let (_, body) = count(&node, order, &key).await;
+        told.insert((order, key), body);
+        done.add_permits(1);
+    }
+    told
+}
+
+/// A primary whose commits wait for a standby, and that standby.
+async fn pair() -> (Cluster, Cluster) {
+    let primary = Cluster::new(&[
+        "synchronous_standby_names = '*'",
+        "synchronous_commit = local",
+    ]);
+    let standby = primary.standby();
+    let hand = connect(&primary.address("postgres")).await;
+    // The standby was copied before this, so that it waits for nobody when it is promoted.
+    for statement in [
+        "ALTER SYSTEM SET synchronous_commit = 'on'",
+        "SELECT pg_reload_conf()",
+    ] {
+        hand.batch_execute(statement).await.unwrap();
+    }
+    let confirmed = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+    while hand
+        .query_one(confirmed, &[])
+        .await
+        .unwrap()
+        .get::<_, i64>(0)
+        == 0
+    {
+        tokio::task::yield_now().await;
+    }
+    (primary, standby)
+}
+
+/// Nothing acknowledged is lost, and every key has one effect and one answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_acknowledged_is_lost_when_the_primary_is_killed() {
+    let scene = async {
+        let (primary, standby) = pair().await;
+        let hosts = format!("{},{}", primary.host(), standby.host());
+        let address = format!("postgres://postgres:{PASSWORD}@{hosts}/postgres");
+        let (one, store) = node(&address, "one").await;
+        let (two, _) = node(&address, "two").await;
+        for order in 0..ORDERS {
+            let OperationRequest {
+                caller,
+                order,
+                key,
+                fingerprint,
+                operation,
+                ..
+            } = request(order, "create");
+            let operation = operation.name().clone();
+            let order = Some(order);
+            let creation = CreateRequest {
+                caller,
+                order,
+                key,
+                fingerprint,
+                operation,
+            };
+            let created = one.create(creation, Order { count: 0 }).await;
+            assert!(matches!(created, Ended::Settled { .. }), "{created:?}");
+        }
+        let (done, stop) = (Arc::new(Semaphore::new(0)), CancellationToken::new());
+        let clients: Vec<_> = (0..2 * CLIENTS)
+            .map(|number| {
+                let node = if number % 2 == 0 { &one } else { &two };
+                let name = format!("c{number}");
+                tokio::spawn(client(node.clone(), name, Arc::clone(&done), stop.clone()))
+            })
+            .collect();
+        done.acquire_many(ROUND).await.unwrap().forget();
+        let killed = Instant::now();
+        primary.kill();
+        standby.promote();
+        let promoted = killed.elapsed();
+        // What was acknowledged before says nothing about the time after.
+        let fresh = u32::try_from(done.available_permits()).unwrap() + 1;
+        done.acquire_many(fresh).await.unwrap().forget();
+        println!(
+            "promoted {promoted:?} after the kill, and served again after {:?}",
+            killed.elapsed()
+        );
+        done.acquire_many(ROUND).await.unwrap().forget();
+        stop.cancel();
+
+        let mut counts = vec![0; ORDERS];
+        for client in clients {
+            for ((order, key), body) in client.await.unwrap() {
+                counts[order] += 1;
+                // The other node tells the same, byte for byte.
+                assert_eq!(count(&two, order, &key).await, (true, body), "{key}");
+            }
+        }
+        for (order, count) in counts.iter().enumerate() {
+            let target = fixtures::claim(&format!("o{order}"), "k").target();
+            let view = store.read(Read { target }).await.unwrap().unwrap();
+            assert_eq!(fixtures::count(&view.document), *count, "o{order}");
+            assert_eq!(view.version.0, count + 1);
+        }
+        println!(
+            "{} operations, each applied once",
+            counts.iter().sum::<u64>()
+        );
+    };
+    tokio::time::timeout(STUCK, scene)
+        .await
+        .expect("it came to its end");
+}
