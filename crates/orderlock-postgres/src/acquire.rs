@@ -4,6 +4,8 @@
 //! answers are decided from the facts, by the one function that decides them for every store: who was
 //! granted finds its own fence there.
 
+use std::fmt;
+
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use orderlock_core::store::{Acquire, Acquired};
@@ -11,7 +13,7 @@ use orderlock_core::{Recovery, StoreError, Target, Timestamp};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use crate::batch::{Work, alone};
+use crate::batch::{Told, Work, alone};
 use crate::clock::{Clock, span_to_sql};
 use crate::connection::Commit;
 use crate::error::{Broken, Failure};
@@ -47,7 +49,7 @@ impl Work for Granting {
     fn ask<'a>(
         &'a self,
         requests: &'a [Acquire],
-    ) -> BoxFuture<'a, Result<Vec<Option<Acquired>>, Broken>> {
+    ) -> BoxFuture<'a, Result<Vec<Told<Acquired>>, Broken>> {
         self.grant(requests).boxed()
     }
 
@@ -61,7 +63,7 @@ impl Work for Granting {
 }
 
 impl Granting {
-    async fn grant(&self, requests: &[Acquire]) -> Result<Vec<Option<Acquired>>, Broken> {
+    async fn grant(&self, requests: &[Acquire]) -> Result<Vec<Told<Acquired>>, Broken> {
         let connection = self.pool.connection().await.map_err(Broken::NotApplied)?;
         let requests: Vec<_> = requests.iter().collect();
         let asked = Asked::of(&requests, &self.clock);
@@ -76,19 +78,24 @@ impl Granting {
 }
 
 impl Granting {
-    /// Asks for the next in line, for one that has let go. A fault of the next one's own does not
-    /// undo what its predecessor did: it then asks for itself, and is told.
+    /// Asks for the next in line, for one that has let go.
     pub(crate) async fn one(&self, request: &Acquire) -> Option<Acquired> {
         let granting = Self {
             commit: commit(request),
             ..self.clone()
         };
-        match alone(&granting, request.clone(), false).await {
-            Ok(answer) => Some(answer),
-            Err(error) => {
-                tracing::warn!(%error, "an order was let go without its next in line");
-                None
-            }
+        or_none(alone(&granting, request.clone(), false).await)
+    }
+}
+
+/// What the next in line is told by the one that lets go. A fault of the next one's own does not
+/// undo what its predecessor did: it then asks for itself, and is told.
+pub(crate) fn or_none<E: fmt::Display>(told: Result<Acquired, E>) -> Option<Acquired> {
+    match told {
+        Ok(answer) => Some(answer),
+        Err(error) => {
+            tracing::warn!(%error, "an order was let go without its next in line");
+            None
         }
     }
 }
@@ -105,13 +112,14 @@ pub(crate) fn commit(request: &Acquire) -> Commit {
 pub(crate) fn decide_all(
     requests: &[&Acquire],
     told: &[Row],
-) -> Result<Vec<Option<Acquired>>, Failure> {
+) -> Result<Vec<Told<Acquired>>, Failure> {
     if requests.len() != told.len() {
         return Err(Failure::unreadable("a request has no facts"));
     }
     let told = requests.iter().zip(told);
-    told.map(|(request, row)| facts::answer(request, row))
-        .collect()
+    Ok(told
+        .map(|(request, row)| facts::answer(request, row).transpose())
+        .collect())
 }
 
 /// Requests as the parameters of statements: a column for each of their parts.

@@ -24,6 +24,10 @@ const ROUNDS_MAX: usize = 10;
 /// How often a batch is sent again because nobody knows what became of it.
 const REPEATS_MAX: usize = 2;
 
+/// What one request of a batch is told; none if it is to be asked again, because somebody else was
+/// faster. A failure is its own: its neighbours are well.
+pub(crate) type Told<T> = Option<Result<T, Failure>>;
+
 /// A kind of request, and how a batch of them is carried out.
 pub(crate) trait Work: fmt::Debug + Send + Sync + 'static {
     type Request: Send + Sync + 'static;
@@ -38,12 +42,11 @@ pub(crate) trait Work: fmt::Debug + Send + Sync + 'static {
     /// Roughly how much of the batch's room it takes.
     fn bytes(request: &Self::Request) -> usize;
 
-    /// Carries out a batch, each request about another order, in order of their targets. An answer
-    /// that is missing is to be asked for again: somebody else was faster.
+    /// Carries out a batch, each request about another order, in order of their targets.
     fn ask<'a>(
         &'a self,
         requests: &'a [Self::Request],
-    ) -> BoxFuture<'a, Result<Vec<Option<Self::Answer>>, Broken>>;
+    ) -> BoxFuture<'a, Result<Vec<Told<Self::Answer>>, Broken>>;
 
     /// What becomes of a request whose values the database refuses.
     fn refused<'a>(
@@ -264,7 +267,9 @@ async fn carry_out<W: Work>(
                 let asked = std::mem::take(&mut requests);
                 for ((place, request), told) in places.into_iter().zip(asked).zip(told) {
                     match told {
-                        Some(answer) => answers[place] = Some(Ok(answer)),
+                        Some(told) => {
+                            answers[place] = Some(told.map_err(|it| trials.error(it)));
+                        }
                         None => {
                             open.push(place);
                             requests.push(request);
@@ -311,7 +316,7 @@ pub(crate) async fn alone<W: Work>(
     loop {
         let failure = match work.ask(&request).await {
             Ok(mut told) => match (told.pop().flatten(), trials.round()) {
-                (Some(answer), _) => return Ok(answer),
+                (Some(told), _) => return told.map_err(|failure| trials.error(failure)),
                 (None, Next::Again) => continue,
                 (None, _) => Failure::impossible("the order does not stand still"),
             },

@@ -7,7 +7,7 @@ use orderlock_core::{StoreError, Target, Timestamp};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
-use crate::batch::Work;
+use crate::batch::{Told, Work};
 use crate::clock::Clock;
 use crate::connection::{Commit, Connection, Sql};
 use crate::error::{Broken, Failure};
@@ -124,7 +124,7 @@ impl Work for Creating {
     fn ask<'a>(
         &'a self,
         requests: &'a [Create],
-    ) -> BoxFuture<'a, Result<Vec<Option<Created>>, Broken>> {
+    ) -> BoxFuture<'a, Result<Vec<Told<Created>>, Broken>> {
         self.create(requests).boxed()
     }
 
@@ -138,12 +138,12 @@ impl Work for Creating {
 }
 
 impl Creating {
-    async fn create(&self, requests: &[Create]) -> Result<Vec<Option<Created>>, Broken> {
+    async fn create(&self, requests: &[Create]) -> Result<Vec<Told<Created>>, Broken> {
         let connection = self.pool.connection().await.map_err(Broken::NotApplied)?;
         let rows = Rows::of(requests, self.clock.parameter());
         let statements = [(&CREATE, &rows.parameters()[..])];
         let [inserted] = connection.transaction(Commit::Flushed, statements).await?;
-        let mut answers: Vec<Option<Created>> = requests.iter().map(|_| None).collect();
+        let mut answers: Vec<Told<Created>> = requests.iter().map(|_| None).collect();
         for row in &inserted {
             receive(&mut answers, row).map_err(Broken::Unknown)?;
         }
@@ -161,7 +161,7 @@ impl Creating {
         &self,
         connection: &Connection,
         requests: &[Create],
-        answers: &mut [Option<Created>],
+        answers: &mut [Told<Created>],
     ) -> Result<(), Failure> {
         let left = || {
             let all = requests.iter().zip(answers.iter());
@@ -192,20 +192,20 @@ impl Creating {
             if answer.is_none()
                 && let Some(row) = told.next()
             {
-                *answer = facts::created(&request.claim, row)?;
+                *answer = facts::created(&request.claim, row).transpose();
             }
         }
         Ok(())
     }
 }
 
-fn receive(answers: &mut [Option<Created>], row: &Row) -> Result<(), Failure> {
+fn receive(answers: &mut [Told<Created>], row: &Row) -> Result<(), Failure> {
     let mut columns = Columns::of(row);
     let answer = place(answers, columns.next()?)?;
-    *answer = Some(Created::Inserted(Receipt {
+    *answer = Some(Ok(Created::Inserted(Receipt {
         number: 1,
         expires: columns.next()?,
-    }));
+    })));
     Ok(())
 }
 

@@ -6,8 +6,8 @@ use orderlock_core::store::{Acquire, MarkFate, Release, Released, Settle};
 use orderlock_core::{StoreError, Target};
 use tokio_postgres::types::ToSql;
 
-use crate::acquire::{Asked, Granting, decide_all};
-use crate::batch::Work;
+use crate::acquire::{Asked, Granting, decide_all, or_none};
+use crate::batch::{Told, Work};
 use crate::connection::{Commit, Connection};
 use crate::error::{Broken, Failure};
 use crate::facts::FACTS;
@@ -48,7 +48,7 @@ impl Work for Releasing {
     fn ask<'a>(
         &'a self,
         requests: &'a [Release],
-    ) -> BoxFuture<'a, Result<Vec<Option<Released>>, Broken>> {
+    ) -> BoxFuture<'a, Result<Vec<Told<Released>>, Broken>> {
         self.release(requests).boxed()
     }
 
@@ -62,7 +62,7 @@ impl Work for Releasing {
 }
 
 impl Releasing {
-    async fn release(&self, requests: &[Release]) -> Result<Vec<Option<Released>>, Broken> {
+    async fn release(&self, requests: &[Release]) -> Result<Vec<Told<Released>>, Broken> {
         let granting = &self.granting;
         let connection = granting
             .pool
@@ -95,14 +95,14 @@ impl Releasing {
         }
         let mut told = Vec::with_capacity(requests.len());
         for (request, held) in requests.iter().zip(released) {
-            let answer = next_of(request).and_then(|_| answers.next()).flatten();
-            let next = match next_of(request).filter(|_| held) {
-                None => None,
-                // Somebody else was faster, or its mark is taken over from this very grant.
-                Some(next) if answer.is_none() => granting.one(next).await,
-                Some(_) => answer,
+            let told_of_next = next_of(request).and_then(|_| answers.next());
+            let next = match (next_of(request).filter(|_| held), told_of_next.flatten()) {
+                (Some(_), Some(answer)) => or_none(answer),
+                // Somebody else was faster.
+                (Some(next), None) => granting.one(next).await,
+                (None, _) => None,
             };
-            told.push(Some(Released { held, next }));
+            told.push(Some(Ok(Released { held, next })));
         }
         Ok(told)
     }

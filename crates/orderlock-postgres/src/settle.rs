@@ -9,14 +9,14 @@ use orderlock_core::store::{Accepted, Acquire, Acquired, Durable, Receipt, Settl
 use orderlock_core::{StoreError, Target};
 use tokio_postgres::Row;
 
-use crate::acquire::{Asked, Granting, decide_all};
-use crate::batch::Work;
+use crate::acquire::{Asked, Granting, decide_all, or_none};
+use crate::batch::{Told, Work};
 use crate::connection::{Commit, Connection};
 use crate::error::{Broken, Failure};
 use crate::facts::FACTS;
 use crate::release::let_go_unsettled;
 use crate::rows::{Columns, place};
-use crate::settle_facts::{Told, tell};
+use crate::settle_facts::{Found, tell};
 use crate::settle_rows::Rows;
 use crate::statements::{GRANT, SETTLE};
 
@@ -27,9 +27,8 @@ pub(crate) struct Settling {
     pub(crate) granting: Granting,
 }
 
-/// What a settle came to, if it was applied, and what the next in line is answered, if that is
-/// known.
-type Applied = Option<(Receipt, Option<Acquired>)>;
+/// What a settle came to, if it was applied, and what the next in line is told, if that is known.
+type Applied = Option<(Receipt, Told<Acquired>)>;
 
 impl Work for Settling {
     type Request = Settle;
@@ -54,7 +53,7 @@ impl Work for Settling {
     fn ask<'a>(
         &'a self,
         requests: &'a [Settle],
-    ) -> BoxFuture<'a, Result<Vec<Option<Settled>>, Broken>> {
+    ) -> BoxFuture<'a, Result<Vec<Told<Settled>>, Broken>> {
         self.settle(requests).boxed()
     }
 
@@ -69,7 +68,7 @@ impl Work for Settling {
 }
 
 impl Settling {
-    async fn settle(&self, requests: &[Settle]) -> Result<Vec<Option<Settled>>, Broken> {
+    async fn settle(&self, requests: &[Settle]) -> Result<Vec<Told<Settled>>, Broken> {
         let connection = self.connection().await.map_err(Broken::NotApplied)?;
         let applied = self.apply(&connection, requests).await?;
         let left: Vec<_> = requests
@@ -78,7 +77,7 @@ impl Settling {
             .filter(|(_, applied)| applied.is_none())
             .map(|(request, _)| request)
             .collect();
-        let told = match left.len() {
+        let found = match left.len() {
             0 => Vec::new(),
             // Those that were applied are told that too, when they are asked again.
             _ => tell(&connection, &left, &self.granting.clock)
@@ -86,22 +85,27 @@ impl Settling {
                 .map_err(Broken::Unknown)?,
         };
         drop(connection);
-        let mut told = told.into_iter();
-        let mut answers = Vec::with_capacity(requests.len());
+        let mut found = found.into_iter();
+        let mut told = Vec::with_capacity(requests.len());
         for (request, applied) in requests.iter().zip(applied) {
-            let answer = match applied {
-                Some((receipt, next)) => Some(self.accepted(request, receipt, next).await),
-                None => match told.next() {
-                    Some(Told::Repeat(receipt)) => {
-                        Some(self.accepted(request, receipt, None).await)
-                    }
-                    Some(Told::Lost(loss)) => Some(Settled::Lost(loss)),
-                    Some(Told::Again) | None => None,
+            told.push(match applied {
+                Some((receipt, next)) => Some(Ok(self.accepted(request, receipt, next).await)),
+                None => match found.next().transpose() {
+                    Ok(found) => self.answer(request, found).await.map(Ok),
+                    Err(failure) => Some(Err(failure)),
                 },
-            };
-            answers.push(answer);
+            });
         }
-        Ok(answers)
+        Ok(told)
+    }
+
+    /// The answer to a settle that was not applied just now; none if it is to be asked again.
+    async fn answer(&self, request: &Settle, found: Option<Found>) -> Option<Settled> {
+        match found? {
+            Found::Repeat(receipt) => Some(self.accepted(request, receipt, None).await),
+            Found::Lost(loss) => Some(Settled::Lost(loss)),
+            Found::Again => None,
+        }
     }
 
     async fn connection(&self) -> Result<Connection, Failure> {
@@ -138,9 +142,9 @@ impl Settling {
         for (request, applied) in requests.iter().zip(&mut applied) {
             if next_of(request).is_some()
                 && let Some(answer) = answers.next()
-                && let Some((_, next)) = applied
+                && let Some((_, told)) = applied
             {
-                *next = answer;
+                *told = answer;
             }
         }
         Ok(applied)
@@ -148,15 +152,11 @@ impl Settling {
 
     /// The answer to a settle that is there. A next in line that was not asked for in the same step,
     /// because the settle is a repeat or somebody else was faster, is asked for now.
-    async fn accepted(
-        &self,
-        request: &Settle,
-        receipt: Receipt,
-        next: Option<Acquired>,
-    ) -> Settled {
-        let next = match (next, next_of(request)) {
-            (None, Some(next)) => self.granting.one(next).await,
-            (next, _) => next,
+    async fn accepted(&self, request: &Settle, receipt: Receipt, told: Told<Acquired>) -> Settled {
+        let next = match (next_of(request), told) {
+            (Some(_), Some(answer)) => or_none(answer),
+            (Some(next), None) => self.granting.one(next).await,
+            (None, _) => None,
         };
         Settled::Accepted(Accepted {
             receipt,
@@ -177,14 +177,11 @@ impl Settling {
             if let_go_unsettled(&connection, request).await? {
                 return Ok(Settled::Impossible(reason));
             }
-            let told = tell(&connection, &[request], &self.granting.clock).await?;
+            let mut found = tell(&connection, &[request], &self.granting.clock).await?;
             drop(connection);
-            match told.first() {
-                Some(Told::Repeat(receipt)) => {
-                    return Ok(self.accepted(request, *receipt, None).await);
-                }
-                Some(Told::Lost(loss)) => return Ok(Settled::Lost(*loss)),
-                Some(Told::Again) | None => {}
+            let found = found.pop().transpose()?;
+            if let Some(answer) = self.answer(request, found).await {
+                return Ok(answer);
             }
         }
         Err(Failure::impossible("the order does not stand still").not_applied())

@@ -53,7 +53,7 @@ static SETTLE_FACTS: Sql = Sql {
 
 /// What is known of a settle that was not applied just now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum Found {
     /// It was applied before.
     Repeat(Receipt),
     /// The grant is gone.
@@ -62,12 +62,12 @@ pub(crate) enum Told {
     Again,
 }
 
-/// Asks what became of them. It changes nothing.
+/// Asks what became of them, each for itself. It changes nothing.
 pub(crate) async fn tell(
     connection: &Connection,
     requests: &[&Settle],
     clock: &Clock,
-) -> Result<Vec<Told>, Failure> {
+) -> Result<Vec<Result<Found, Failure>>, Failure> {
     let all = || requests.iter();
     let now = clock.parameter();
     let tenants: Vec<_> = all().map(|it| it.claim.caller.tenant.as_str()).collect();
@@ -93,10 +93,10 @@ pub(crate) async fn tell(
     if rows.len() != requests.len() {
         return Err(Failure::unreadable("a settle has no facts"));
     }
-    all().zip(&rows).map(|(it, row)| judge(it, row)).collect()
+    Ok(all().zip(&rows).map(|(it, row)| judge(it, row)).collect())
 }
 
-fn judge(request: &Settle, row: &Row) -> Result<Told, Failure> {
+fn judge(request: &Settle, row: &Row) -> Result<Found, Failure> {
     let mut columns = Columns::of(row);
     let number: Option<i64> = columns.next()?;
     let expires: Option<Timestamp> = columns.next()?;
@@ -120,8 +120,8 @@ fn judge(request: &Settle, row: &Row) -> Result<Told, Failure> {
         key_settled,
     };
     Ok(match (decide_settle(request, facts), receipt) {
-        (SettleVerdict::Repeat, Some(receipt)) => Told::Repeat(receipt),
-        (SettleVerdict::Lost(loss), _) => Told::Lost(loss),
-        (SettleVerdict::Apply | SettleVerdict::Repeat, _) => Told::Again,
+        (SettleVerdict::Repeat, Some(receipt)) => Found::Repeat(receipt),
+        (SettleVerdict::Lost(loss), _) => Found::Lost(loss),
+        (SettleVerdict::Apply | SettleVerdict::Repeat, _) => Found::Again,
     })
 }

@@ -2,8 +2,8 @@
 
 use std::iter::successors;
 
-use orderlock_core::OrderStore as _;
-use orderlock_core::store::{Acquired, Settled};
+use orderlock_core::store::{Acquired, MarkFate, Release, Settle, Settled, Then};
+use orderlock_core::{OrderStore as _, StoreError};
 
 use crate::world::{Held, World, applied, granted};
 
@@ -117,4 +117,59 @@ async fn a_caller_that_goes_away_takes_nothing_back() {
     let again = world.store.settle(held.settle()).await.unwrap();
     assert_eq!(applied(again).await.number, 2);
     assert_eq!(world.count("o1").await, 1);
+}
+
+/// Settles the key "damaged" of the order, with an entry that this program cannot read.
+async fn damage(world: &World, order: &str) {
+    let held = world.hold(order, "damaged").await;
+    applied(world.store.settle(held.settle()).await.unwrap()).await;
+    let damage = "UPDATE entries SET outcome = 'of another time' WHERE number = 2";
+    assert_eq!(world.hand.execute(damage, &[]).await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_fails_alone() {
+    let world = World::new().await;
+    world.order("o1").await;
+    world.order("o2").await;
+    damage(&world, "o1").await;
+    let before = world.store.statistics().acquires.batches;
+    let (damaged, well) = tokio::join!(
+        world.store.acquire(world.request("o1", "damaged")),
+        world.store.acquire(world.request("o2", "k1")),
+    );
+    assert!(
+        matches!(damaged, Err(StoreError::Corrupt(_))),
+        "{damaged:?}"
+    );
+    granted(well.unwrap());
+    let batches = world.store.statistics().acquires.batches - before;
+    assert_eq!(batches, 1, "both were asked for together");
+}
+
+#[tokio::test]
+async fn nobody_suffers_for_the_next_in_line() {
+    let world = World::new().await;
+    world.order("o1").await;
+    damage(&world, "o1").await;
+    let next = || Box::new(world.request("o1", "damaged"));
+    let held = world.hold("o1", "k1").await;
+    let settle = Settle {
+        then: Then::HandOver(next()),
+        ..held.settle()
+    };
+    let Settled::Accepted(accepted) = world.store.settle(settle).await.unwrap() else {
+        panic!("not accepted");
+    };
+    assert!(accepted.next.is_none(), "it asks for itself, and is told");
+    let held = world.hold("o1", "k2").await;
+    let release = Release {
+        target: held.request.claim.target(),
+        fence: held.grant.fence,
+        mark: MarkFate::Keep,
+        next: Some(next()),
+    };
+    let released = world.store.release(release).await.unwrap();
+    assert!(released.held && released.next.is_none(), "{released:?}");
+    assert_eq!(world.count("o1").await, 2);
 }
