@@ -91,6 +91,31 @@ async fn an_entry_that_commits_late_is_skipped_by_nobody() {
 }
 
 #[tokio::test]
+async fn an_entry_whose_writer_waited_for_its_session_is_skipped_by_nobody() {
+    let world = World::new().await;
+    world.order("slow").await;
+    world.order("quick").await;
+    let slow = world.hold("slow", "k1").await;
+    let other = world.place.open(PostgresOptions::default()).await;
+    let session = join(&other, "b").await;
+    let quick = hold(&other, request(session, "quick", "k1")).await;
+    let (_, start) = since(&world.store, None).await.unwrap();
+    let seize = "BEGIN; SELECT FROM sessions WHERE node = 'a' FOR UPDATE";
+    world.hand.batch_execute(seize).await.unwrap();
+    let late = world.settle(slow.settle());
+    world.blocked(1).await;
+    applied(other.settle(quick.settle()).await.unwrap()).await;
+    // Which of them comes first is the store's to say; but what a reader was given stays the first.
+    let (mut entries, next) = since(&other, Some(start.clone())).await.unwrap();
+    world.commit().await;
+    applied(late.await.unwrap().unwrap()).await;
+    let (rest, _) = since(&other, Some(next)).await.unwrap();
+    entries.extend(rest);
+    assert_eq!(entries.len(), 2);
+    assert_eq!(since(&other, Some(start)).await.unwrap().0, entries);
+}
+
+#[tokio::test]
 async fn who_writes_no_entries_holds_nobody_back() {
     let world = World::new().await;
     // It has a number of its own and stays open, as a report or a backup may.

@@ -20,5 +20,6 @@ mod place;
 mod pooler;
 mod proxy;
 mod recheck;
+mod sessions;
 mod tls;
 mod world;
