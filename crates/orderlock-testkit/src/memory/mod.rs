@@ -20,7 +20,7 @@ use orderlock_core::store::{
     Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
     StoreInfo, Sweep, Swept,
 };
-use orderlock_core::{LeaseView, OrderStore, Runtime, StoreError, Target};
+use orderlock_core::{LeaseView, OrderStore, Runtime, SessionId, StoreError, Target};
 use tokio_stream::wrappers::BroadcastStream;
 
 use state::State;
@@ -76,6 +76,11 @@ impl MemoryStore {
     /// past epoch.
     pub fn begin_epoch(&self) {
         self.state().begin_epoch();
+    }
+
+    /// The sessions that are alive.
+    pub(crate) fn sessions(&self) -> Vec<SessionId> {
+        self.state().sessions.keys().copied().collect()
     }
 
     /// A store of its own that knows what this one knows now.

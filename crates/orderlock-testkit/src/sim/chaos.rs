@@ -13,6 +13,7 @@ use orderlock_core::{
 };
 
 use super::disk::Flushed;
+use super::event::Event;
 use super::order::Tally;
 use super::scene::{Scene, lock};
 
@@ -93,6 +94,7 @@ fn deal(scene: &Arc<Scene>, blow: Blow) -> bool {
         }),
         Blow::VoidAll => {
             scene.memory.void_all_leases();
+            scene.record(Event::VoidedAll);
             now(scene.note_voided());
             true
         }
@@ -115,8 +117,7 @@ fn deal(scene: &Arc<Scene>, blow: Blow) -> bool {
         Blow::StoreRestart => {
             // What it has written is there, but nobody was told.
             scene.end_flush(Flushed::UnknownKept);
-            scene.memory.restart();
-            scene.book().end_all_sessions();
+            scene.restart_store();
             now(scene.note_voided());
             true
         }

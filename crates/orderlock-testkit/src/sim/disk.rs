@@ -13,6 +13,7 @@ use orderlock_core::{Fence, LeaseId, OrderStore, StoreError};
 use tokio::sync::oneshot;
 
 use super::book::Book;
+use super::event::Event;
 use super::executor::OUTSIDE;
 use super::scene::{Scene, lock};
 use crate::MemoryStore;
@@ -84,6 +85,7 @@ impl Scene {
         let mut disk = lock(&self.disk);
         if disk.saved.is_none() {
             disk.saved = Some((self.memory.copy(), self.book().clone()));
+            self.record(Event::Saved);
             let scene = Arc::clone(self);
             let pause = self.executor.sleep(self.delay() / 16);
             let flush = async move {
@@ -165,8 +167,7 @@ impl Scene {
         let waiting = std::mem::take(&mut disk.waiting);
         drop(disk);
         if let ((memory, book), Flushed::RolledBack | Flushed::UnknownGone) = (saved, flushed) {
-            self.memory.go_back_to(&memory);
-            self.book().go_back_to(book);
+            self.go_back_to(&memory, book);
         }
         for word in waiting {
             let _gone = word.send(flushed);
@@ -182,11 +183,22 @@ impl Scene {
         drop(disk);
         if let Some((memory, book)) = saved {
             self.count("chaos: power lost before a flush".into());
-            self.memory.go_back_to(&memory);
-            self.book().go_back_to(book);
+            self.go_back_to(&memory, book);
         }
+        self.restart_store();
+    }
+
+    /// The store starts again: its sessions and leases are gone.
+    pub(super) fn restart_store(&self) {
         self.memory.restart();
+        self.record(Event::Restarted);
         self.book().end_all_sessions();
+    }
+
+    fn go_back_to(&self, memory: &MemoryStore, book: Book) {
+        self.memory.go_back_to(memory);
+        self.record(Event::WentBack);
+        self.book().go_back_to(book);
     }
 }
 

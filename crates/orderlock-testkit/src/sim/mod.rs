@@ -21,6 +21,7 @@ mod client;
 mod coverage;
 mod dice;
 mod disk;
+mod event;
 mod executor;
 mod handlers;
 mod order;
@@ -38,6 +39,7 @@ use futures_util::FutureExt as _;
 use orderlock_core::OrderStore;
 
 pub use coverage::Coverage;
+pub use event::{Event, SettleWord, Word};
 pub use plan::Plan;
 
 use crate::MemoryStore;
@@ -58,6 +60,8 @@ pub struct Report {
     pub violations: Vec<String>,
     /// What the run has met.
     pub coverage: Coverage,
+    /// What took effect in the store, for a model to be held against.
+    pub events: Vec<Event>,
     /// What happened, line by line, if it was asked for.
     pub trace: Vec<String>,
 }
@@ -102,6 +106,7 @@ pub fn run_over(
         polls,
         violations,
         coverage: scene.coverage(),
+        events: scene.take_events(),
         trace,
     }
 }

@@ -15,6 +15,7 @@ use super::book::Book;
 use super::coverage::Coverage;
 use super::dice::Dice;
 use super::disk::Disk;
+use super::event::Event;
 use super::executor::{Executor, OUTSIDE, Tag};
 use super::handlers::Behaviour;
 use super::order::Plain;
@@ -70,6 +71,7 @@ pub(super) struct Scene {
     book: Mutex<Book>,
     dice: Mutex<Dice>,
     coverage: Mutex<Coverage>,
+    events: Mutex<Vec<Event>>,
     derived: Mutex<BTreeMap<(String, String), String>>,
 }
 
@@ -114,6 +116,7 @@ impl Scene {
             calm: AtomicBool::new(false),
             book: Mutex::default(),
             coverage: Mutex::default(),
+            events: Mutex::default(),
             derived: Mutex::default(),
         })
     }
@@ -134,6 +137,15 @@ impl Scene {
 
     pub(super) fn coverage(&self) -> Coverage {
         lock(&self.coverage).clone()
+    }
+
+    /// Keeps what has taken effect in the store, at the moment when it does.
+    pub(super) fn record(&self, event: Event) {
+        lock(&self.events).push(event);
+    }
+
+    pub(super) fn take_events(&self) -> Vec<Event> {
+        std::mem::take(&mut *lock(&self.events))
     }
 
     /// From now on nothing goes wrong any more.

@@ -12,6 +12,7 @@ use orderlock_core::store::{
 use orderlock_core::{LeaseId, LeaseView, LeaseViewState, OrderStore as _, StoreError, Tenant};
 
 use super::disk::{Flush, hard};
+use super::event::{Event, Word};
 use super::scene::Scene;
 
 impl Scene {
@@ -23,15 +24,24 @@ impl Scene {
             cursor: None,
         };
         if let Ok(page) = self.memory.leases(leases).await {
-            let held = page.items.into_iter();
+            let held = page.items.iter();
             let held = held.filter(|lease| lease.state == LeaseViewState::Held);
-            let held: Vec<LeaseId> = held.map(|lease| lease.id).collect();
+            let held: Vec<LeaseId> = held.map(|lease| lease.id.clone()).collect();
             self.book().voided(&held);
+            self.record(Event::Stand(page.items));
         }
     }
 
-    async fn voiding<T>(&self, verb: impl Future<Output = T>) -> T {
+    /// Does what may void leases, records it, and looks at what is left.
+    async fn voiding<T>(
+        &self,
+        verb: impl Future<Output = Result<T, StoreError>>,
+        event: impl FnOnce(&T) -> Event,
+    ) -> Result<T, StoreError> {
         let result = verb.await;
+        if let Ok(done) = &result {
+            self.record(event(done));
+        }
         self.note_voided().await;
         result
     }
@@ -39,37 +49,54 @@ impl Scene {
     pub(super) async fn join(self: &Arc<Self>, request: Join) -> Result<Joined, StoreError> {
         let _written = self.write();
         self.book().join(request.node.clone(), request.session);
-        let joined = self.voiding(self.base.join(request)).await?;
+        let event = Event::Joined(request.clone());
+        let joined = self.voiding(self.base.join(request), |_| event).await?;
         self.hardened(joined).await
     }
 
     pub(super) async fn renew(self: &Arc<Self>, request: Renew) -> Result<Renewed, StoreError> {
-        let session = request.session;
-        let renewed = self.voiding(self.base.renew(request)).await;
-        if let Ok(Renewed::Ended) = renewed {
-            self.book().end_session(session);
-        }
-        self.hardened(renewed?).await
+        let asked = request.clone();
+        let renew = self.base.renew(request);
+        let renewed = self
+            .voiding(renew, |renewed| {
+                let extended = *renewed == Renewed::Extended;
+                if !extended {
+                    self.book().end_session(asked.session);
+                }
+                Event::Renewed(asked, extended)
+            })
+            .await?;
+        self.hardened(renewed).await
     }
 
     pub(super) async fn leave(self: &Arc<Self>, request: Leave) -> Result<Left, StoreError> {
         self.book().end_session(request.session);
-        let left = self.voiding(self.base.leave(request)).await?;
+        let leave = self.base.leave(request);
+        let left = self.voiding(leave, |_| Event::Left(request)).await?;
         self.hardened(left).await
     }
 
     pub(super) async fn sweep(self: &Arc<Self>, request: Sweep) -> Result<Swept, StoreError> {
-        let swept = self.voiding(self.base.sweep(request)).await?;
+        let mut ended = self.memory.sessions();
+        let sweep = self.base.sweep(request);
+        let swept = self
+            .voiding(sweep, |_| {
+                let alive = self.memory.sessions();
+                ended.retain(|session| !alive.contains(session));
+                Event::Swept(ended)
+            })
+            .await?;
         self.hardened(swept).await
     }
 
     pub(super) async fn create(self: &Arc<Self>, request: Create) -> Result<Created, StoreError> {
         self.book().name(&request.claim);
-        let key = request.claim.key_id;
+        let (target, key) = (request.claim.target(), request.claim.key_id);
         let _written = self.write();
         let created = self.base.create(request).await;
         if let Ok(Created::Inserted(_)) = created {
             self.book().settled_without_grant(key);
+            self.record(Event::Created(target));
         }
         self.hardened(created?).await
     }
@@ -83,9 +110,9 @@ impl Scene {
         }
         let acquired = self.base.acquire(request.clone()).await?;
         self.book().acquired(&request, &acquired);
-        let word = verdict(&acquired);
-        self.trace
-            .note(format_args!("acquire {} {word}", request.fence));
+        let (fence, word) = (request.fence, Word::of(&acquired));
+        self.trace.note(format_args!("acquire {fence} {word:?}"));
+        self.record(Event::Acquired(request, word));
         self.hardened(acquired).await
     }
 
@@ -102,6 +129,7 @@ impl Scene {
         let outcome = request.entry.outcome.as_str();
         self.trace
             .note(format_args!("settle {fence} {step} {outcome} {word}"));
+        self.record(Event::settled(request, &settled));
         match flush {
             Some(flush) => self.accept_early(settled, flush).await,
             None => Ok(settled),
@@ -158,6 +186,7 @@ impl Scene {
                 book.acquired(next, result);
             }
         }
+        self.record(Event::released(request, &released));
         self.hardened(released).await
     }
 
@@ -166,7 +195,13 @@ impl Scene {
         request: BreakLease,
     ) -> Result<Broken, StoreError> {
         let _written = self.write();
-        let broken = self.voiding(self.base.break_lease(request)).await?;
+        let asked = request.clone();
+        let breaks = self.base.break_lease(request);
+        let broken = self
+            .voiding(breaks, |broken| {
+                Event::Broken(asked, matches!(broken, Broken::Broken(_)))
+            })
+            .await?;
         self.hardened(broken).await
     }
 
@@ -175,16 +210,18 @@ impl Scene {
         request: Resolve,
     ) -> Result<Resolved, StoreError> {
         let settles = matches!(request.decision, Decision::Settle { .. });
-        let (target, key) = (request.target.clone(), request.key_id);
+        let key = request.key_id;
         let _written = self.write();
-        let resolved = self.base.resolve(request).await?;
+        let resolved = self.base.resolve(request.clone()).await?;
         if let Resolved::Resolved(_) = resolved {
             let mut book = self.book();
-            book.settled_outside(&target, key);
+            book.settled_outside(&request.target, key);
             if settles && !book.settled_without_grant(key) {
                 book.violation("a settled key was resolved");
             }
         }
+        let done = matches!(resolved, Resolved::Resolved(_));
+        self.record(Event::Resolved(request, done));
         self.hardened(resolved).await
     }
 
@@ -219,20 +256,5 @@ impl Scene {
         let _written = self.write();
         let expired = self.base.expire(request).await?;
         self.hardened(expired).await
-    }
-}
-
-fn verdict(acquired: &Acquired) -> &'static str {
-    match acquired {
-        Acquired::Granted(_) => "granted",
-        Acquired::Settled(_) => "settled",
-        Acquired::Reused => "reused",
-        Acquired::Expired => "expired",
-        Acquired::InProgress(_) => "inProgress",
-        Acquired::Held(_) => "held",
-        Acquired::Marked(_) => "marked",
-        Acquired::VersionMismatch { .. } => "versionMismatch",
-        Acquired::NotFound => "notFound",
-        Acquired::SessionEnded => "sessionEnded",
     }
 }
