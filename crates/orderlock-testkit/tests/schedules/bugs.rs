@@ -6,6 +6,7 @@ use orderlock_core::OrderStore;
 use orderlock_testkit::sim::{self, Plan};
 
 use crate::buggy::{Bug, Buggy};
+use crate::recorded;
 
 /// The schedules find this bug within so many seeds.
 fn found(bug: Bug, within: u64, plan: impl Fn(u64) -> Plan) {
@@ -25,6 +26,31 @@ fn found_as(bug: Bug, violation: &str, within: u64, plan: impl Fn(u64) -> Plan) 
         Some((seed, violations)) => println!("{bug:?} was found by seed {seed}: {violations:?}"),
         None => panic!("{bug:?} was not found within {within} seeds"),
     }
+}
+
+/// The model says another word than this store in some recorded run, whatever its clients see.
+fn refused(bug: Bug, within: u64) {
+    let over = |inner| Arc::new(Buggy::new(inner, bug)) as Arc<dyn OrderStore>;
+    let refused = (0..within).find_map(|seed| {
+        let plan = match bug {
+            Bug::SettlesWithoutVersion => Plan::of(seed).doubled(),
+            _ => Plan::of(seed),
+        };
+        let events = sim::run_over(plan, false, over).events;
+        Some((seed, recorded::refusal(&events)?))
+    });
+    match refused {
+        Some((seed, refusal)) => {
+            let refusal = refusal.lines().next().unwrap_or_default();
+            println!("{bug:?} was refused in seed {seed}: {refusal}");
+        }
+        None => panic!("{bug:?} was not refused within {within} seeds"),
+    }
+}
+
+#[test]
+fn the_model_refuses_the_word_of_every_store_with_a_bug() {
+    Bug::ALL.into_iter().for_each(|bug| refused(bug, 5_000));
 }
 
 /// A store that lies about its flushes breaks this promise within so many seeds.

@@ -12,6 +12,8 @@
 
 mod buggy;
 mod bugs;
+mod model;
+mod recorded;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -36,6 +38,11 @@ fn checked(seed: u64) -> Report {
         report.violations.is_empty(),
         "seed {seed}: {:#?}\n{plan:#?}\nrun it alone: {alone}",
         report.violations
+    );
+    assert_eq!(
+        recorded::refusal(&report.events),
+        None,
+        "seed {seed}: the model disagrees\n{plan:#?}\nrun it alone: {alone}"
     );
     assert_eq!(
         report.hash, again.hash,
