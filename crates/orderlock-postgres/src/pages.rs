@@ -1,28 +1,21 @@
-//! Pages of orders, entries and leases. Each is one statement, and so one snapshot; each is bounded
-//! in rows, in bytes, and in how many rows are looked at for it.
+//! Pages: how each is bounded in rows and in bytes, where the next one begins, and an order's
+//! history. Each page is one statement, and so one snapshot.
 
-use orderlock_core::store::{Cursor, Entry, Filter, History, Leases, List, OrderView, Page};
-use orderlock_core::{LeaseView, StoreError};
+use orderlock_core::StoreError;
+use orderlock_core::store::{Cursor, Entry, History, Page};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use crate::connection::Sql;
 use crate::error::Failure;
-use crate::fragments::{
-    content_columns, entry_columns, held, lock_columns, remembered, target_columns,
-};
-use crate::read::{lease_view, view, view_columns};
+use crate::fragments::{entry_columns, remembered};
 use crate::rows::{Columns, signed, unsigned};
 use crate::store::Inner;
 
 /// The most rows on a page, whatever is asked for.
 const ROWS_MAX: usize = 1_000;
 
-/// How many orders are looked at for one page of those that are held, or not held: no index says
-/// which they are, because it would have to be written by each operation.
-const SCAN_MAX: i64 = 32_768;
-
-/// Takes rows up to a size: from `BYTES_MAX` on, a page takes no more of them. The rows come from a
+/// Takes rows up to a size: from `bytes_max!` on, a page takes no more of them. The rows come from a
 /// select that has a `size` for each, in the order of `position`.
 macro_rules! bounded {
     ($select:expr) => {
@@ -36,7 +29,7 @@ macro_rules! bounded {
     };
 }
 
-/// From so many bytes on, a page takes no more rows.
+/// See [`bounded!`].
 macro_rules! bytes_max {
     () => {
         "8388608"
@@ -49,7 +42,7 @@ pub(crate) const BOUNDS: usize = 3;
 
 pub(crate) use {bounded, bytes_max};
 
-/// What a page begins with, and how many rows it may have.
+/// How many rows the page may have.
 pub(crate) fn limit(asked: usize) -> usize {
     asked.clamp(1, ROWS_MAX)
 }
@@ -72,11 +65,12 @@ pub(crate) fn take<T>(
 }
 
 /// A cursor is a letter for the list and the place in it.
-fn cursor(list: char, place: i64) -> Cursor {
+pub(crate) fn cursor(list: char, place: i64) -> Cursor {
     Cursor(format!("{list}{place}").into())
 }
 
-fn place(list: char, cursor: Option<&Cursor>) -> Result<Option<i64>, StoreError> {
+/// The place that a cursor of this list names.
+pub(crate) fn place(list: char, cursor: Option<&Cursor>) -> Result<Option<i64>, StoreError> {
     let Some(cursor) = cursor else {
         return Ok(None);
     };
@@ -88,136 +82,6 @@ fn place(list: char, cursor: Option<&Cursor>) -> Result<Option<i64>, StoreError>
 pub(crate) fn number(digits: &str) -> Option<i64> {
     let all_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
     digits.parse().ok().filter(|_| all_digits)
-}
-
-/// A list of orders, newest first. The rows that are looked at are narrow; those on the page are
-/// then read whole. The look ends with the page; where it ended before, at `$3`, is told too.
-macro_rules! list {
-    ($conditions:literal) => {
-        Sql {
-            text: concat!(
-                "WITH wanted AS MATERIALIZED (
-                    SELECT row FROM (
-                        SELECT o.row, ",
-                held!(),
-                " AS held
-                        FROM orders o WHERE o.tenant = $1 AND o.row < $2 ",
-                $conditions,
-                " ORDER BY o.row DESC LIMIT $3
-                    ) looked
-                    WHERE $5 IS NULL OR held = $5 ORDER BY row DESC LIMIT $4
-                ), found AS MATERIALIZED (
-                    SELECT count(*) AS found FROM wanted
-                ), sized AS (
-                    SELECT w.row, sum(octet_length(o.document))
-                            OVER (ORDER BY w.row DESC ROWS UNBOUNDED PRECEDING)
-                        - octet_length(o.document) AS before
-                    FROM wanted w JOIN orders o ON o.tenant = $1 AND o.row = w.row
-                )
-                SELECT found, CASE WHEN found < $4 THEN (
-                        SELECT o.row FROM orders o WHERE o.tenant = $1 AND o.row < $2 ",
-                $conditions,
-                " ORDER BY o.row DESC OFFSET $3 - 1 LIMIT 1
-                    ) END, o.row, ",
-                view_columns!(),
-                "
-                FROM found LEFT JOIN (
-                    sized s JOIN orders o ON o.tenant = $1 AND o.row = s.row
-                ) ON s.before < ",
-                bytes_max!(),
-                " ORDER BY o.row DESC"
-            ),
-            types: &[
-                Type::TEXT,
-                Type::INT8,
-                Type::INT8,
-                Type::INT8,
-                Type::BOOL,
-                Type::TEXT,
-                Type::TEXT,
-            ],
-        }
-    };
-}
-
-/// A statement for each combination of filters, so that each has its index.
-static LIST: Sql = list!("");
-static LIST_BY_STATUS: Sql = list!("AND o.status = $6");
-static LIST_BY_CUSTOMER: Sql = list!("AND o.customer = $7");
-static LIST_BY_BOTH: Sql = list!("AND o.status = $6 AND o.customer = $7");
-
-/// A page of orders, newest first.
-pub(crate) async fn list(inner: &Inner, request: &List) -> Result<Page<OrderView>, StoreError> {
-    let before = place('o', request.cursor.as_ref())?.unwrap_or(i64::MAX);
-    let Filter {
-        status,
-        customer,
-        locked,
-    } = &request.filter;
-    let statement = match (status, customer) {
-        (None, None) => &LIST,
-        (Some(_), None) => &LIST_BY_STATUS,
-        (None, Some(_)) => &LIST_BY_CUSTOMER,
-        (Some(_), Some(_)) => &LIST_BY_BOTH,
-    };
-    let limit = limit(request.limit);
-    let most = one_more(limit);
-    let scan = if locked.is_some() { SCAN_MAX } else { most };
-    let tenant = request.tenant.as_str();
-    let connection = inner.pool.connection().await?;
-    let rows = connection
-        .query(
-            statement,
-            &[&tenant, &before, &scan, &most, locked, status, customer],
-        )
-        .await?;
-    let looked = Looked::of(rows)?;
-    let (items, more) = take(&looked.rows, limit, looked.found, |row| {
-        let mut columns = Columns::of(row);
-        columns.skip(LOOKED);
-        let row: i64 = columns.next()?;
-        Ok((row, view(&mut columns)?))
-    })?;
-    Ok(looked.page('o', items, more))
-}
-
-/// The columns before an item's own in a page of rows that were looked for.
-const LOOKED: usize = 2;
-
-/// Rows that were looked for among others.
-struct Looked {
-    rows: Vec<Row>,
-    found: usize,
-    /// The last row that was looked at, if the look ended there and not at the end of the list.
-    cut: Option<i64>,
-}
-
-impl Looked {
-    fn of(mut rows: Vec<Row>) -> Result<Self, Failure> {
-        let head = rows.first();
-        let head = head.ok_or_else(|| Failure::unreadable("a page has no counts"))?;
-        let mut columns = Columns::of(head);
-        let (found, cut) = (columns.count()?, columns.next()?);
-        let empty = columns.next::<Option<i64>>()?.is_none();
-        if empty {
-            rows.clear();
-        }
-        Ok(Self {
-            rows,
-            found: usize::try_from(found).unwrap_or(usize::MAX),
-            cut,
-        })
-    }
-
-    /// The page of items with their places.
-    fn page<T>(&self, list: char, items: Vec<(i64, T)>, more: bool) -> Page<T> {
-        let last = items.last().map(|(place, _)| *place);
-        let next = if more { last } else { self.cut };
-        Page {
-            items: items.into_iter().map(|(_, item)| item).collect(),
-            next: next.map(|place| cursor(list, place)),
-        }
-    }
 }
 
 static HISTORY: Sql = Sql {
@@ -288,62 +152,4 @@ pub(crate) async fn history(
         next: next.map(|entry| cursor('h', signed(entry.number))),
         items,
     }))
-}
-
-static LEASES: Sql = Sql {
-    text: concat!(
-        "WITH wanted AS MATERIALIZED (
-            SELECT row FROM (
-                SELECT o.row, o.mark_attempt IS NOT NULL OR ",
-        held!(),
-        " AS taken
-                FROM orders o WHERE o.tenant = $1 AND o.row > $2 ORDER BY o.row LIMIT $3
-            ) looked
-            WHERE taken ORDER BY row LIMIT $4
-        ), found AS MATERIALIZED (
-            SELECT count(*) AS found FROM wanted
-        )
-        SELECT found, CASE WHEN found < $4 THEN (
-                SELECT o.row FROM orders o WHERE o.tenant = $1 AND o.row > $2
-                ORDER BY o.row OFFSET $3 - 1 LIMIT 1
-            ) END, o.row, ",
-        target_columns!(),
-        ", ",
-        held!(),
-        ", ",
-        lock_columns!(),
-        "
-        FROM found LEFT JOIN (
-            wanted w JOIN orders o ON o.tenant = $1 AND o.row = w.row
-        ) ON true
-        ORDER BY o.row"
-    ),
-    types: &[Type::TEXT, Type::INT8, Type::INT8, Type::INT8],
-};
-
-/// A page of held and marked orders, oldest order first. Where few of many orders are held, a page
-/// may be empty and another one follow.
-pub(crate) async fn leases(inner: &Inner, request: &Leases) -> Result<Page<LeaseView>, StoreError> {
-    let after = place('l', request.cursor.as_ref())?.unwrap_or(0);
-    let limit = limit(request.limit);
-    let tenant = request.tenant.as_str();
-    let connection = inner.pool.connection().await?;
-    let rows = connection
-        .query(&LEASES, &[&tenant, &after, &SCAN_MAX, &one_more(limit)])
-        .await?;
-    let looked = Looked::of(rows)?;
-    let (items, more) = take(&looked.rows, limit, looked.found, |row| {
-        let mut columns = Columns::of(row);
-        columns.skip(LOOKED);
-        let row: i64 = columns.next()?;
-        let target = columns.target()?;
-        let alive = columns.next()?;
-        let lock = columns.lock(&target.tenant, alive)?;
-        Ok((row, lease_view(&lock, &target)))
-    })?;
-    let Page { items, next } = looked.page('l', items, more);
-    Ok(Page {
-        items: items.into_iter().flatten().collect(),
-        next,
-    })
 }

@@ -17,7 +17,7 @@ use crate::open::{OpenError, open};
 use crate::pool::Pool;
 use crate::stream::Lag;
 use crate::writes::{Statistics, Writes};
-use crate::{PostgresOptions, expire, operator, pages, read, sessions, stream};
+use crate::{PostgresOptions, expire, lists, operator, pages, read, resolve, sessions, stream};
 
 /// Orders, leases and journal in a PostgreSQL database that any number of nodes share.
 ///
@@ -103,7 +103,7 @@ impl OrderStore for PostgresStore {
     }
 
     fn list(&self, request: List) -> StoreFuture<'_, Page<OrderView>> {
-        async move { pages::list(&self.0, &request).await }.boxed()
+        async move { lists::list(&self.0, &request).await }.boxed()
     }
 
     fn history(&self, request: History) -> StoreFuture<'_, Option<Page<Entry>>> {
@@ -127,7 +127,7 @@ impl OrderStore for PostgresStore {
     }
 
     fn leases(&self, request: Leases) -> StoreFuture<'_, Page<LeaseView>> {
-        async move { pages::leases(&self.0, &request).await }.boxed()
+        async move { lists::leases(&self.0, &request).await }.boxed()
     }
 
     fn break_lease(&self, request: BreakLease) -> StoreFuture<'_, Broken> {
@@ -135,7 +135,7 @@ impl OrderStore for PostgresStore {
     }
 
     fn resolve(&self, request: Resolve) -> StoreFuture<'_, Resolved> {
-        async move { operator::resolve(&self.0, &request).await }.boxed()
+        async move { resolve::resolve(&self.0, &request).await }.boxed()
     }
 
     fn entries_since(&self, request: EntriesSince) -> StoreFuture<'_, Entries> {
