@@ -236,7 +236,12 @@ pub struct OwnedIndex {
     pub customer: Option<String>,
 }
 
-/// When an order was made and last changed, by the store's clock.
+/// A time as every store keeps it, in whole microseconds: an answer shows what is read later.
+pub(crate) fn whole_microseconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
+}
+
+/// When an order was made and last changed, by the store's clock, in whole microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
     /// When the order was created.

@@ -10,6 +10,7 @@ use super::ended::Snapshot;
 use super::locked::Interrupted;
 use super::node::Node;
 use super::settle::Settling;
+use crate::order::whole_microseconds;
 use crate::store::{Acquire, Change, Fate, Grant, NewEntry, Settled, Then};
 use crate::{Document, Fence, OperationKey, OrderId, OutcomeKind, OwnedIndex, Timestamp, Version};
 
@@ -118,9 +119,8 @@ impl Held {
     /// The store's clock now.
     pub(crate) fn store_now(&self, now: Instant) -> Timestamp {
         let (granted, since) = self.granted;
-        granted
-            .saturating_add(now.saturating_duration_since(since))
-            .unwrap_or(granted)
+        let passed = granted.saturating_add(now.saturating_duration_since(since));
+        whole_microseconds(passed.unwrap_or(granted))
     }
 }
 

@@ -8,6 +8,7 @@ use super::ended::{Answered, CreateRequest, Denied, Ended, Failed, log};
 use super::node::Node;
 use super::settle::unwritable;
 use super::word::replay;
+use crate::order::whole_microseconds;
 use crate::store::{Claim, Create, Created, NewEntry};
 use crate::{
     Answer, Document, OperationName, OrderStore as _, OrderType, OutcomeKind, OwnedIndex,
@@ -64,7 +65,7 @@ impl Node {
             key_id,
             fingerprint,
         };
-        let at = self.runtime.wall();
+        let at = whole_microseconds(self.runtime.wall());
         let times = Times {
             created: at,
             updated: at,

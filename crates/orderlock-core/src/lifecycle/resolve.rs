@@ -9,6 +9,7 @@ use super::ended::{Denied, Snapshot};
 use super::node::Node;
 use super::settle::version_after;
 use crate::mark::MarkName;
+use crate::order::whole_microseconds;
 use crate::store::{Change, Cursor, Decision, Entry, History, OrderView, Read, Resolve, Resolved};
 use crate::{
     Answer, LeaseId, LeaseViewState, OperationName, OrderStore as _, OrderType, Outcome,
@@ -251,7 +252,7 @@ impl Node {
             });
         };
         let (changed, problem) = work.parts();
-        let at = self.runtime.wall();
+        let at = whole_microseconds(self.runtime.wall());
         let outcome = decided.outcome();
         let mut after = snapshot(view);
         after.version = version_after(view.version, outcome);

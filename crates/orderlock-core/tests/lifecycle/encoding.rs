@@ -1,9 +1,14 @@
 //! Orders that do not fit into JSON, or JSON that does not fit the order type.
 
-use orderlock_core::{Ended, Failed, LockedOrder, OrderType, Outcome};
+use std::time::Duration;
+
+use orderlock_core::store::Read;
+use orderlock_core::{
+    Caller, Ended, Failed, LockedOrder, OrderId, OrderStore as _, OrderType, Outcome, Times,
+};
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::world::{World, request};
+use crate::world::{Counter, World, request};
 
 /// An order whose encoding fails as its value says.
 #[derive(Deserialize)]
@@ -80,4 +85,30 @@ async fn an_order_of_another_shape_is_unreadable_and_stays_free() {
         "{ended:?}"
     );
     World::assert_free(&world.view().await, 1, 0);
+}
+
+/// What an answer shows must be what is read later, and not every store keeps more than this.
+#[tokio::test]
+async fn times_are_whole_microseconds() {
+    let world = World::new().await;
+    let moment = Duration::from_nanos(1_001);
+    world.runtime.advance(moment);
+    world.create("p").await;
+    let clock = world.runtime.clone();
+    let work = move |order: LockedOrder<Counter>| async move {
+        clock.advance(moment);
+        let count = order.count + 1;
+        Ok::<_, String>(Outcome::Applied(Counter { count }))
+    };
+    let ended = world.lifecycle.run(request("k"), work).await;
+    assert!(matches!(ended, Ended::Settled { .. }), "{ended:?}");
+    for order in ["o", "p"] {
+        let target = Caller::single().target(&OrderId::parse(order).unwrap());
+        let view = world.store.read(Read { target }).await.unwrap().unwrap();
+        let Times { created, updated } = view.times;
+        println!("{order}: created at {created}, updated at {updated}");
+        for time in [created, updated] {
+            assert_eq!(time.subsec_nanosecond() % 1_000, 0, "{order}: {time}");
+        }
+    }
 }
