@@ -1,10 +1,38 @@
 //! What has happened in the store, as far as the promises depend on it, and what breaks one.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use orderlock_core::store::{Acquire, Acquired, Claim, Loss, Settle, Settled, Then};
 use orderlock_core::{Fence, KeyId, LeaseId, SessionId, Target};
+
+/// Why a grant ended without its holder's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Every lease was voided.
+    VoidAll,
+    /// An operator broke it.
+    Broken,
+    /// Its session was ended: by a sweep, or by its node.
+    SessionEnded,
+    /// Its node did not know it when it renewed its session.
+    Renewal,
+    /// The store started again.
+    Restart,
+    /// A flush failed, and the grant or its settle was thrown away.
+    WentBack,
+}
+
+impl Cause {
+    /// Those that a holder can be told of. A grant that its node does not know has none.
+    pub(super) const TOLD: [Self; 5] = [
+        Self::VoidAll,
+        Self::Broken,
+        Self::SessionEnded,
+        Self::Restart,
+        Self::WentBack,
+    ];
+}
 
 /// What has happened in the store, as far as the promises depend on it.
 #[derive(Clone, Debug, Default)]
@@ -17,8 +45,12 @@ pub(super) struct Book {
     freed: BTreeMap<Target, Duration>,
     pub(super) now: Duration,
     voided: BTreeSet<Fence>,
+    /// Why grants ended that have ended so, also those that a failed flush has taken back since.
+    causes: HashMap<LeaseId, Cause>,
     regranted: BTreeSet<Fence>,
     accepted: BTreeSet<(Fence, u32)>,
+    /// Runs whose final settle has been accepted.
+    applied: HashSet<LeaseId>,
     /// Runs of which a client was told that nothing was applied.
     disowned: HashSet<LeaseId>,
     finals: BTreeSet<KeyId>,
@@ -68,12 +100,14 @@ impl Book {
         self.holders.insert(target, fence);
     }
 
-    pub(super) fn settled(&mut self, request: &Settle, result: &Settled) {
+    /// True if it took effect now, and not when it came before.
+    pub(super) fn settled(&mut self, request: &Settle, result: &Settled) -> bool {
         let (fence, target, key) = (request.fence, request.claim.target(), request.claim.key_id);
         match result {
             Settled::Accepted(accepted) => {
                 let keeps = matches!(request.then, Then::Keep);
-                if self.accepted.insert((fence, request.step)) {
+                let first = self.accepted.insert((fence, request.step));
+                if first {
                     // A late duplicate of its `acquire` may give a holder its fence back, and a
                     // late duplicate of its settle then goes through: the seam says so.
                     let anew = self.regranted.contains(&fence);
@@ -83,8 +117,11 @@ impl Book {
                     if self.voided.contains(&fence) {
                         self.violation("a voided holder settled");
                     }
-                    if !keeps && !self.finals.insert(key) {
-                        self.violation("a key was settled for good twice");
+                    if !keeps {
+                        self.applied.insert(fence.into());
+                        if !self.finals.insert(key) {
+                            self.violation("a key was settled for good twice");
+                        }
                     }
                 }
                 if !keeps {
@@ -94,6 +131,7 @@ impl Book {
                 if let (Then::HandOver(next), Some(result)) = (&request.then, &accepted.next) {
                     self.acquired(next, result);
                 }
+                return first;
             }
             Settled::Lost(Loss::NotHeld) => {
                 let holds = self.holders.get(&target) == Some(&fence);
@@ -104,6 +142,7 @@ impl Book {
             Settled::Lost(_) => {}
             Settled::Impossible(_) => self.let_go(&target, fence),
         }
+        false
     }
 
     /// Whose grant this was.
@@ -133,6 +172,14 @@ impl Book {
     /// clients were told.
     pub(super) fn go_back_to(&mut self, before: Self) {
         let now = std::mem::replace(self, before);
+        self.causes = now.causes;
+        let settled = now.accepted.difference(&self.accepted);
+        let held = now.holders.values();
+        let held = held.filter(|fence| !self.grants.contains_key(fence));
+        for fence in settled.map(|(fence, _)| fence).chain(held) {
+            let lease = LeaseId::from(*fence);
+            self.causes.insert(lease, Cause::WentBack);
+        }
         for (target, keys) in now.touched {
             self.touched.entry(target).or_default().extend(keys);
         }
@@ -149,7 +196,15 @@ impl Book {
 
     /// A client was told that nothing of this run was applied.
     pub(super) fn disown(&mut self, lease: LeaseId) {
+        if self.applied.contains(&lease) {
+            self.violation("a client was told that nothing was applied, and it was");
+        }
         self.disowned.insert(lease);
+    }
+
+    /// Why this grant ended without its holder's word, if it did.
+    pub(super) fn cause(&self, lease: &LeaseId) -> Option<Cause> {
+        self.causes.get(lease).copied()
     }
 
     pub(super) fn end_session(&mut self, session: SessionId) {
@@ -194,7 +249,7 @@ impl Book {
         self.violations.push(what.into());
     }
 
-    pub(super) fn voided(&mut self, still_held: &[LeaseId]) {
+    pub(super) fn voided(&mut self, still_held: &[LeaseId], cause: Cause) {
         let gone: Vec<_> = self
             .holders
             .iter()
@@ -204,6 +259,7 @@ impl Book {
         for (target, fence) in gone {
             self.holders.remove(&target);
             self.voided.insert(fence);
+            self.causes.insert(fence.into(), cause);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use orderlock_core::store::{
@@ -12,6 +13,7 @@ use orderlock_core::{
     Principal, Tenant,
 };
 
+use super::book::Cause;
 use super::disk::Flushed;
 use super::event::Event;
 use super::order::Tally;
@@ -38,12 +40,14 @@ pub(super) enum Blow {
     Drain,
     /// An operator ends the marks that nobody attends to.
     Resolve,
+    /// The wall clock of a node or of the store jumps, forward or back.
+    Clock,
     /// The power fails: every node dies, and what was not flushed is gone.
     PowerLoss,
 }
 
 impl Blow {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::Kill,
         Self::Restart,
         Self::Pause,
@@ -53,9 +57,13 @@ impl Blow {
         Self::StoreRestart,
         Self::Drain,
         Self::Resolve,
+        Self::Clock,
         Self::PowerLoss,
     ];
 }
+
+/// Longer than an open mark may be resumed.
+const LONG: Duration = Duration::from_secs(2 * 3_600);
 
 /// Whatever the dice want to happen before the next poll.
 pub(super) fn strike(scene: &Arc<Scene>) {
@@ -90,12 +98,15 @@ fn deal(scene: &Arc<Scene>, blow: Blow) -> bool {
             let pause = scene.delay();
             scene.disturbed.fetch_add(1, Ordering::Relaxed);
             scene.executor.pause(slot.tag, pause);
+            if pause > scene.plan.limits.session {
+                scene.count("chaos: paused past its session".into());
+            }
             true
         }),
         Blow::VoidAll => {
             scene.memory.void_all_leases();
             scene.record(Event::VoidedAll);
-            now(scene.note_voided());
+            now(scene.note_voided(Cause::VoidAll));
             true
         }
         Blow::Break => leases(scene, LeaseViewState::Held)
@@ -118,19 +129,34 @@ fn deal(scene: &Arc<Scene>, blow: Blow) -> bool {
             // What it has written is there, but nobody was told.
             scene.end_flush(Flushed::UnknownKept);
             scene.restart_store();
-            now(scene.note_voided());
+            now(scene.note_voided(Cause::Restart));
             true
         }
         Blow::Drain => drain(scene),
         Blow::Resolve => resolve_marks(scene),
+        Blow::Clock => jump(scene),
         Blow::PowerLoss => {
             let nodes = lock(&scene.nodes).clone();
             nodes.iter().for_each(|slot| scene.kill(slot));
             scene.lose_power();
-            now(scene.note_voided());
+            now(scene.note_voided(Cause::Restart));
             restart_dead(scene, usize::MAX)
         }
     }
+}
+
+/// A wall clock jumps: the store's, or that of a node.
+fn jump(scene: &Scene) -> bool {
+    let node = scene.some_node().filter(|_| scene.dice().chance(5_000));
+    let whose = if node.is_some() { "node" } else { "store" };
+    let clock = node.map_or_else(|| scene.clock.clone(), |slot| slot.clock);
+    let far = scene.dice().chance(3_000);
+    let by = if far { LONG } else { scene.delay() };
+    let forward = scene.dice().chance(5_000);
+    clock.jump(by, forward);
+    let way = if forward { "forward" } else { "back" };
+    scene.count(format!("clock: of a {whose}, {way}"));
+    true
 }
 
 /// Starts as many of the dead nodes again.

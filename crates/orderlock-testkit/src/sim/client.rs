@@ -110,7 +110,12 @@ fn check_told(
     {
         book.disown(ran.lease.clone());
     }
-    if gentle && matches!(ended, Ended::Lost { .. }) && !scene.plan.flushes_late {
+    let lost = matches!(ended, Ended::Lost { .. });
+    let cause = ran.as_ref().and_then(|ran| book.cause(&ran.lease));
+    if let Some(cause) = cause.filter(|_| lost) {
+        scene.count(format!("told lost: {cause:?}"));
+    }
+    if gentle && lost && !scene.plan.flushes_late {
         book.violation("a lease was lost although nothing had gone wrong");
     }
     let free = book.free_since(target);

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::book::Cause;
 use super::chaos::Blow;
+use super::disk::Flushed;
 use super::handlers::Behaviour;
 use super::store::Strike;
 
@@ -43,6 +45,24 @@ const ENDS: &[&str] = &[
     "unknown",
 ];
 
+/// Every verb that a lifecycle says by itself.
+const VERBS: &[&str] = &[
+    "acquire", "create", "expire", "join", "leave", "lookup", "release", "renew", "settle", "sweep",
+];
+
+/// What else must have happened.
+const MORE: &[&str] = &[
+    "chaos: client gone",
+    "chaos: handed over before a flush",
+    "chaos: paused past its session",
+    "chaos: power lost before a flush",
+    "chaos: ran before a flush",
+    "clock: of a node, back",
+    "clock: of a node, forward",
+    "clock: of a store, back",
+    "clock: of a store, forward",
+];
+
 impl Coverage {
     pub(super) fn count(&mut self, what: String) {
         *self.0.entry(what).or_default() += 1;
@@ -58,19 +78,25 @@ impl Coverage {
     /// What a large number of runs must have met and these have not.
     #[must_use]
     pub fn missing(&self) -> Vec<String> {
-        let ends = ENDS.iter().map(|end| format!("end: {end}"));
-        let strikes = Strike::ALL
-            .iter()
-            .map(|strike| format!("fault: {strike:?}"));
-        let blows = Blow::ALL.iter().map(|blow| format!("chaos: {blow:?}"));
-        let handlers = Behaviour::ALL.iter().map(|how| format!("handler: {how:?}"));
-        ends.chain(strikes)
-            .chain(blows)
-            .chain(handlers)
-            .chain(["chaos: client gone".to_owned()])
+        let strikes = VERBS.iter().flat_map(|verb| {
+            let strikes = Strike::ON_THE_WAY.iter();
+            strikes.map(move |strike| format!("fault: {verb} {strike:?}"))
+        });
+        strikes
+            .chain(named("fault: flush", &Strike::OF_A_FLUSH))
+            .chain(named("flush:", &Flushed::ALL))
+            .chain(named("chaos:", &Blow::ALL))
+            .chain(named("handler:", &Behaviour::ALL))
+            .chain(named("told lost:", &Cause::TOLD))
+            .chain(ENDS.iter().map(|end| format!("end: {end}")))
+            .chain(MORE.iter().map(|what| (*what).to_owned()))
             .filter(|what| !self.0.contains_key(what))
             .collect()
     }
+}
+
+fn named<T: fmt::Debug>(kind: &str, all: &[T]) -> impl Iterator<Item = String> {
+    all.iter().map(move |one| format!("{kind} {one:?}"))
 }
 
 impl fmt::Display for Coverage {

@@ -1,9 +1,11 @@
 //! Tasks, time and randomness of a node, all from the executor and so from the seed.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use orderlock_core::Runtime;
 
 use super::executor::{Executor, Tag};
@@ -14,8 +16,24 @@ use crate::TestRuntime;
 pub(super) struct NodeRuntime {
     pub(super) executor: Executor,
     pub(super) tag: Tag,
-    /// How wrong its wall clock is.
-    pub(super) skew: Duration,
+    pub(super) clock: WallClock,
+}
+
+/// How wrong a wall clock is, in milliseconds. Clones are the same clock.
+#[derive(Clone, Debug, Default)]
+pub(super) struct WallClock(Arc<AtomicI64>);
+
+impl WallClock {
+    /// Puts the clock forward, or back.
+    pub(super) fn jump(&self, by: Duration, forward: bool) {
+        let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+        let by = if forward { by } else { -by };
+        self.0.fetch_add(by, Ordering::Relaxed);
+    }
+
+    fn skew(&self) -> SignedDuration {
+        SignedDuration::from_millis(self.0.load(Ordering::Relaxed))
+    }
 }
 
 impl Runtime for NodeRuntime {
@@ -28,9 +46,8 @@ impl Runtime for NodeRuntime {
     }
 
     fn wall(&self) -> Timestamp {
-        let since = self.executor.elapsed().saturating_add(self.skew);
-        TestRuntime::START
-            .checked_add(since)
+        let now = TestRuntime::START.checked_add(self.executor.elapsed());
+        now.and_then(|now| now.checked_add(self.clock.skew()))
             .unwrap_or(Timestamp::MAX)
     }
 

@@ -20,7 +20,7 @@ use super::executor::{Executor, OUTSIDE, Tag};
 use super::handlers::Behaviour;
 use super::order::Plain;
 use super::plan::{Key, Plan};
-use super::runtime::NodeRuntime;
+use super::runtime::{NodeRuntime, WallClock};
 use super::store::{NodeStore, Strike};
 use super::trace::Trace;
 use crate::MemoryStore;
@@ -31,6 +31,7 @@ pub(super) struct Slot {
     pub(super) place: usize,
     pub(super) tag: Tag,
     pub(super) dead: Arc<AtomicBool>,
+    pub(super) clock: WallClock,
     pub(super) lifecycle: Lifecycle,
 }
 
@@ -67,6 +68,8 @@ pub(super) struct Scene {
     /// Counts what makes a request take longer than its bounds: kills and pauses.
     pub(super) disturbed: AtomicUsize,
     pub(super) disk: Mutex<Disk>,
+    /// The store's.
+    pub(super) clock: WallClock,
     calm: AtomicBool,
     book: Mutex<Book>,
     dice: Mutex<Dice>,
@@ -93,12 +96,13 @@ impl Scene {
     ) -> Arc<Self> {
         let trace = Trace::new(keep_trace);
         let executor = Executor::new(plan.seed, trace.clone());
-        let clock = NodeRuntime {
+        let clock = WallClock::default();
+        let runtime = NodeRuntime {
             executor: executor.clone(),
             tag: OUTSIDE,
-            skew: Duration::ZERO,
+            clock: clock.clone(),
         };
-        let memory = MemoryStore::new(Arc::new(clock)).with_document_bytes_max(8_000);
+        let memory = MemoryStore::new(Arc::new(runtime)).with_document_bytes_max(8_000);
         Arc::new(Self {
             base: over(memory.clone()),
             dice: Mutex::new(Dice::new(plan.seed, 3)),
@@ -113,6 +117,7 @@ impl Scene {
             clients: AtomicUsize::new(0),
             disturbed: AtomicUsize::new(0),
             disk: Mutex::default(),
+            clock,
             calm: AtomicBool::new(false),
             book: Mutex::default(),
             coverage: Mutex::default(),
@@ -158,14 +163,14 @@ impl Scene {
     }
 
     /// What goes wrong with a request, and how often others come first on its way and back.
-    pub(super) fn on_the_way(&self) -> (Option<Strike>, usize, usize) {
-        let strike = self.strike_of(&Strike::ON_THE_WAY);
+    pub(super) fn on_the_way(&self, verb: &str) -> (Option<Strike>, usize, usize) {
+        let strike = self.strike_of(&Strike::ON_THE_WAY, verb);
         let mut dice = self.dice();
         (strike, dice.below(3), dice.below(3))
     }
 
     /// One of these faults, if the plan and the dice say so.
-    pub(super) fn strike_of(&self, among: &[Strike]) -> Option<Strike> {
+    pub(super) fn strike_of(&self, among: &[Strike], verb: &str) -> Option<Strike> {
         if self.is_calm() {
             return None;
         }
@@ -174,7 +179,7 @@ impl Scene {
         let mut strikes = strikes.filter(|(strike, _)| among.contains(strike));
         let (strike, _) = strikes.find(|(_, rate)| dice.chance(*rate))?;
         drop(dice);
-        self.count(format!("fault: {strike:?}"));
+        self.count(format!("fault: {verb} {strike:?}"));
         Some(*strike)
     }
 
@@ -208,14 +213,14 @@ impl Scene {
             1 + (dice.number() >> 1)
         };
         let dead = Arc::new(AtomicBool::new(false));
-        let skew = self
-            .dice()
-            .one_of(&[Duration::ZERO, Duration::from_secs(86_400)]);
+        let clock = WallClock::default();
+        let wrong = [Duration::ZERO, Duration::from_secs(86_400)];
+        clock.jump(self.dice().one_of(&wrong), true);
         let store = NodeStore::new(self, &dead);
         let runtime = NodeRuntime {
             executor: self.executor.clone(),
             tag,
-            skew,
+            clock: clock.clone(),
         };
         let lifecycle = Lifecycle::builder(store, Plain)
             .runtime(Arc::new(runtime))
@@ -226,6 +231,7 @@ impl Scene {
             place,
             tag,
             dead,
+            clock,
             lifecycle,
         };
         let mut nodes = lock(&self.nodes);
@@ -248,19 +254,6 @@ impl Scene {
         let at = self.dice().below(alive.len());
         alive.get(at).map(|slot| Slot::clone(slot))
     }
-}
-
-impl Strike {
-    const ON_THE_WAY: [Self; 8] = [
-        Self::FailBefore,
-        Self::FailAfter,
-        Self::LoseRequest,
-        Self::Hang,
-        Self::DropAnswer,
-        Self::Late,
-        Self::Duplicate,
-        Self::SlowAnswer,
-    ];
 }
 
 pub(super) fn order_id(order: usize) -> OrderId {

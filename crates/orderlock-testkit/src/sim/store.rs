@@ -57,6 +57,21 @@ impl Strike {
         Self::SlowFlush,
         Self::LostFlush,
     ];
+
+    /// Those that any verb may meet.
+    pub(super) const ON_THE_WAY: [Self; 8] = [
+        Self::FailBefore,
+        Self::FailAfter,
+        Self::LoseRequest,
+        Self::Hang,
+        Self::DropAnswer,
+        Self::Late,
+        Self::Duplicate,
+        Self::SlowAnswer,
+    ];
+
+    /// Those that meet an accepted settle on its way to the disk.
+    pub(super) const OF_A_FLUSH: [Self; 2] = [Self::SlowFlush, Self::LostFlush];
 }
 
 /// The store as one run of a node sees it.
@@ -93,7 +108,7 @@ impl NodeStore {
     {
         async move {
             self.alive().await;
-            let (strike, before, after) = self.scene.on_the_way();
+            let (strike, before, after) = self.scene.on_the_way(verb);
             self.scene.trace.note(format_args!("{verb} {strike:?}"));
             Executor::yields(before).await;
             self.alive().await;
@@ -149,10 +164,7 @@ impl NodeStore {
             return settled;
         };
         let executor = self.scene.executor.clone();
-        match self
-            .scene
-            .strike_of(&[Strike::SlowFlush, Strike::LostFlush])
-        {
+        match self.scene.strike_of(&Strike::OF_A_FLUSH, "flush") {
             Some(Strike::SlowFlush) => {
                 let delay = self.scene.delay() / 32;
                 let durable = accepted.durable;

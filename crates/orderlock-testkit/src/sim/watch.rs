@@ -11,13 +11,14 @@ use orderlock_core::store::{
 };
 use orderlock_core::{LeaseId, LeaseView, LeaseViewState, OrderStore as _, StoreError, Tenant};
 
+use super::book::Cause;
 use super::disk::{Flush, hard};
 use super::event::{Event, Word};
 use super::scene::Scene;
 
 impl Scene {
     /// Whatever is no longer held after this verb was voided by it.
-    pub(super) async fn note_voided(&self) {
+    pub(super) async fn note_voided(&self, cause: Cause) {
         let leases = Leases {
             tenant: Tenant::single(),
             limit: 100,
@@ -27,7 +28,7 @@ impl Scene {
             let held = page.items.iter();
             let held = held.filter(|lease| lease.state == LeaseViewState::Held);
             let held: Vec<LeaseId> = held.map(|lease| lease.id.clone()).collect();
-            self.book().voided(&held);
+            self.book().voided(&held, cause);
             self.record(Event::Stand(page.items));
         }
     }
@@ -40,9 +41,15 @@ impl Scene {
     ) -> Result<T, StoreError> {
         let result = verb.await;
         if let Ok(done) = &result {
-            self.record(event(done));
+            let event = event(done);
+            let cause = match event {
+                Event::Renewed(_, true) => Cause::Renewal,
+                Event::Broken(..) => Cause::Broken,
+                _ => Cause::SessionEnded,
+            };
+            self.record(event);
+            self.note_voided(cause).await;
         }
-        self.note_voided().await;
         result
     }
 
@@ -119,7 +126,7 @@ impl Scene {
     pub(super) async fn settle(self: &Arc<Self>, request: Settle) -> Result<Settled, StoreError> {
         let flush = self.write();
         let settled = self.base.settle(request.clone()).await?;
-        self.book().settled(&request, &settled);
+        let first = self.book().settled(&request, &settled);
         let word = match &settled {
             Settled::Accepted(_) => "accepted",
             Settled::Lost(_) => "lost",
@@ -131,7 +138,9 @@ impl Scene {
             .note(format_args!("settle {fence} {step} {outcome} {word}"));
         self.record(Event::settled(request, &settled));
         match flush {
-            Some(flush) => self.accept_early(settled, flush).await,
+            Some(flush) if first || self.plan.lies => self.accept_early(settled, flush).await,
+            // A repeat may be durable already, while what is handed over with it is not.
+            Some(flush) => hard(flush).await.map(|()| settled),
             None => Ok(settled),
         }
     }
