@@ -92,6 +92,7 @@ impl Plan {
         match dice.below(100) {
             0..6 => plan.doubled(),
             6..16 => plan.gentle(),
+            16..20 => plan.paused(),
             _ => plan,
         }
     }
@@ -126,6 +127,19 @@ impl Plan {
         Self {
             strikes: vec![(Strike::Duplicate, 5_000)],
             blows: vec![(Blow::VoidAll, 500), (Blow::Sweep, 200)],
+            behaviours: vec![Behaviour::Apply, Behaviour::Long],
+            gentle: false,
+            ..self
+        }
+    }
+
+    /// The same plan in another storm: nodes stand still, often past their session, while handlers
+    /// run. A holder that goes on has lost its lease, and must be told so.
+    #[must_use]
+    pub fn paused(self) -> Self {
+        Self {
+            strikes: Vec::new(),
+            blows: vec![(Blow::Pause, 500), (Blow::Sweep, 300)],
             behaviours: vec![Behaviour::Apply, Behaviour::Long],
             gentle: false,
             ..self
