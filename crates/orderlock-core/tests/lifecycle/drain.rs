@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use orderlock_core::{Denied, Ended, Failed};
+use orderlock_core::{
+    Denied, Ended, Failed, LeaseId, Principal, Resolution, ResolveRequest, Unresolved,
+};
 
-use crate::world::{World, patient, request, settled};
+use crate::world::{Counter, World, creation, patient, request, settled, target};
 
 #[tokio::test]
 async fn a_drain_tells_who_waits_and_lets_the_running_settle() {
@@ -72,5 +74,30 @@ async fn an_idle_node_drains_at_once() {
     assert!(
         matches!(ended, Ended::Denied(Denied::ShuttingDown)),
         "{ended:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_node_that_has_drained_creates_and_decides_nothing() {
+    let world = World::new().await;
+    world.lifecycle.drain(Duration::from_secs(5)).await.unwrap();
+    let creation = creation(Some("p"), "c", "body");
+    let ended = world.lifecycle.create(creation, Counter { count: 0 }).await;
+    assert!(
+        matches!(ended, Ended::Denied(Denied::ShuttingDown)),
+        "{ended:?}"
+    );
+    let decision = ResolveRequest {
+        target: target("o"),
+        mark: LeaseId("mrk_0-1-0".into()),
+        resolution: Resolution::<Counter>::RunAgain,
+        expected: None,
+        actor: Principal::parse("operator").unwrap(),
+        reason: "the bank was asked".into(),
+    };
+    let resolved = world.lifecycle.resolve(decision).await;
+    assert!(
+        matches!(resolved, Err(Unresolved::Denied(Denied::ShuttingDown))),
+        "{resolved:?}"
     );
 }

@@ -8,7 +8,7 @@ use futures_util::future::join;
 use orderlock_core::{Denied, Ended, Failed, Limits, Operation, OperationRequest, Version};
 use orderlock_testkit::faults::{Fault, FaultStore, Gate, Plan, Verb};
 
-use crate::late::Late;
+use crate::late::{Journal, Late};
 use crate::nodes::add_on;
 use crate::world::{Ending, Handler, World, asking, patient, request, settled};
 
@@ -166,20 +166,28 @@ async fn what_was_built_on_a_lost_settle_is_lost() {
 
 #[tokio::test]
 async fn a_flush_that_fails_is_looked_up() {
-    for forgets in [false, true] {
+    for journal in [
+        Journal::Whole,
+        Journal::Forgets,
+        Journal::Another,
+        Journal::AnotherExpired,
+    ] {
         let scene = Scene::new(Limits::default()).await;
         let (first, second, mut handler) = scene.accepted(pure("second")).await;
         handler.begun().await;
         drop(handler);
-        scene.late.fail(forgets);
+        scene.late.fail(journal);
         let (first, second) = join(first, second).await;
-        if forgets {
-            assert!(matches!(first, Ended::Unknown), "{first:?}");
-            assert!(matches!(second, Ended::Unknown), "{second:?}");
-        } else {
-            settled(first);
-            assert!(matches!(second, Ended::Failed { .. }), "{second:?}");
-        }
+        let as_it_is = match journal {
+            Journal::Whole => {
+                matches!(first, Ended::Settled { .. }) && matches!(second, Ended::Failed { .. })
+            }
+            Journal::Forgets => matches!(first, Ended::Unknown) && matches!(second, Ended::Unknown),
+            Journal::Another | Journal::AnotherExpired => {
+                matches!(first, Ended::Lost { .. }) && matches!(second, Ended::Lost { .. })
+            }
+        };
+        assert!(as_it_is, "{journal:?}: {first:?}, {second:?}");
     }
 }
 

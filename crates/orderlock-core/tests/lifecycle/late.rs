@@ -1,7 +1,6 @@
 //! A store whose settles become durable when the test says so.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt as _;
@@ -12,11 +11,25 @@ use orderlock_core::store::{
     OrderView, Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled,
     StoreFuture, StoreInfo, Sweep, Swept,
 };
-use orderlock_core::{LeaseView, OrderStore, StoreError, Target};
+use orderlock_core::{Fence, LeaseView, OrderStore, StoreError, Target};
 use orderlock_testkit::MemoryStore;
 use tokio::sync::{Notify, oneshot};
 
 type Told = Result<Fate, StoreError>;
+
+/// What a store's journal has of a key whose flush failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) enum Journal {
+    /// The settle.
+    #[default]
+    Whole,
+    /// Nothing.
+    Forgets,
+    /// The settle of another grant: this one was thrown away, and the key has run again.
+    Another,
+    /// The same, for so long that its answer is gone.
+    AnotherExpired,
+}
 
 /// The model, which accepts a settle that hands over before it is durable.
 #[derive(Clone, Debug)]
@@ -24,7 +37,7 @@ pub(crate) struct Late {
     memory: Arc<MemoryStore>,
     waiting: Arc<Mutex<VecDeque<oneshot::Sender<Told>>>>,
     accepted: Arc<Notify>,
-    forgetful: Arc<AtomicBool>,
+    journal: Arc<Mutex<Journal>>,
 }
 
 impl Late {
@@ -33,7 +46,7 @@ impl Late {
             memory,
             waiting: Arc::default(),
             accepted: Arc::default(),
-            forgetful: Arc::default(),
+            journal: Arc::default(),
         }
     }
 
@@ -53,9 +66,9 @@ impl Late {
         self.tell(Ok(Fate::Lost(Loss::NotHeld)));
     }
 
-    /// Nobody knows what became of it; the journal has it, or forgets it too.
-    pub(crate) fn fail(&self, forgets: bool) {
-        self.forgetful.store(forgets, Ordering::Release);
+    /// Nobody knows what became of it, but for the journal.
+    pub(crate) fn fail(&self, journal: Journal) {
+        *self.journal.lock().unwrap() = journal;
         self.tell(Err(StoreError::OutcomeUnknown("planned".into())));
     }
 
@@ -79,10 +92,17 @@ impl Late {
     }
 
     async fn look_up(&self, request: Lookup) -> Result<Known, StoreError> {
-        if self.forgetful.load(Ordering::Acquire) {
-            return Ok(Known::Unknown);
-        }
-        self.memory.lookup(request).await
+        let journal = *self.journal.lock().unwrap();
+        let known = self.memory.lookup(request).await?;
+        Ok(match (journal, known) {
+            (Journal::Forgets, _) => Known::Unknown,
+            (Journal::Another, Known::Settled(mut entry)) => {
+                entry.fence = Some(Fence(0));
+                Known::Settled(entry)
+            }
+            (Journal::AnotherExpired, Known::Settled(entry)) => Known::Expired(entry.fingerprint),
+            (_, known) => known,
+        })
     }
 }
 
