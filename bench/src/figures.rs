@@ -1,13 +1,11 @@
 //! The figures of a row: the median of its runs, with the smallest and the largest throughput.
 
-use std::path::Path;
-
 use anyhow::Result;
 
 use crate::Plan;
+use crate::database::Schema;
 use crate::load::Loaded;
-use crate::machine::{Used, resident};
-use crate::peer::Peer;
+use crate::subject::{Subject, System};
 
 /// More of a processor than this in other hands spoils a run.
 const FOREIGN_MAX: f64 = 0.15;
@@ -24,7 +22,7 @@ pub(crate) struct Run {
     pub(crate) p50: u64,
     pub(crate) p99: u64,
     pub(crate) max: u64,
-    /// Microseconds of the server's processor time for each request.
+    /// Microseconds of the servers' processor time for each request.
     pub(crate) processor: f64,
     /// The same of the load's own.
     pub(crate) load: f64,
@@ -34,43 +32,68 @@ pub(crate) struct Run {
     pub(crate) foreign: f64,
     pub(crate) errors: u64,
     pub(crate) first_error: Option<String>,
+    /// What it cost the PostgreSQL.
+    pub(crate) shared: Option<Shared>,
 }
 
-/// A row of the table.
+/// What a run cost the PostgreSQL.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shared {
+    /// Microseconds of processor time for each request, if it is on this machine.
+    pub(crate) processor: Option<f64>,
+    /// Bytes of the log and its flushes, for each request.
+    pub(crate) log_bytes: f64,
+    pub(crate) flushes: f64,
+    pub(crate) connections: i64,
+}
+
+impl Run {
+    /// Microseconds of processor time for each request, of servers and database together.
+    pub(crate) fn whole_processor(&self) -> Option<f64> {
+        Some(self.processor + self.shared?.processor?)
+    }
+}
+
+/// A row of a table.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
-    pub(crate) name: String,
+    pub(crate) system: System,
+    pub(crate) name: &'static str,
     pub(crate) concurrency: usize,
     pub(crate) runs: Vec<Run>,
 }
 
 impl Row {
-    /// Measures a row: `load` loads the server once.
+    /// Measures a row: `load` loads the system once.
     pub(crate) fn measure(
         plan: &Plan,
-        name: &str,
+        name: &'static str,
         concurrency: usize,
-        server: &Peer,
+        subject: &Subject,
         mut load: impl FnMut() -> Result<Loaded>,
     ) -> Result<Self> {
         let mut runs = Vec::new();
         for _ in 0..plan.runs {
-            let mut run = one(server, &server.folder, &mut load)?;
+            let mut run = one(subject, &mut load)?;
             for _ in 0..REPEATS {
                 if run.foreign <= FOREIGN_MAX || plan.runs == 1 {
                     break;
                 }
-                run = one(server, &server.folder, &mut load)?;
+                run = one(subject, &mut load)?;
             }
             println!(
-                "{name} at {concurrency}: {:.0}/s, p50 {} us, p99 {} us, {:.0} us of the server's",
-                run.rate, run.p50, run.p99, run.processor
+                "{name} at {concurrency}, {}: {:.0}/s, p50 {} us, p99 {} us, {:.0} us of the server's",
+                subject.system.name(),
+                run.rate,
+                run.p50,
+                run.p99,
+                run.processor
             );
             runs.push(run);
         }
         runs.sort_by(|one, other| one.rate.total_cmp(&other.rate));
-        let name = name.to_owned();
         Ok(Self {
+            system: subject.system,
             name,
             concurrency,
             runs,
@@ -87,10 +110,12 @@ impl Row {
     }
 }
 
-fn one(server: &Peer, folder: &Path, load: &mut impl FnMut() -> Result<Loaded>) -> Result<Run> {
-    let before = Used::now(server.process(), folder);
+fn one(subject: &Subject, load: &mut impl FnMut() -> Result<Loaded>) -> Result<Run> {
+    let watch = subject.schema.as_ref().map(Schema::watch).transpose()?;
+    let before = subject.used();
     let loaded = load()?;
-    let spent = Used::now(server.process(), folder).since(before);
+    let spent = subject.used().since(before);
+    let counted = watch.map(|watch| watch.end()).transpose()?;
     let requests = loaded.requests.max(1) as f64;
     Ok(Run {
         rate: loaded.requests as f64 / loaded.elapsed.as_secs_f64(),
@@ -101,9 +126,15 @@ fn one(server: &Peer, folder: &Path, load: &mut impl FnMut() -> Result<Loaded>) 
         load: spent.own * 1e6 / requests,
         flushes: spent.flushes.map(|flushes| flushes as f64 / requests),
         written: spent.written as f64 / requests,
-        resident: resident(server.process()),
+        resident: subject.resident(),
         foreign: spent.foreign,
         errors: loaded.errors,
         first_error: loaded.first_error,
+        shared: counted.map(|counted| Shared {
+            processor: spent.database.map(|seconds| seconds * 1e6 / requests),
+            log_bytes: counted.log_bytes as f64 / requests,
+            flushes: counted.flushes as f64 / requests,
+            connections: counted.connections,
+        }),
     })
 }

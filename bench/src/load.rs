@@ -49,18 +49,20 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    pub(crate) fn open(address: &str, number: usize) -> Result<Self> {
+    /// Opens connections to servers in turn.
+    pub(crate) fn open(addresses: &[&str], number: usize) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         let open = runtime.block_on(async {
             let mut open = Vec::with_capacity(number);
-            for _ in 0..number {
+            for address in addresses.iter().cycle().take(number) {
                 open.push(Connection::open(address).await?);
             }
             std::io::Result::Ok(open)
         });
-        let open = open.with_context(|| format!("{number} connections to {address}"))?;
+        let open =
+            open.with_context(|| format!("{number} connections to {}", addresses.join(" and ")))?;
         Ok(Self { runtime, open })
     }
 

@@ -52,26 +52,30 @@ pub(crate) fn describe(folder: &Path) -> Vec<(String, String)> {
     .to_vec()
 }
 
-/// What a process and the machine have used so far.
+/// What the servers of a system and the machine have used so far.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Used {
     at: Instant,
     /// Seconds of processor time.
-    pub(crate) server: f64,
+    server: f64,
+    database: Option<f64>,
     own: f64,
     machine: f64,
-    pub(crate) written: u64,
-    pub(crate) flushes: Option<u64>,
+    written: u64,
+    flushes: Option<u64>,
 }
 
 impl Used {
-    pub(crate) fn now(process: u32, folder: &Path) -> Self {
+    /// Looks at the processes of servers, and at a PostgreSQL by the process above all of its own.
+    pub(crate) fn now(servers: &[u32], database: Option<u32>, folder: &Path) -> Self {
+        let each = servers.iter().map(|server| stat(*server).processor);
         Self {
             at: Instant::now(),
-            server: processor_time(&format!("/proc/{process}/stat")),
-            own: processor_time("/proc/self/stat"),
+            server: each.sum(),
+            database: database.map(family),
+            own: stat(std::process::id()).processor,
             machine: busy(),
-            written: written(process),
+            written: servers.iter().map(|server| written(*server)).sum(),
             flushes: flushes(folder),
         }
     }
@@ -82,10 +86,14 @@ impl Used {
         let server = self.server - before.server;
         let own = self.own - before.own;
         let machine = self.machine - before.machine;
+        let database = self.database.zip(before.database);
+        let database = database.map(|(now, then)| now - then);
+        let ours = server + own + database.unwrap_or(0.0);
         Spent {
             server,
+            database,
             own,
-            foreign: ((machine - server - own) / elapsed).max(0.0),
+            foreign: ((machine - ours) / elapsed).max(0.0),
             written: self.written.saturating_sub(before.written),
             flushes: self
                 .flushes
@@ -98,8 +106,10 @@ impl Used {
 /// What a run has used.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spent {
-    /// Seconds of processor time, of the server.
+    /// Seconds of processor time, of the servers.
     pub(crate) server: f64,
+    /// The same of the database, if it is on this machine.
+    pub(crate) database: Option<f64>,
     /// Seconds of processor time, of the load.
     pub(crate) own: f64,
     /// Processors that others were using, the kernel's own threads among them.
@@ -117,12 +127,49 @@ pub(crate) fn resident(process: u32) -> u64 {
     kibibytes.unwrap_or(0) * 1_024
 }
 
-fn processor_time(stat: &str) -> f64 {
-    let text = fs::read_to_string(stat).unwrap_or_default();
+/// What the kernel says of a process.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stat {
+    parent: u32,
+    /// Seconds of processor time.
+    processor: f64,
+    /// The same of its children that have ended.
+    ended: f64,
+}
+
+fn stat(process: u32) -> Stat {
+    let text = fs::read_to_string(format!("/proc/{process}/stat"));
+    parse_stat(&text.unwrap_or_default())
+}
+
+fn parse_stat(text: &str) -> Stat {
     // The name of the program stands in brackets and may hold anything.
     let fields = text.rsplit_once(')').map_or("", |(_, fields)| fields);
-    let ticks = fields.split_whitespace().skip(11).take(2);
-    ticks.filter_map(|it| it.parse::<f64>().ok()).sum::<f64>() / TICKS_A_SECOND
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let seconds = |from: usize| {
+        let ticks = fields.iter().skip(from).take(2);
+        ticks.filter_map(|it| it.parse::<f64>().ok()).sum::<f64>() / TICKS_A_SECOND
+    };
+    Stat {
+        parent: fields.get(1).and_then(|it| it.parse().ok()).unwrap_or(0),
+        processor: seconds(11),
+        ended: seconds(13),
+    }
+}
+
+/// The parent of a process that runs.
+pub(crate) fn parent_of(process: u32) -> Option<u32> {
+    Some(stat(process).parent).filter(|parent| *parent > 0)
+}
+
+/// Seconds of processor time of a process and of all its children, those that have ended included.
+fn family(process: u32) -> f64 {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let others = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let children = others.map(stat).filter(|child| child.parent == process);
+    let living: f64 = children.map(|child| child.processor + child.ended).sum();
+    let own = stat(process);
+    living + own.processor + own.ended
 }
 
 /// Seconds for which the machine's processors were busy.
@@ -157,4 +204,20 @@ fn flushes(folder: &Path) -> Option<u64> {
     );
     let stat = fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).ok()?;
     stat.split_whitespace().nth(15)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_processes_time_stands_behind_its_name() {
+        let text = "7 (a) b (c)) S 42 7 7 0 -1 4194560 1 2 3 4 150 50 1000 25 20 0 1 0 9";
+        let Stat {
+            parent,
+            processor,
+            ended,
+        } = parse_stat(text);
+        assert_eq!((parent, processor, ended), (42, 2.0, 10.25));
+    }
 }

@@ -2,28 +2,35 @@
 //!
 //! `cargo run --release -p orderlock-bench` builds the server, starts it in a folder of its own,
 //! and loads it over HTTP from one thread, beside an axum handler that does nothing and the disk's
-//! own flush. Servers are processes of their own, so that their processor time can be told apart.
+//! own flush; then on a PostgreSQL, if it is given one, beside what one would write by hand.
+//! Servers are processes of their own, so that their processor time can be told apart.
 
 #![allow(clippy::print_stdout, reason = "a benchmark shows what it measures")]
 
 mod connection;
+mod database;
 mod disk;
 mod figures;
 mod load;
 mod machine;
 mod peer;
+#[path = "../peers/mod.rs"]
+mod peers;
+mod plan;
 mod report;
 mod requests;
 mod servers;
+mod subject;
 mod targets;
 mod workloads;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+
+use plan::{Plan, WITHOUT_POSTGRES, Workload};
 
 /// The server takes and gives back memory in several threads; what it is compared with shall not
 /// lose by another allocator.
@@ -34,7 +41,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Debug, Parser)]
 struct Cli {
     #[command(subcommand)]
-    server: Option<Peer>,
+    server: Option<Server>,
     /// How long each run is measured.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
@@ -47,6 +54,13 @@ struct Cli {
     /// How many orders the large store has.
     #[arg(long, default_value_t = 1_000_000)]
     growth: usize,
+    /// The address of a PostgreSQL for the workloads that share one: a superuser's, without TLS.
+    /// Each system gets a schema of its own, which is dropped afterwards.
+    #[arg(long, env = "ORDERLOCK_TEST_POSTGRES_URL", hide_env_values = true)]
+    postgres: Option<String>,
+    /// After how many operations to look at the tables of the PostgreSQL, with 5,000,000 in mind.
+    #[arg(long, default_value_t = 0)]
+    bloat: u64,
     /// One short run of each with small numbers: shows that everything works, and writes nothing.
     #[arg(long)]
     smoke: bool,
@@ -57,71 +71,39 @@ struct Cli {
 
 /// The servers that are no `orderlock serve`: this program starts itself with one of these.
 #[derive(Debug, Subcommand)]
-enum Peer {
+enum Server {
     /// A handler that does nothing.
-    ServeNoop,
-    /// A library server whose handler sleeps, over a file in the present folder.
-    ServeSlow,
+    #[command(name = "serve-noop")]
+    Noop,
+    /// A library server whose handler sleeps, over a file in the present folder or a PostgreSQL.
+    #[command(name = "serve-slow")]
+    Slow(Store),
+    /// A rival: one transaction round the handler.
+    #[command(name = "serve-one-transaction")]
+    OneTransaction(Store),
+    /// A rival: one transaction before the handler, and one after it.
+    #[command(name = "serve-two-transactions")]
+    TwoTransactions(Store),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Workload {
-    Uniform,
-    Hot,
-    Replay,
-    Slow,
-    Growth,
-}
-
-/// How much is measured.
-#[derive(Clone, Debug)]
-struct Plan {
-    time: Duration,
-    warm_up: Duration,
-    runs: usize,
-    only: Vec<Workload>,
-    orders: usize,
-    growth: usize,
-    in_flight: usize,
-    profile: &'static str,
-}
-
-impl Plan {
-    fn of(cli: &Cli) -> Self {
-        if cli.smoke {
-            return Self {
-                time: Duration::from_secs(1),
-                warm_up: Duration::from_millis(100),
-                runs: 1,
-                only: cli.only.clone(),
-                orders: 200,
-                growth: 2_000,
-                in_flight: 200,
-                profile: "ci",
-            };
-        }
-        Self {
-            time: Duration::from_secs(cli.seconds),
-            warm_up: Duration::from_secs(1),
-            runs: cli.runs.max(1),
-            only: cli.only.clone(),
-            orders: 10_000,
-            growth: cli.growth,
-            in_flight: 10_000,
-            profile: "release",
-        }
-    }
-
-    fn has(&self, workload: Workload) -> bool {
-        self.only.is_empty() || self.only.contains(&workload)
-    }
+/// What a server keeps its orders in.
+#[derive(Debug, Args)]
+struct Store {
+    /// The address of a PostgreSQL.
+    #[arg(long, env = peer::STORE, hide_env_values = true)]
+    store: Option<String>,
+    /// How many orders it makes for handlers that sleep.
+    #[arg(long, default_value_t = 0)]
+    sleepers: usize,
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let ended = match cli.server {
-        Some(Peer::ServeNoop) => servers::noop::run(),
-        Some(Peer::ServeSlow) => servers::slow::run(),
+    let ended = match &cli.server {
+        Some(Server::Noop) => servers::noop::run(),
+        Some(Server::Slow(store)) => servers::slow::run(store),
+        Some(Server::OneTransaction(store)) => peers::one_transaction::run(store),
+        Some(Server::TwoTransactions(store)) => peers::two_transactions::run(store),
         None => measure(&cli),
     };
     match ended {
@@ -134,15 +116,22 @@ fn main() -> ExitCode {
 }
 
 fn measure(cli: &Cli) -> Result<()> {
-    let plan = Plan::of(cli);
+    let plan = Plan::of(cli)?;
+    let left_out = plan.is_full() && plan.postgres.is_none();
+    if left_out {
+        println!("{WITHOUT_POSTGRES}");
+    }
     machine::allow_many_files()?;
     let measured = workloads::run(&plan)?;
     let text = report::document(&plan, &measured);
     println!("\n{text}");
     measured.fail_on_errors()?;
-    if !cli.smoke && cli.only.is_empty() {
+    if !cli.smoke && plan.is_full() {
         std::fs::write(&cli.output, text)?;
         println!("written to {}", cli.output.display());
+    }
+    if left_out {
+        println!("{WITHOUT_POSTGRES}");
     }
     Ok(())
 }

@@ -6,6 +6,10 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+/// The variable by which a server is told where its orders are: an address stands in no list of
+/// processes, and in no message of ours.
+pub(crate) const STORE: &str = "ORDERLOCK_STORE";
+
 #[derive(Debug)]
 pub(crate) struct Peer {
     child: Child,
@@ -14,27 +18,34 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// The order manager, over a file in this folder.
-    pub(crate) fn orderlock(program: &Path, folder: &Path) -> Result<Self> {
+    /// The order manager, over a file in this folder or the PostgreSQL at an address.
+    pub(crate) fn orderlock(program: &Path, folder: &Path, store: Option<&str>) -> Result<Self> {
         let mut command = Command::new(program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--log-level", "error"]);
-        Self::start(command, folder)
+        Self::start(command, folder, store)
     }
 
     /// This program, as one of its own servers.
-    pub(crate) fn own(verb: &str, folder: &Path) -> Result<Self> {
+    pub(crate) fn own(arguments: &[&str], folder: &Path, store: Option<&str>) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg(verb);
-        Self::start(command, folder)
+        command.args(arguments);
+        Self::start(command, folder, store)
     }
 
     /// Starts a server and reads where it listens from what it prints.
-    fn start(mut command: Command, folder: &Path) -> Result<Self> {
+    fn start(mut command: Command, folder: &Path, store: Option<&str>) -> Result<Self> {
+        let shown = format!("{command:?}");
+        // What this shell has set for another server is none of its settings.
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("ORDERLOCK_") {
+                command.env_remove(name);
+            }
+        }
         command
+            .envs(store.map(|store| (STORE, store)))
             .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped());
-        let shown = format!("{command:?}");
         let mut child = command.spawn().context(shown.clone())?;
         let output = child.stdout.take().context("its output is piped")?;
         let mut output = BufReader::new(output);

@@ -1,14 +1,16 @@
-//! The document: the machine, the table, the targets.
+//! The document: the machine, the tables, the targets.
 
 use std::fmt::Write as _;
 
 use hdrhistogram::Histogram;
 use orderlock::{Runtime as _, TokioRuntime};
 
-use crate::Plan;
-use crate::figures::Row;
+use crate::figures::{Row, Run};
 use crate::targets::judge;
-use crate::workloads::Measured;
+use crate::workloads::{Left, Measured};
+use crate::{Plan, WITHOUT_POSTGRES};
+
+const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
 const PROSE: &str = include_str!("template.md");
 
@@ -56,17 +58,8 @@ fn write_all(
         "- the same, growing the file: {}\n",
         quantiles(&flushes.growing)
     )?;
-    text.push_str(
-        "| workload | connections | requests/s (min to max) | p50 ms | p99 ms | max ms | server us | load us | flushes | bytes written | memory MiB | wrong |\n\
-         | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
-    );
-    for row in &measured.rows {
-        line(text, row)?;
-    }
-    text.push_str(
-        "\n`server us` and `load us` are microseconds of processor time for each request, of the server and of the load. \
-         `flushes` are those of the whole disk, for each request; `bytes written` those of the server.\n",
-    );
+    embedded(text, measured)?;
+    shared(text, measured)?;
     writeln!(
         text,
         "\n## Targets\n\n| target | measured | met |\n| --- | ---: | --- |"
@@ -78,31 +71,135 @@ fn write_all(
     Ok(())
 }
 
-fn line(text: &mut String, row: &Row) -> Result<(), std::fmt::Error> {
-    let run = row.median();
-    let milliseconds = |microseconds: u64| microseconds as f64 / 1_000.0;
-    let (least, most) = (row.runs.first(), row.runs.last());
-    let (least, most) = (
-        least.map_or(0.0, |run| run.rate),
-        most.map_or(0.0, |run| run.rate),
+fn embedded(text: &mut String, measured: &Measured) -> Result<(), std::fmt::Error> {
+    text.push_str(
+        "### On a file\n\n\
+         | workload | connections | requests/s (min to max) | p50 ms | p99 ms | max ms | server us | load us | flushes | bytes written | memory MiB | wrong |\n\
+         | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
     );
-    let mark = if row.spoilt() { "*" } else { "" };
-    let flushes = run
-        .flushes
-        .map_or("-".to_owned(), |flushes| format!("{flushes:.3}"));
+    for row in measured.rows.iter().filter(|row| !row.system.is_shared()) {
+        let run = row.median();
+        let flushes = run.flushes.map_or("-".to_owned(), |it| format!("{it:.3}"));
+        writeln!(
+            text,
+            "| {}{} | {} | {} | {:.0} | {:.0} | {flushes} | {:.0} | {:.0} | {} |",
+            row.name,
+            mark(row),
+            row.concurrency,
+            speed(row),
+            run.processor,
+            run.load,
+            run.written,
+            run.resident as f64 / MEBIBYTE,
+            wrong(row),
+        )?;
+    }
+    text.push_str(
+        "\n`server us` and `load us` are microseconds of processor time for each request, of the server and of the load. \
+         `flushes` are those of the whole disk, for each request; `bytes written` those of the server.\n\n",
+    );
+    Ok(())
+}
+
+fn shared(text: &mut String, measured: &Measured) -> Result<(), std::fmt::Error> {
+    text.push_str("### On a PostgreSQL\n\n");
+    let Some(database) = &measured.database else {
+        return writeln!(text, "{WITHOUT_POSTGRES}.");
+    };
+    writeln!(text, "{database}.\n")?;
+    text.push_str(
+        "| workload | system | connections | requests/s (min to max) | p50 ms | p99 ms | max ms | server us | database us | log bytes | log flushes | database connections | memory MiB | wrong |\n\
+         | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+    );
+    for row in &measured.rows {
+        let run = row.median();
+        let Some(shared) = run.shared else {
+            continue;
+        };
+        let processor = shared
+            .processor
+            .map_or("-".to_owned(), |it| format!("{it:.0}"));
+        writeln!(
+            text,
+            "| {}{} | {} | {} | {} | {:.0} | {processor} | {:.0} | {:.3} | {} | {:.0} | {} |",
+            row.name,
+            mark(row),
+            row.system.name(),
+            row.concurrency,
+            speed(row),
+            run.processor,
+            shared.log_bytes,
+            shared.flushes,
+            shared.connections,
+            run.resident as f64 / MEBIBYTE,
+            wrong(row),
+        )?;
+    }
+    text.push_str(
+        "\n`database us` is the processor time of all processes of the PostgreSQL, for each request; `log bytes` and \
+         `log flushes` are those of its write-ahead log, for each request. It counts a flush up to a second late. \
+         `memory MiB` is without the database's.\n",
+    );
+    if measured.left.is_empty() {
+        return Ok(());
+    }
+    text.push_str(
+        "\nWhat operations left behind in the tables, before a vacuum was asked for:\n\n\
+         | system | operations | updates of orders | of them in place | orders MiB before | after | all tables MiB before | after | dead rows |\n\
+         | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+    );
+    for left in &measured.left {
+        remains(text, left)?;
+    }
+    text.push_str(
+        "\nAn update in place (HOT) finds room on its page and touches no index. Sizes are with indexes.\n",
+    );
+    Ok(())
+}
+
+fn remains(text: &mut String, left: &Left) -> Result<(), std::fmt::Error> {
+    let Left {
+        system,
+        operations,
+        before,
+        after,
+    } = left;
+    let mebibytes = |bytes: i64| bytes as f64 / MEBIBYTE;
+    let updates = after.updates - before.updates;
+    let in_place = (after.in_place - before.in_place) as f64 / updates.max(1) as f64 * 100.0;
     writeln!(
         text,
-        "| {}{mark} | {} | {:.0} ({least:.0} to {most:.0}) | {:.2} | {:.2} | {:.1} | {:.0} | {:.0} | {flushes} | {:.0} | {:.0} | {} |",
-        row.name,
-        row.concurrency,
+        "| {} | {operations} | {updates} | {in_place:.1} % | {:.1} | {:.1} | {:.1} | {:.1} | {} |",
+        system.name(),
+        mebibytes(before.orders),
+        mebibytes(after.orders),
+        mebibytes(before.all),
+        mebibytes(after.all),
+        after.dead,
+    )
+}
+
+/// Whether others disturbed the row.
+fn mark(row: &Row) -> &'static str {
+    if row.spoilt() { "*" } else { "" }
+}
+
+/// The columns of throughput and latency.
+fn speed(row: &Row) -> String {
+    let run = row.median();
+    let milliseconds = |microseconds: u64| microseconds as f64 / 1_000.0;
+    let rate = |run: Option<&Run>| run.map_or(0.0, |run| run.rate);
+    format!(
+        "{:.0} ({:.0} to {:.0}) | {:.2} | {:.2} | {:.1}",
         run.rate,
+        rate(row.runs.first()),
+        rate(row.runs.last()),
         milliseconds(run.p50),
         milliseconds(run.p99),
         milliseconds(run.max),
-        run.processor,
-        run.load,
-        run.written,
-        run.resident as f64 / (1024.0 * 1024.0),
-        row.runs.iter().map(|run| run.errors).sum::<u64>(),
     )
+}
+
+fn wrong(row: &Row) -> u64 {
+    row.runs.iter().map(|run| run.errors).sum()
 }

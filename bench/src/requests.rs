@@ -8,8 +8,12 @@ pub(crate) trait Requests {
     fn render(&mut self, connection: usize, into: &mut Vec<u8>);
 }
 
-/// What an edit sends: small, and the order keeps its size.
-const EDIT: &str = r#"{"metadata":{"channel":"web","note":"0123456789"}}"#;
+/// What an edit sends: small, and the order keeps its size. Each is unlike the one before it on its
+/// order, because an edit that changes nothing writes nothing of the order.
+fn edit(run: u64, number: u64) -> String {
+    let note = run % 1_000 * 10_000_000 + number % 10_000_000;
+    format!(r#"{{"metadata":{{"channel":"web","note":"{note:010}"}}}}"#)
+}
 
 const CREATION: &str = r#"{"customer":"cus_42","currency":"EUR","submit":true,"metadata":{"channel":"web"},"lines":[{"sku":"TEA-250","name":"Green tea","quantity":2,"unitPrice":1299},{"sku":"CUP-1","name":"Cup","quantity":1,"unitPrice":900}]}"#;
 
@@ -51,7 +55,8 @@ impl Requests for Edits<'_> {
     fn render(&mut self, _: usize, into: &mut Vec<u8>) {
         self.next += 1;
         let path = pick(self.paths, self.next);
-        request(into, "PATCH", path, (self.run, self.next), EDIT);
+        let body = edit(self.run, self.next);
+        request(into, "PATCH", path, (self.run, self.next), &body);
     }
 }
 
@@ -67,7 +72,8 @@ impl Requests for Replays<'_> {
     fn render(&mut self, _: usize, into: &mut Vec<u8>) {
         self.next = self.next % self.settled + 1;
         let path = pick(self.paths, self.next);
-        request(into, "PATCH", path, (self.run, self.next), EDIT);
+        let body = edit(self.run, self.next);
+        request(into, "PATCH", path, (self.run, self.next), &body);
     }
 }
 

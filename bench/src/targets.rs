@@ -1,7 +1,10 @@
 //! What is aimed at, and whether it was met.
 
+mod rivals;
+
 use crate::Plan;
 use crate::figures::Run;
+use crate::subject::System;
 use crate::workloads::{Measured, SLEEP};
 
 /// One target: what, the figure, the bound, and whether it was met.
@@ -16,9 +19,10 @@ const KIBIBYTE: f64 = 1_024.0;
 const MEBIBYTE: f64 = KIBIBYTE * KIBIBYTE;
 
 pub(crate) fn judge(plan: &Plan, measured: &Measured) -> Vec<Target> {
-    let run = |name, concurrency| measured.row(name, concurrency).map(|row| row.median());
+    let run = |name, concurrency| measured.run(System::Embedded, name, concurrency);
+    let idle = |concurrency| measured.run(System::Noop, "no-op", concurrency);
     let mut targets = Vec::new();
-    let (noop, uniform) = (run("no-op", 256), run("uniform", 256));
+    let (noop, uniform) = (idle(256), run("uniform", 256));
     if let (Some(noop), Some(uniform)) = (noop, uniform) {
         let share = uniform.rate / noop.rate * 100.0;
         targets.push(Target {
@@ -33,7 +37,7 @@ pub(crate) fn judge(plan: &Plan, measured: &Measured) -> Vec<Target> {
             met: times <= 6.0,
         });
     }
-    if let (Some(noop), Some(uniform)) = (run("no-op", 1), run("uniform", 1)) {
+    if let (Some(noop), Some(uniform)) = (idle(1), run("uniform", 1)) {
         targets.push(lone(measured, noop, uniform));
     }
     if let (Some(hot), Some(uniform)) = (run("hot", 256), uniform) {
@@ -60,6 +64,7 @@ pub(crate) fn judge(plan: &Plan, measured: &Measured) -> Vec<Target> {
     }
     targets.extend(slow(plan, measured, uniform));
     targets.extend(growth(measured, uniform));
+    targets.extend(rivals::judge(plan, measured));
     targets
 }
 
@@ -75,10 +80,9 @@ fn lone(measured: &Measured, noop: &Run, uniform: &Run) -> Target {
 
 fn slow(plan: &Plan, measured: &Measured, uniform: Option<&Run>) -> Vec<Target> {
     let mut targets = Vec::new();
-    let slow = measured.row("slow", plan.in_flight).map(|row| row.median());
+    let slow = measured.run(System::Embedded, "slow", plan.in_flight);
     if let (Some(slow), Some(uniform)) = (slow, uniform) {
-        let most = (plan.in_flight as f64 / SLEEP.as_secs_f64()).min(uniform.rate);
-        let share = slow.rate / most * 100.0;
+        let share = share_of_most(slow, plan.in_flight, uniform);
         targets.push(Target {
             what: "slow: within 10 % of in-flight / 100 ms or of uniform, whichever is less",
             figure: format!("{share:.0} %"),
@@ -96,9 +100,15 @@ fn slow(plan: &Plan, measured: &Measured, uniform: Option<&Run>) -> Vec<Target> 
     targets
 }
 
+/// How much of what so many operations in flight could reach was reached, in percent.
+fn share_of_most(slow: &Run, in_flight: usize, uniform: &Run) -> f64 {
+    let most = (in_flight as f64 / SLEEP.as_secs_f64()).min(uniform.rate);
+    slow.rate / most * 100.0
+}
+
 fn growth(measured: &Measured, uniform: Option<&Run>) -> Vec<Target> {
     let mut targets = Vec::new();
-    let growth = measured.row("growth", 256).map(|row| row.median());
+    let growth = measured.run(System::Embedded, "growth", 256);
     if let (Some(growth), Some(uniform)) = (growth, uniform) {
         let times = growth.processor / uniform.processor;
         targets.push(Target {

@@ -68,7 +68,7 @@ impl Step {
 
     /// Whether it asks a PostgreSQL.
     fn asks_postgres(self) -> bool {
-        self == Self::Tests
+        matches!(self, Self::Tests | Self::Bench)
     }
 
     fn run(self, workspace: &Workspace, postgres: Option<&postgres::Programs>) -> Result<()> {
@@ -79,7 +79,7 @@ impl Step {
             Self::Tests => tests(workspace, postgres),
             Self::Docs => workspace.doc(),
             Self::Walkthrough => walkthrough::run(workspace),
-            Self::Bench => bench(workspace),
+            Self::Bench => bench(workspace, postgres),
         }
     }
 }
@@ -87,7 +87,7 @@ impl Step {
 /// A part that may be left unchecked where it cannot be checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Part {
-    /// The tests of orderlock-postgres, which need a PostgreSQL.
+    /// The tests of orderlock-postgres and the benchmarks beside it, which need a PostgreSQL.
     Postgres,
 }
 
@@ -97,7 +97,7 @@ impl Part {
         match self {
             Self::Postgres => {
                 "NOT CHECKED, because of `--without postgres`: every test of orderlock-postgres, and \
-                 of several nodes on one database"
+                 of several nodes on one database, and every benchmark on one"
             }
         }
     }
@@ -118,12 +118,18 @@ fn tests(workspace: &Workspace, postgres: Option<&postgres::Programs>) -> Result
 }
 
 /// How long all benchmarks together may take.
-const BENCH_MAX: Duration = Duration::from_mins(3);
+const BENCH_MAX: Duration = Duration::from_mins(5);
 
-fn bench(workspace: &Workspace) -> Result<()> {
+fn bench(workspace: &Workspace, postgres: Option<&postgres::Programs>) -> Result<()> {
     workspace.build()?;
+    let server = postgres.map(postgres::Server::start).transpose()?;
     let mut command = Command::new(workspace.program("orderlock-bench"));
     command.arg("--smoke").current_dir(&workspace.root);
+    match &server {
+        Some(server) => command.envs(server.variables()),
+        // Who leaves it out does not mean one that this shell knows of.
+        None => command.env_remove("ORDERLOCK_TEST_POSTGRES_URL"),
+    };
     Process::start(&mut command)?.succeed(BENCH_MAX)
 }
 

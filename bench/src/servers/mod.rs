@@ -11,7 +11,7 @@ use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 
 /// Serves until the process is ended, and prints where.
-fn serve(app: impl Future<Output = Result<Router>>) -> Result<()> {
+pub(crate) fn serve(app: impl Future<Output = Result<Router>>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;

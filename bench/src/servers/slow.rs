@@ -1,18 +1,23 @@
 //! A library server with a handler that sleeps, as one that waits for somebody else's service.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
 use axum::Router;
+use futures_util::StreamExt as _;
+use orderlock::postgres::{PostgresOptions, PostgresStore};
 use orderlock::sqlite::{SqliteOptions, SqliteStore};
 use orderlock::{
     Body, Caller, CreateRequest, Failure, Fingerprint, IdempotencyKey, Limits, LockedOrder,
-    Operation, OrderId, OrderLock, OrderType, Outcome, SingleTenant,
+    Operation, OrderId, OrderLock, OrderStore, OrderType, Outcome, SingleTenant,
 };
 use serde::{Deserialize, Serialize};
 
-/// As many orders as there may be connections.
-const ORDERS: usize = 10_000;
+use crate::Store;
+
+/// How many orders are made at once.
+const MAKERS: usize = 256;
 
 #[derive(Clone, Serialize, Deserialize)]
 struct Order {
@@ -28,16 +33,23 @@ async fn sleep(order: LockedOrder<Order>, body: String) -> Result<Outcome<Order>
     Ok(Outcome::Applied(Order { count }))
 }
 
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run(store: &Store) -> Result<()> {
     crate::machine::allow_many_files()?;
     super::serve(async {
-        let store = SqliteStore::open("slow.db", SqliteOptions::default())?;
-        let orders = OrderLock::<Order>::new(store, SingleTenant).with_limits(Limits {
+        let opened: Arc<dyn OrderStore> = match &store.store {
+            None => Arc::new(SqliteStore::open("slow.db", SqliteOptions::default())?),
+            Some(address) => {
+                let options = PostgresOptions::default();
+                Arc::new(PostgresStore::open(address, options).await?)
+            }
+        };
+        let orders = OrderLock::<Order>::new(opened, SingleTenant).with_limits(Limits {
             handler: Duration::from_secs(60),
             ..Limits::default()
         });
-        let creations = (0..ORDERS).map(|number| create(&orders, number));
-        futures_util::future::join_all(creations).await;
+        let creations = (0..store.sleepers).map(|number| create(&orders, number));
+        let making = futures_util::stream::iter(creations).buffer_unordered(MAKERS);
+        making.for_each(|()| std::future::ready(())).await;
         Ok(Router::new().route("/orders/{id}/sleep", orders.post("sleep", sleep)))
     })
 }

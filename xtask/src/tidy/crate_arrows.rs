@@ -13,7 +13,7 @@ const ROOMS: [(&str, &[&str]); 9] = [
     ("orderlock-sqlite", &["orderlock-core"]),
     ("orderlock-testkit", &["orderlock-core"]),
     ("orderlock-core", &[]),
-    ("orderlock-bench", &["orderlock"]),
+    ("orderlock-bench", &["orderlock-orders", "orderlock"]),
     ("xtask", &[]),
 ];
 

@@ -1,0 +1,10 @@
+//! What one would write by hand in the place of Orderlock, as fair and well-made peers: axum, a
+//! pool of connections to PostgreSQL, and transactions. `README.md` beside this file says what each
+//! of them does.
+
+mod http;
+mod line;
+pub(crate) mod one_transaction;
+mod pool;
+pub(crate) mod two_transactions;
+mod work;
