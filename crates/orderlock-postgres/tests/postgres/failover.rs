@@ -142,6 +142,39 @@ async fn pair() -> (Cluster, Cluster) {
     (primary, standby)
 }
 
+/// Orders that count from 0.
+async fn create_orders(node: &Lifecycle) {
+    for number in 0..ORDERS {
+        let asked = request(number, "create");
+        let creation = CreateRequest {
+            caller: asked.caller,
+            order: Some(asked.order),
+            key: asked.key,
+            fingerprint: asked.fingerprint,
+            operation: asked.operation.name().clone(),
+        };
+        let created = node.create(creation, Order { count: 0 }).await;
+        assert!(matches!(created, Ended::Settled { .. }), "{created:?}");
+    }
+}
+
+/// Whatever was told is there, once, and another node tells the same, byte for byte.
+async fn check(node: &Lifecycle, store: &PostgresStore, told: Vec<Told>) {
+    let mut counts = vec![0; ORDERS];
+    for ((order, key), body) in told.into_iter().flatten() {
+        counts[order] += 1;
+        assert_eq!(count(node, order, &key).await, (true, body), "{key}");
+    }
+    for (order, count) in counts.iter().enumerate() {
+        let target = fixtures::claim(&format!("o{order}"), "k").target();
+        let view = store.read(Read { target }).await.unwrap().unwrap();
+        assert_eq!(fixtures::count(&view.document), *count, "o{order}");
+        assert_eq!(view.version.0, count + 1);
+    }
+    let all: u64 = counts.iter().sum();
+    println!("{all} operations, each applied once");
+}
+
 /// Nothing acknowledged is lost, and every key has one effect and one answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_when_the_primary_is_killed() {
@@ -151,33 +184,13 @@ async fn nothing_acknowledged_is_lost_when_the_primary_is_killed() {
         let address = format!("postgres://postgres:{PASSWORD}@{hosts}/postgres");
         let (one, store) = node(&address, "one").await;
         let (two, _) = node(&address, "two").await;
-        for order in 0..ORDERS {
-            let OperationRequest {
-                caller,
-                order,
-                key,
-                fingerprint,
-                operation,
-                ..
-            } = request(order, "create");
-            let operation = operation.name().clone();
-            let order = Some(order);
-            let creation = CreateRequest {
-                caller,
-                order,
-                key,
-                fingerprint,
-                operation,
-            };
-            let created = one.create(creation, Order { count: 0 }).await;
-            assert!(matches!(created, Ended::Settled { .. }), "{created:?}");
-        }
+        create_orders(&one).await;
         let (done, stop) = (Arc::new(Semaphore::new(0)), CancellationToken::new());
         let clients: Vec<_> = (0..2 * CLIENTS)
             .map(|number| {
                 let node = if number % 2 == 0 { &one } else { &two };
-                let name = format!("c{number}");
-                tokio::spawn(client(node.clone(), name, Arc::clone(&done), stop.clone()))
+                let (done, stop) = (Arc::clone(&done), stop.clone());
+                tokio::spawn(client(node.clone(), format!("c{number}"), done, stop))
             })
             .collect();
         done.acquire_many(ROUND).await.unwrap().forget();
@@ -188,31 +201,15 @@ async fn nothing_acknowledged_is_lost_when_the_primary_is_killed() {
         // What was acknowledged before says nothing about the time after.
         let fresh = u32::try_from(done.available_permits()).unwrap() + 1;
         done.acquire_many(fresh).await.unwrap().forget();
-        println!(
-            "promoted {promoted:?} after the kill, and served again after {:?}",
-            killed.elapsed()
-        );
+        let served = killed.elapsed();
+        println!("promoted {promoted:?} after the kill, and served again after {served:?}");
         done.acquire_many(ROUND).await.unwrap().forget();
         stop.cancel();
-
-        let mut counts = vec![0; ORDERS];
+        let mut told = Vec::new();
         for client in clients {
-            for ((order, key), body) in client.await.unwrap() {
-                counts[order] += 1;
-                // The other node tells the same, byte for byte.
-                assert_eq!(count(&two, order, &key).await, (true, body), "{key}");
-            }
+            told.push(client.await.unwrap());
         }
-        for (order, count) in counts.iter().enumerate() {
-            let target = fixtures::claim(&format!("o{order}"), "k").target();
-            let view = store.read(Read { target }).await.unwrap().unwrap();
-            assert_eq!(fixtures::count(&view.document), *count, "o{order}");
-            assert_eq!(view.version.0, count + 1);
-        }
-        println!(
-            "{} operations, each applied once",
-            counts.iter().sum::<u64>()
-        );
+        check(&two, &store, told).await;
     };
     tokio::time::timeout(STUCK, scene)
         .await
