@@ -57,14 +57,20 @@ impl Connector {
         if config.get_application_name().is_none() {
             config.application_name(APPLICATION);
         }
+        // Of many hosts, the first may be gone without a word: each gets its part of the time.
+        let hosts = config.get_hosts().len().max(config.get_hostaddrs().len());
         if config.get_connect_timeout().is_none() {
-            config.connect_timeout(options.patience);
+            let parts = u32::try_from(hosts.max(1)).unwrap_or(u32::MAX);
+            config.connect_timeout(options.patience / parts);
+        }
+        if config.get_tcp_user_timeout().is_none() {
+            config.tcp_user_timeout(options.patience);
         }
         config
             .keepalives_idle(KEEPALIVE_IDLE)
             .keepalives_interval(KEEPALIVE_INTERVAL)
             .keepalives_retries(KEEPALIVE_RETRIES);
-        if config.get_hosts().len() > 1 {
+        if hosts > 1 {
             // Of several servers, the one that takes writes is wanted.
             config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }

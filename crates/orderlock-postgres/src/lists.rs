@@ -15,7 +15,7 @@ use crate::store::Inner;
 
 /// How many orders are looked at for one page of those that are held, or not held: no index says
 /// which they are, because it would have to be written by each operation.
-const SCAN_MAX: i64 = 32_768;
+const SCAN_MAX: i64 = 131_072;
 
 /// A list of orders, newest first. The rows that are looked at are narrow; those on the page are
 /// then read whole. The look ends with the page; where it ended before, at `$3`, is told too.
@@ -25,7 +25,7 @@ macro_rules! list {
             text: concat!(
                 "WITH wanted AS MATERIALIZED (
                     SELECT row FROM (
-                        SELECT o.row, ",
+                        SELECT o.row, o.fence IS NOT NULL AND ",
                 held!(),
                 " AS held
                         FROM orders o WHERE o.tenant = $1 AND o.row < $2 ",
@@ -151,9 +151,9 @@ static LEASES: Sql = Sql {
     text: concat!(
         "WITH wanted AS MATERIALIZED (
             SELECT row FROM (
-                SELECT o.row, o.mark_attempt IS NOT NULL OR ",
+                SELECT o.row, o.mark_attempt IS NOT NULL OR (o.fence IS NOT NULL AND ",
         held!(),
-        " AS taken
+        ") AS taken
                 FROM orders o WHERE o.tenant = $1 AND o.row > $2 ORDER BY o.row LIMIT $3
             ) looked
             WHERE taken ORDER BY row LIMIT $4

@@ -34,7 +34,34 @@ pub(crate) struct Inner {
 }
 
 impl PostgresStore {
-    /// Opens the database and brings its layout up to date.
+    /// Opens the database and brings its layout up to date, whoever else does so at the same time.
+    ///
+    /// The address is `postgres://user:password@host:5432/database?parameter=value&...`, with these
+    /// parameters and those that the driver knows:
+    ///
+    /// - `sslmode`: another machine is reached by TLS, and its certificate is checked against its
+    ///   host's name, unless `disable` says that the network itself is to be trusted. `require`,
+    ///   `verify-ca` and `verify-full` all mean that; `prefer`, which might fall back to plain text,
+    ///   is refused. A server on this machine is spoken to in plain text unless asked otherwise.
+    /// - `sslrootcert`: the file of the authorities that vouch for the server; without it, those
+    ///   that the operating system trusts.
+    /// - `orderlock_pooler=transaction`: see [`PostgresOptions::with_pooler`].
+    /// - `options`: settings of the server's sessions, such as `-csearch_path%3Dorders`, which puts
+    ///   the tables into a schema of their own.
+    ///
+    /// Of several hosts (`host1:5432,host2:5432`) the one that takes writes is used, and after a
+    /// fail-over the one that does then.
+    ///
+    /// ```no_run
+    /// use orderlock_postgres::{PostgresOptions, PostgresStore};
+    ///
+    /// # async fn open() -> Result<(), orderlock_postgres::OpenError> {
+    /// let address = "postgres://orders@db.example/orders?sslrootcert=/etc/ssl/db.pem";
+    /// let options = PostgresOptions::default().with_connections(32);
+    /// let store = PostgresStore::open(address, options).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`OpenError`], which says what to do.
