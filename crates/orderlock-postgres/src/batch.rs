@@ -111,7 +111,7 @@ struct Queue<W: Work> {
 struct Job<W: Work> {
     request: W::Request,
     answer: oneshot::Sender<Result<W::Answer, StoreError>>,
-    _turn: Turn,
+    _turn: Option<Turn>,
     _room: OwnedSemaphorePermit,
 }
 
@@ -151,7 +151,7 @@ impl<W: Work> Batcher<W> {
     /// Takes a request in and waits for its answer.
     pub(crate) async fn run(
         &self,
-        turn: Turn,
+        turn: Option<Turn>,
         request: W::Request,
     ) -> Result<W::Answer, StoreError> {
         let room = Arc::clone(&self.shared.room).acquire_owned().await;

@@ -43,3 +43,10 @@ pub(crate) fn span_to_sql(span: Duration) -> i64 {
 pub(crate) fn span_from_sql(microseconds: i64) -> Duration {
     Duration::from_micros(microseconds.unsigned_abs())
 }
+
+/// The end of a span, as the database reckons it.
+pub(crate) fn end_of(start: Timestamp, span: Duration) -> Timestamp {
+    let start = start.as_microsecond();
+    let end = start.saturating_add(span_to_sql(span));
+    Timestamp::from_microsecond(end).unwrap_or(Timestamp::MAX)
+}

@@ -6,91 +6,152 @@
 use orderlock_core::store::{
     Acquire, Acquired, Claim, Created, Entry, Facts, Grant, KeyFacts, Verdict, decide,
 };
-use orderlock_core::{Fingerprint, LeaseState, Target, Timestamp};
+use orderlock_core::{Fingerprint, LeaseState, Target, Tenant, Timestamp, Version};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use crate::connection::Sql;
 use crate::error::Failure;
-use crate::fragments::{entry_columns, held, lock_columns};
 use crate::rows::{Columns, hash, outcome, version};
 
-/// What is known of each request, in their order. The document is told to its holder alone; an
-/// entry only where its key asks: the final one, or the last checkpoint of an earlier run.
+/// What is known of each request, in their order: the session that asks, its key, the order's lock
+/// and content, and an entry where the key asks for one: the final one, or the last checkpoint for
+/// which a condition is true. The document is told to its holder alone.
+macro_rules! facts {
+    ($checkpoint:literal $(, $more:literal)?) => {
+        concat!(
+            "WITH clock AS (SELECT coalesce($1, clock_timestamp()) AS now)
+            SELECT clock.now,
+                (SELECT s.renewals FROM sessions s WHERE s.id = r.session),
+                key.outcome, key.fingerprint, key.attempt, key.expires, key.forgotten,
+                o.version, ",
+            $crate::fragments::held!(),
+            ", ",
+            $crate::fragments::lock_columns!(),
+            ",
+                o.version, o.status, o.customer, o.created, o.updated,
+                CASE WHEN o.fence = r.fence THEN o.document END,
+                entry.*",
+            $($more,)?
+            "
+            FROM clock CROSS JOIN
+                unnest($2, $3, $4, $5, $6, $7, $8) WITH ORDINALITY
+                    AS r (tenant, id, fence, session, key_hash, key_id, fingerprint, place)
+                LEFT JOIN orders o ON o.tenant = r.tenant AND o.id = r.id
+                LEFT JOIN LATERAL (
+                    SELECT e.outcome, e.fingerprint, e.attempt, k.expires, k.forgotten
+                    FROM keys k
+                        JOIN entries e ON e.order_row = k.order_row AND e.number = k.number
+                    WHERE k.key_hash = r.key_hash AND k.order_row = o.row
+                        AND e.key_id = r.key_id
+                    ORDER BY k.number DESC LIMIT 1
+                ) key ON true
+                LEFT JOIN LATERAL (
+                    SELECT ",
+            $crate::fragments::entry_columns!(),
+            "
+                    FROM keys k
+                        JOIN entries e ON e.order_row = k.order_row AND e.number = k.number
+                    WHERE key.outcome IS NOT NULL AND k.key_hash = r.key_hash
+                        AND k.order_row = o.row AND e.key_id = r.key_id
+                        AND e.fingerprint = r.fingerprint
+                        AND CASE e.outcome WHEN 'checkpoint' THEN ",
+            $checkpoint,
+            " ELSE k.expires > clock.now END
+                    ORDER BY e.number DESC LIMIT 1
+                ) entry ON true
+            ORDER BY r.place"
+        )
+    };
+}
+
+pub(crate) use facts;
+
+/// The types of the parameters of such a statement.
+pub(crate) const TYPES: &[Type] = &[
+    Type::TIMESTAMPTZ,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::UUID_ARRAY,
+    Type::UUID_ARRAY,
+    Type::INT8_ARRAY,
+    Type::BYTEA_ARRAY,
+    Type::BYTEA_ARRAY,
+];
+
+/// The facts after a grant: a request that was granted finds its own fence in them.
 pub(crate) static FACTS: Sql = Sql {
-    text: concat!(
-        "WITH clock AS (SELECT coalesce($1, clock_timestamp()) AS now)
-        SELECT clock.now,
-            EXISTS (SELECT FROM sessions s WHERE s.id = r.session),
-            key.outcome, key.fingerprint, key.attempt, key.expires, key.forgotten,
-            o.version, ",
-        held!(),
-        ", ",
-        lock_columns!(),
-        ",
-            o.version, o.status, o.customer, o.created, o.updated,
-            CASE WHEN o.fence = r.fence THEN o.document END,
-            entry.*
-        FROM clock CROSS JOIN
-            unnest($2, $3, $4, $5, $6, $7, $8) WITH ORDINALITY
-                AS r (tenant, id, fence, session, key_hash, key_id, fingerprint, place)
-            LEFT JOIN orders o ON o.tenant = r.tenant AND o.id = r.id
-            LEFT JOIN LATERAL (
-                SELECT e.outcome, e.fingerprint, e.attempt, k.expires, k.forgotten
-                FROM keys k JOIN entries e ON e.order_row = k.order_row AND e.number = k.number
-                WHERE k.key_hash = r.key_hash AND k.order_row = o.row AND e.key_id = r.key_id
-                ORDER BY k.number DESC LIMIT 1
-            ) key ON true
-            LEFT JOIN LATERAL (
-                SELECT ",
-        entry_columns!(),
-        "
-                FROM keys k JOIN entries e ON e.order_row = k.order_row AND e.number = k.number
-                WHERE key.outcome IS NOT NULL AND k.key_hash = r.key_hash
-                    AND k.order_row = o.row AND e.key_id = r.key_id
-                    AND e.fingerprint = r.fingerprint
-                    AND CASE e.outcome WHEN 'checkpoint'
-                        THEN o.fence = r.fence AND e.attempt < o.attempt
-                        ELSE k.expires > clock.now END
-                ORDER BY e.number DESC LIMIT 1
-            ) entry ON true
-        ORDER BY r.place"
-    ),
-    types: &[
-        Type::TIMESTAMPTZ,
-        Type::TEXT_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::UUID_ARRAY,
-        Type::UUID_ARRAY,
-        Type::INT8_ARRAY,
-        Type::BYTEA_ARRAY,
-        Type::BYTEA_ARRAY,
-    ],
+    text: facts!("o.fence = r.fence AND e.attempt < o.attempt"),
+    types: TYPES,
 };
+
+/// The facts of one request, as far as every use of them reads them.
+#[derive(Debug)]
+pub(crate) struct Known<'a> {
+    pub(crate) now: Timestamp,
+    /// How often the session that asks was renewed; none if it is not alive.
+    pub(crate) renewals: Option<i64>,
+    pub(crate) key: KeyFacts,
+    pub(crate) version: Version,
+    pub(crate) lease: LeaseState,
+    /// What comes after: content, entry, and more.
+    pub(crate) columns: Columns<'a>,
+}
+
+impl<'a> Known<'a> {
+    /// None if there is no such order.
+    pub(crate) fn of(tenant: &Tenant, row: &'a Row) -> Result<Option<Self>, Failure> {
+        let mut columns = Columns::of(row);
+        let (now, renewals) = (columns.next()?, columns.next()?);
+        let key = key(&mut columns, now)?;
+        let Some(version) = columns.next::<Option<i64>>()?.map(version) else {
+            return Ok(None);
+        };
+        let alive = columns.next()?;
+        let lease = columns.lock(tenant, alive)?;
+        Ok(Some(Self {
+            now,
+            renewals,
+            key,
+            version,
+            lease,
+            columns,
+        }))
+    }
+
+    /// The final entry of the key, or its last checkpoint.
+    pub(crate) fn entry(&mut self, target: Target) -> Result<Option<Box<Entry>>, Failure> {
+        if self.columns.peek::<Option<i64>>()?.is_none() {
+            self.columns.skip(ENTRY);
+            return Ok(None);
+        }
+        let entry = self.columns.entry(target, self.now)?;
+        Ok(Some(entry.into()))
+    }
+}
+
+/// How many columns of the facts are the order's content, and how many are an entry.
+const CONTENT: usize = 6;
+const ENTRY: usize = 20;
 
 /// What a request is answered; none if it is to be asked again, because the order has become free
 /// since it was not granted.
 pub(crate) fn answer(request: &Acquire, row: &Row) -> Result<Option<Acquired>, Failure> {
-    let mut columns = Columns::of(row);
-    let (now, session_alive) = (columns.next()?, columns.next()?);
-    let key = key(&mut columns, now)?;
-    let Some(version) = columns.next::<Option<i64>>()?.map(version) else {
+    let target = request.claim.target();
+    let Some(known) = Known::of(&target.tenant, row)? else {
         return Ok(Some(Acquired::NotFound));
     };
-    let alive = columns.next()?;
-    let target = request.claim.target();
-    let lease = columns.lock(&target.tenant, alive)?;
     let facts = Facts {
-        version: Some(version),
-        key,
-        lease: &lease,
-        session_alive,
-        now,
+        version: Some(known.version),
+        key: known.key,
+        lease: &known.lease,
+        session_alive: known.renewals.is_some(),
+        now: known.now,
     };
     Ok(match decide(request, facts) {
         Verdict::Grant { .. } => None,
-        Verdict::Repeat => Some(granted(request, &lease, key, columns, now)?),
-        verdict => Some(refusal(verdict, &lease, target, columns, now)?),
+        Verdict::Repeat => Some(granted(request, known)?),
+        verdict => Some(refusal(verdict, target, known)?),
     })
 }
 
@@ -122,22 +183,16 @@ fn key(columns: &mut Columns<'_>, now: Timestamp) -> Result<KeyFacts, Failure> {
 }
 
 /// The grant that stands in the order's row.
-fn granted(
-    request: &Acquire,
-    lease: &LeaseState,
-    key: KeyFacts,
-    mut columns: Columns<'_>,
-    now: Timestamp,
-) -> Result<Acquired, Failure> {
-    let lease = lease.lease();
-    let lease = lease.ok_or_else(|| Failure::impossible("a granted order has no lease"))?;
-    let content = columns.content()?;
-    let progress = match key {
+fn granted(request: &Acquire, mut known: Known<'_>) -> Result<Acquired, Failure> {
+    let content = known.columns.content()?;
+    let progress = match known.key {
         KeyFacts::New => None,
         KeyFacts::Final { .. } | KeyFacts::Progress { .. } => {
-            entry(&mut columns, request.claim.target(), now)?
+            known.entry(request.claim.target())?
         }
     };
+    let lease = known.lease.lease();
+    let lease = lease.ok_or_else(|| Failure::impossible("a granted order has no lease"))?;
     Ok(Acquired::Granted(Box::new(Grant {
         fence: request.fence,
         version: content.version,
@@ -150,25 +205,14 @@ fn granted(
     })))
 }
 
-fn refusal(
-    verdict: Verdict,
-    lease: &LeaseState,
-    target: Target,
-    mut columns: Columns<'_>,
-    now: Timestamp,
-) -> Result<Acquired, Failure> {
+fn refusal(verdict: Verdict, target: Target, mut known: Known<'_>) -> Result<Acquired, Failure> {
+    let lease = &known.lease;
     let holder = || {
         let lease = lease.lease().map(|lease| lease.view(&target));
         lease.ok_or_else(|| Failure::impossible("a held order has no lease"))
     };
     Ok(match verdict {
-        Verdict::Settled => {
-            columns.skip(CONTENT);
-            let entry = entry(&mut columns, target, now)?;
-            Acquired::Settled(
-                entry.ok_or_else(|| Failure::impossible("a settled key has no entry"))?,
-            )
-        }
+        Verdict::Settled => Acquired::Settled(final_entry(&mut known, target)?),
         Verdict::InProgress => Acquired::InProgress(holder()?),
         Verdict::Held => Acquired::Held(holder()?),
         Verdict::Marked => {
@@ -187,45 +231,27 @@ fn refusal(
     })
 }
 
-/// How many columns of the facts are the order's content.
-const CONTENT: usize = 6;
-
-/// How many of them are its lock.
-const LOCK: usize = 17;
-
-fn entry(
-    columns: &mut Columns<'_>,
-    target: Target,
-    now: Timestamp,
-) -> Result<Option<Box<Entry>>, Failure> {
-    if columns.peek::<Option<i64>>()?.is_none() {
-        return Ok(None);
-    }
-    columns.entry(target, now).map(|entry| Some(entry.into()))
+fn final_entry(known: &mut Known<'_>, target: Target) -> Result<Box<Entry>, Failure> {
+    known.columns.skip(CONTENT);
+    let entry = known.entry(target)?;
+    entry.ok_or_else(|| Failure::impossible("a settled key has no entry"))
 }
 
 /// What a `create` is answered whose order was not inserted; none if it is to be asked again,
 /// because no order stands there.
 pub(crate) fn created(claim: &Claim, row: &Row) -> Result<Option<Created>, Failure> {
-    let mut columns = Columns::of(row);
-    let now = columns.next()?;
-    columns.skip(1);
-    let key = key(&mut columns, now)?;
-    if columns.next::<Option<i64>>()?.is_none() {
+    let target = claim.target();
+    let Some(mut known) = Known::of(&target.tenant, row)? else {
         return Ok(None);
-    }
-    columns.skip(1 + LOCK + CONTENT);
-    Ok(Some(match key {
+    };
+    Ok(Some(match known.key {
         KeyFacts::Final { fingerprint, .. } | KeyFacts::Progress { fingerprint, .. }
             if fingerprint != claim.fingerprint =>
         {
             Created::Reused
         }
         KeyFacts::Final { retained: true, .. } => {
-            let entry = entry(&mut columns, claim.target(), now)?;
-            Created::Settled(
-                entry.ok_or_else(|| Failure::impossible("a settled key has no entry"))?,
-            )
+            Created::Settled(final_entry(&mut known, target)?)
         }
         KeyFacts::Final { .. } => Created::Expired,
         KeyFacts::Progress { .. } | KeyFacts::New => Created::Exists,

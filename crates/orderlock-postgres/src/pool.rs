@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use deadpool::managed::{self, Metrics, PoolError, RecycleError, RecycleResult};
+use deadpool::managed::{self, Metrics, PoolError, QueueMode, RecycleError, RecycleResult};
 
 use crate::PostgresOptions;
 use crate::connect::{Connected, Connector};
@@ -24,6 +24,8 @@ impl Pool {
         };
         let pool = managed::Pool::builder(manager)
             .max_size(options.connections)
+            // The one that was used last has its statements prepared, and its socket warm.
+            .queue_mode(QueueMode::Lifo)
             .runtime(deadpool::Runtime::Tokio1)
             .wait_timeout(Some(options.patience))
             .create_timeout(Some(options.patience))

@@ -17,7 +17,7 @@ use crate::facts::FACTS;
 use crate::release::let_go_unsettled;
 use crate::rows::{Columns, place};
 use crate::settle_facts::{Found, tell};
-use crate::settle_rows::Rows;
+use crate::settle_rows::{Rows, bytes};
 use crate::statements::{GRANT, SETTLE};
 
 /// Settles.
@@ -42,12 +42,7 @@ impl Work for Settling {
     }
 
     fn bytes(request: &Settle) -> usize {
-        let change = request.change.as_ref();
-        let answer = request.entry.answer.as_ref();
-        // The document is written twice, into the order and into the entry.
-        1_024
-            + change.map_or(0, |change| change.after.size()) * 2
-            + answer.map_or(0, |answer| answer.body.len())
+        bytes(request)
     }
 
     fn ask<'a>(

@@ -8,6 +8,16 @@ use crate::clock::Clock;
 use crate::journal::{NewEntries, unwritable};
 use crate::rows::{Id, signed};
 
+/// Roughly how much of a batch's room a settle takes.
+pub(crate) fn bytes(request: &Settle) -> usize {
+    let change = request.change.as_ref();
+    let answer = request.entry.answer.as_ref();
+    // The document is written twice, into the order and into the entry.
+    1_024
+        + change.map_or(0, |change| change.after.size()) * 2
+        + answer.map_or(0, |answer| answer.body.len())
+}
+
 /// Why the store can never take a settle, if it cannot.
 pub(crate) fn impossible(request: &Settle, document_bytes_max: usize) -> Option<String> {
     let change = request.change.as_ref();

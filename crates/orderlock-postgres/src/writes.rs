@@ -1,7 +1,7 @@
 //! The verbs that come in numbers: each kind in batches of its own, one order at a time.
 
 use std::future::ready;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
@@ -15,13 +15,16 @@ use tokio_stream::wrappers::BroadcastStream;
 use crate::PostgresOptions;
 use crate::acquire::{Granting, commit};
 use crate::batch::{Batcher, Batches, Bounds, ROWS_MAX, Work};
+use crate::chain::Chains;
 use crate::connection::Commit;
 use crate::create::{self, Creating};
+use crate::fold::Folding;
+use crate::look::Looking;
 use crate::pool::Pool;
 use crate::release::{Releasing, must_be_flushed};
 use crate::settle::Settling;
 use crate::settle_rows::impossible;
-use crate::turns::Turns;
+use crate::turns::{Turn, Turns};
 
 /// How many freed orders a slow listener may lag behind before it loses some.
 const FREED: usize = 1_024;
@@ -34,8 +37,10 @@ pub struct Statistics {
     pub creates: Batches,
     /// Grants and refusals, but for those of hand-overs.
     pub acquires: Batches,
-    /// Settles.
+    /// Settles, but for those that were accepted before they were durable.
     pub settles: Batches,
+    /// Pieces of chains of settles that were accepted before.
+    pub folds: Batches,
     /// Releases.
     pub releases: Batches,
 }
@@ -53,6 +58,7 @@ pub(crate) struct Writes {
     releases: Batcher<Releasing>,
     /// Releases that wait for the disk.
     clears: Batcher<Releasing>,
+    chains: Arc<Chains>,
     freed: broadcast::Sender<Target>,
     document_bytes_max: usize,
 }
@@ -70,6 +76,14 @@ impl Writes {
         let releasing = |commit| Releasing {
             granting: granting(commit),
         };
+        let looking = Looking {
+            pool: pool.clone(),
+            clock: options.clock.clone(),
+        };
+        let folding = Folding {
+            pool: pool.clone(),
+            clock: options.clock.clone(),
+        };
         let creating = Creating {
             pool: pool.clone(),
             clock: options.clock.clone(),
@@ -83,38 +97,58 @@ impl Writes {
             settling,
             releases: batcher(releasing(Commit::Unflushed), options),
             clears: batcher(releasing(Commit::Flushed), options),
+            chains: Arc::new(Chains {
+                looks: batcher(looking, options),
+                folds: batcher(folding, options),
+                runtime: Arc::clone(&options.runtime),
+                orders: Mutex::default(),
+                bytes: options.batch_bytes,
+            }),
             freed: broadcast::Sender::new(FREED),
             document_bytes_max: options.document_bytes_max,
         }
+    }
+
+    /// The turn at an order of which nothing is accepted that is not durable.
+    async fn turn(&self, target: Target) -> Turn {
+        let turn = self.turns.take(target.clone()).await;
+        self.chains.drained(&target).await;
+        turn
     }
 
     pub(crate) async fn create(&self, request: Create) -> Result<Created, StoreError> {
         if let Some(failure) = create::refusal(&request, self.document_bytes_max) {
             return Err(failure.not_applied());
         }
-        let turn = self.turns.take(request.claim.target()).await;
-        self.creates.run(turn, request).await
+        let turn = self.turn(request.claim.target()).await;
+        self.creates.run(Some(turn), request).await
     }
 
     pub(crate) async fn acquire(&self, request: Acquire) -> Result<Acquired, StoreError> {
-        let turn = self.turns.take(request.claim.target()).await;
+        let turn = self.turn(request.claim.target()).await;
         match commit(&request) {
-            Commit::Unflushed => self.acquires.run(turn, request).await,
-            Commit::Flushed => self.marks.run(turn, request).await,
+            Commit::Unflushed => self.acquires.run(Some(turn), request).await,
+            Commit::Flushed => self.marks.run(Some(turn), request).await,
         }
     }
 
     pub(crate) async fn settle(&self, request: Settle) -> Result<Settled, StoreError> {
-        if matches!(request.then, Then::Keep) && request.entry.outcome.is_final() {
+        let keeps = matches!(request.then, Then::Keep);
+        if keeps && request.entry.outcome.is_final() {
             let why = "a final settle cannot keep its lease: only a checkpoint does";
             return Err(StoreError::Unsupported(why));
         }
         let target = request.claim.target();
-        let keeps = matches!(request.then, Then::Keep);
         let turn = self.turns.take(target.clone()).await;
         let settled = match impossible(&request, self.document_bytes_max) {
-            Some(reason) => self.settling.give_up(&request, reason).await?,
-            None => self.settles.run(turn, request).await?,
+            Some(reason) => {
+                self.chains.drained(&target).await;
+                self.settling.give_up(&request, reason).await?
+            }
+            None => match self.chains.accept(&request).await {
+                Some(accepted) => return Ok(Settled::Accepted(accepted)),
+                None => self.settles.run(Some(turn), request).await?,
+            },
         };
         let free = match &settled {
             Settled::Accepted(accepted) => !keeps && !takes(accepted.next.as_ref()),
@@ -129,13 +163,13 @@ impl Writes {
 
     pub(crate) async fn release(&self, request: Release) -> Result<Released, StoreError> {
         let target = request.target.clone();
-        let turn = self.turns.take(target.clone()).await;
+        let turn = self.turn(target.clone()).await;
         let releases = if must_be_flushed(&request) {
             &self.clears
         } else {
             &self.releases
         };
-        let released = releases.run(turn, request).await?;
+        let released = releases.run(Some(turn), request).await?;
         if released.held && !takes(released.next.as_ref()) {
             self.announce(target);
         }
@@ -147,6 +181,7 @@ impl Writes {
             creates: self.creates.done(),
             acquires: self.acquires.done().and(self.marks.done()),
             settles: self.settles.done(),
+            folds: self.chains.folds.done(),
             releases: self.releases.done().and(self.clears.done()),
         }
     }

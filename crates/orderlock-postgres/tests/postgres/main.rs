@@ -7,6 +7,7 @@
 )]
 
 mod batching;
+mod chains;
 mod cluster;
 mod doubt;
 mod failover;

@@ -23,6 +23,8 @@ struct State {
     turns: AtomicU64,
     /// Whether answers are kept back.
     deaf: AtomicBool,
+    /// Whether new connections are refused.
+    closed: AtomicBool,
     /// Raised to break every connection that there is.
     broken: watch::Sender<u64>,
 }
@@ -35,6 +37,7 @@ impl Proxy {
         let state = Arc::new(State {
             turns: AtomicU64::new(0),
             deaf: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
             broken: watch::Sender::new(0),
         });
         let proxy = Self {
@@ -43,6 +46,9 @@ impl Proxy {
         };
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                if state.closed.load(Ordering::SeqCst) {
+                    continue;
+                }
                 let server = TcpStream::connect((host.as_str(), port)).await.unwrap();
                 connect(client, server, &state);
             }
@@ -69,6 +75,17 @@ impl Proxy {
     /// Keeps every answer back from now on.
     pub(crate) fn deafen(&self) {
         self.state.deaf.store(true, Ordering::SeqCst);
+    }
+
+    /// Breaks every connection, and refuses new ones.
+    pub(crate) fn close(&self) {
+        self.state.closed.store(true, Ordering::SeqCst);
+        self.break_all();
+    }
+
+    /// Takes connections again.
+    pub(crate) fn open(&self) {
+        self.state.closed.store(false, Ordering::SeqCst);
     }
 
     /// Breaks every connection; those that are made from now on work.

@@ -1,0 +1,162 @@
+//! A chain of hand-overs as one row: the first settle's fence, step and version as the gate, the last
+//! one's order and lease as what is written, and all their entries in their order.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use orderlock_core::store::{Loss, Settle};
+use orderlock_core::{Fence, Lease, OwnedIndex, StoreError, Target, Timestamp, Version};
+
+use crate::batch::{Told, Work};
+use crate::clock::Clock;
+use crate::connection::{Commit, Connection};
+use crate::error::{Broken, Failure};
+use crate::fold_rows::{FOLD, Rows};
+use crate::pool::Pool;
+use crate::rows::{Columns, place};
+use crate::settle_facts::{Found, tell};
+use crate::settle_rows::bytes;
+
+/// Writes chains.
+#[derive(Clone, Debug)]
+pub(crate) struct Folding {
+    pub(crate) pool: Pool,
+    pub(crate) clock: Clock,
+}
+
+/// What stands in the order's row where a settle begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gate {
+    pub(crate) fence: Fence,
+    pub(crate) step: u32,
+    pub(crate) version: Version,
+    /// The number of the order's last entry.
+    pub(crate) entries: u64,
+}
+
+/// One settle of a chain, and the grant that it hands the order over with.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    pub(crate) settle: Settle,
+    /// When it was accepted: what the retention is counted from.
+    pub(crate) settled: Timestamp,
+    /// What it leaves in the row.
+    pub(crate) after: Gate,
+    pub(crate) lease: Lease,
+    /// How often the next one's session had been renewed at its grant.
+    pub(crate) renewals: i64,
+}
+
+/// A piece of a chain.
+#[derive(Debug)]
+pub(crate) struct Fold {
+    pub(crate) target: Target,
+    pub(crate) gate: Gate,
+    /// At least one, each built on the one before.
+    pub(crate) links: Arc<[Link]>,
+}
+
+/// What became of a piece of a chain. It is one row, and so one fate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Folded {
+    Durable,
+    Lost(Loss),
+    /// The database refuses the values of one of its settles.
+    Refused,
+}
+
+impl Fold {
+    /// The last change of the order, if any of its settles changes it.
+    pub(crate) fn change(&self) -> Option<&orderlock_core::store::Change> {
+        let changes = self.links.iter().rev();
+        changes
+            .filter_map(|link| link.settle.change.as_ref())
+            .next()
+    }
+
+    pub(crate) fn index(&self) -> Option<&OwnedIndex> {
+        self.change().map(|change| &change.index)
+    }
+
+    /// The settle that leaves what is written.
+    pub(crate) fn last(&self) -> Option<&Link> {
+        self.links.last()
+    }
+}
+
+impl Work for Folding {
+    type Request = Fold;
+    type Answer = Folded;
+
+    /// It is written whole or not at all, and its first settle tells which.
+    const REPEATS: bool = true;
+
+    fn target(request: &Fold) -> Target {
+        request.target.clone()
+    }
+
+    fn bytes(request: &Fold) -> usize {
+        request.links.iter().map(|link| bytes(&link.settle)).sum()
+    }
+
+    fn ask<'a>(&'a self, requests: &'a [Fold]) -> BoxFuture<'a, Result<Vec<Told<Folded>>, Broken>> {
+        self.fold(requests).boxed()
+    }
+
+    fn refused<'a>(
+        &'a self,
+        _: &'a Fold,
+        failure: Failure,
+    ) -> BoxFuture<'a, Result<Folded, StoreError>> {
+        tracing::warn!(%failure, "the database refuses what was accepted");
+        async move { Ok(Folded::Refused) }.boxed()
+    }
+}
+
+impl Folding {
+    async fn fold(&self, folds: &[Fold]) -> Result<Vec<Told<Folded>>, Broken> {
+        let connection = self.pool.connection().await.map_err(Broken::NotApplied)?;
+        let rows = Rows::of(folds, &self.clock);
+        let parameters = rows.parameters();
+        let statements = [(&FOLD, &parameters[..])];
+        let [written] = connection.transaction(Commit::Flushed, statements).await?;
+        let mut told: Vec<Told<Folded>> = folds.iter().map(|_| None).collect();
+        for row in &written {
+            let number = Columns::of(row).next().map_err(Broken::Unknown)?;
+            *place(&mut told, number).map_err(Broken::Unknown)? = Some(Ok(Folded::Durable));
+        }
+        if written.len() < folds.len() {
+            self.find_out(&connection, folds, &mut told)
+                .await
+                .map_err(Broken::Unknown)?;
+        }
+        Ok(told)
+    }
+
+    /// Finds out what became of those that were not written just now: an earlier try may have
+    /// written them.
+    async fn find_out(
+        &self,
+        connection: &Connection,
+        folds: &[Fold],
+        told: &mut [Told<Folded>],
+    ) -> Result<(), Failure> {
+        let left = folds.iter().zip(told.iter());
+        let firsts: Vec<_> = left
+            .filter(|(_, told)| told.is_none())
+            .filter_map(|(fold, _)| fold.links.first())
+            .map(|link| &link.settle)
+            .collect();
+        let mut found = tell(connection, &firsts, &self.clock).await?.into_iter();
+        for told in told.iter_mut().filter(|told| told.is_none()) {
+            *told = match found.next() {
+                Some(Ok(Found::Repeat(_))) => Some(Ok(Folded::Durable)),
+                Some(Ok(Found::Lost(loss))) => Some(Ok(Folded::Lost(loss))),
+                Some(Err(failure)) => Some(Err(failure)),
+                Some(Ok(Found::Again)) | None => None,
+            };
+        }
+        Ok(())
+    }
+}
