@@ -1,17 +1,18 @@
-//! What an `acquire` comes to: from one snapshot of the file and the lease in memory.
+//! What an `acquire` comes to: from the order, its key and its lease, as memory or one snapshot of
+//! the file has them.
 //!
-//! The same function decides on a reader, for a grant that needs no write, and on the writer, for
-//! one with a mark and for hand-overs.
+//! The same function decides where it was asked, for a grant that needs no write, and on the
+//! writer, for one with a mark and for hand-overs.
 
 use orderlock_core::store::{Acquire, Acquired, Facts, Grant, KeyFacts, Verdict, decide, grant};
-use orderlock_core::{LeaseState, Mark, Timestamp};
-use rusqlite::{Connection, named_params};
+use orderlock_core::{LeaseState, Timestamp};
+use rusqlite::Connection;
 
 use crate::error::Fault;
-use crate::journal::{KeyRow, entry_at, find_key, progress};
+use crate::keys::{KeyRow, entry_at, progress};
 use crate::leases::{Held, Session};
-use crate::rows::{OrderRow, WholeOrder, find_whole_order};
-use crate::time;
+use crate::marks::write_mark;
+use crate::rows::{OrderRow, WholeOrder};
 use crate::turn::Turn;
 
 /// What is to be done about a request for a lease.
@@ -21,6 +22,13 @@ pub(crate) enum Decided {
     Answer(Acquired),
     /// To install the lease and then to answer.
     Grant(Held, Box<Grant>),
+}
+
+/// A key that the file has an entry of, and where the file can be read further.
+#[derive(Debug)]
+pub(crate) struct FoundKey<'a> {
+    pub(crate) row: KeyRow,
+    pub(crate) connection: &'a Connection,
 }
 
 /// The lock of an order: its live lease, or else what the file says.
@@ -34,19 +42,18 @@ pub(crate) fn lock_state(order: &OrderRow, held: Option<&Held>) -> LeaseState {
 
 /// Decides, from facts that the caller holds still.
 pub(crate) fn decide_acquire(
-    connection: &Connection,
     request: &Acquire,
+    whole: Option<&WholeOrder>,
+    key: Option<&FoundKey<'_>>,
     held: Option<&Held>,
     session: Option<&Session>,
     now: Timestamp,
 ) -> Result<Decided, Fault> {
-    let claim = &request.claim;
-    let Some(whole) = find_whole_order(connection, &claim.target())? else {
+    let Some(whole) = whole else {
         return Ok(Decided::Answer(Acquired::NotFound));
     };
     let order = &whole.order;
-    let key = find_key(connection, order.row, claim.key_id, now)?;
-    let known = key.as_ref().map_or(KeyFacts::New, |key| key.facts);
+    let known = key.map_or(KeyFacts::New, |key| key.row.facts);
     let state = lock_state(order, held);
     let facts = Facts {
         version: Some(order.version),
@@ -62,28 +69,27 @@ pub(crate) fn decide_acquire(
             let state = next.map_err(|error| Fault::refused(error.to_string()))?;
             let held = Held::new(state, order.row, renewals)
                 .ok_or_else(|| Fault::refused("a grant left no lease"))?;
-            let grant = describe_grant(connection, request, whole, known, (attempt, now))?;
+            let grant = describe_grant(request, whole, key, (attempt, now))?;
             Ok(Decided::Grant(held, grant))
         }
         Verdict::Repeat => {
             let run = state
                 .lease()
                 .map_or((1, now), |lease| (lease.attempt, lease.since));
-            let grant = describe_grant(connection, request, whole, known, run)?;
+            let grant = describe_grant(request, whole, key, run)?;
             Ok(Decided::Answer(Acquired::Granted(grant)))
         }
         verdict => {
-            let answer = refusal(connection, verdict, order, key.as_ref(), &state, now)?;
+            let answer = refusal(verdict, order, key, &state, now)?;
             Ok(Decided::Answer(answer))
         }
     }
 }
 
 fn refusal(
-    connection: &Connection,
     verdict: Verdict,
     order: &OrderRow,
-    key: Option<&KeyRow>,
+    key: Option<&FoundKey<'_>>,
     state: &LeaseState,
     now: Timestamp,
 ) -> Result<Acquired, Fault> {
@@ -94,7 +100,7 @@ fn refusal(
     Ok(match verdict {
         Verdict::Settled => {
             let key = key.ok_or_else(|| Fault::refused("a settled key has no entry"))?;
-            Acquired::Settled(entry_at(connection, key.position, now)?)
+            Acquired::Settled(entry_at(key.connection, key.row.position, now)?)
         }
         Verdict::InProgress => Acquired::InProgress(holder()?),
         Verdict::Held => Acquired::Held(holder()?),
@@ -115,23 +121,23 @@ fn refusal(
 }
 
 fn describe_grant(
-    connection: &Connection,
     request: &Acquire,
-    whole: WholeOrder,
-    known: KeyFacts,
+    whole: &WholeOrder,
+    key: Option<&FoundKey<'_>>,
     (attempt, since): (u32, Timestamp),
 ) -> Result<Box<Grant>, Fault> {
-    let key_id = request.claim.key_id;
-    let progress = match known {
-        KeyFacts::New => None,
-        _ => progress(connection, whole.order.row, key_id, attempt, since)?,
+    let (order, key_id) = (&whole.order, request.claim.key_id);
+    let begun = key.filter(|key| key.row.facts != KeyFacts::New);
+    let progress = match begun {
+        Some(key) => progress(key.connection, order.row, key_id, attempt, since)?,
+        None => None,
     };
     Ok(Box::new(Grant {
         fence: request.fence,
         progress,
-        version: whole.order.version,
-        document: whole.document,
-        index: whole.index,
+        version: order.version,
+        document: whole.document.clone(),
+        index: whole.index.clone(),
         times: whole.times,
         now: since,
         attempt,
@@ -143,18 +149,22 @@ pub(crate) fn acquire(turn: &mut Turn<'_>, request: &Acquire) -> Result<Acquired
     let target = request.claim.target();
     let held = turn.held(&target);
     let session = turn.session(request.session);
-    let decided = decide_acquire(
-        turn.connection,
-        request,
-        held.as_ref(),
-        session.as_ref(),
-        turn.now,
-    )?;
-    match decided {
+    let latest = turn.order(&target)?;
+    let whole = latest.as_ref().map(|latest| &latest.whole);
+    let key = match whole {
+        Some(whole) => turn.key(&whole.order, request.claim.key_id)?,
+        None => None,
+    };
+    let key = key.map(|row| FoundKey {
+        row,
+        connection: turn.connection,
+    });
+    let (held, session) = (held.as_ref(), session.as_ref());
+    match decide_acquire(request, whole, key.as_ref(), held, session, turn.now)? {
         Decided::Answer(answer) => Ok(answer),
         Decided::Grant(held, grant) => {
             if let Some(mark) = held.state().mark() {
-                write_mark(turn.connection, held.row, mark)?;
+                write_mark(turn, (&target, held.row), mark)?;
             }
             turn.stage(&target, Some(held));
             Ok(Acquired::Granted(grant))
@@ -173,40 +183,4 @@ pub(crate) fn hand_over<T>(asked: Result<T, Fault>) -> Result<Option<T>, Fault> 
         }
         Err(fault) => Err(fault),
     }
-}
-
-fn write_mark(connection: &Connection, order: i64, mark: &Mark) -> rusqlite::Result<()> {
-    let (times, within) = match mark.recovery {
-        orderlock_core::Recovery::Reconcile => (None, None),
-        orderlock_core::Recovery::Resume { times, within } => {
-            (Some(times), Some(time::span_to_sql(within)))
-        }
-    };
-    connection
-        .prepare_cached(
-            "INSERT OR REPLACE INTO marks (order_row, principal, key_id, fingerprint, operation,
-                 attempt, times, within, since)
-             VALUES (:order, :principal, :key_id, :fingerprint, :operation,
-                 :attempt, :times, :within, :since)",
-        )?
-        .execute(named_params! {
-            ":order": order,
-            ":principal": mark.caller.principal.as_str(),
-            ":key_id": mark.key_id.0,
-            ":fingerprint": mark.fingerprint.0,
-            ":operation": mark.operation.as_str(),
-            ":attempt": mark.attempt,
-            ":times": times,
-            ":within": within,
-            ":since": time::to_sql(mark.since),
-        })?;
-    Ok(())
-}
-
-/// Ends the mark of an order.
-pub(crate) fn clear_mark(connection: &Connection, order: i64) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("DELETE FROM marks WHERE order_row = ?1")?
-        .execute([order])?;
-    Ok(())
 }

@@ -14,7 +14,8 @@ use crate::job::Job;
 use crate::leases::Leases;
 use crate::log::LogLength;
 use crate::open;
-use crate::turn::{Staged, Turn};
+use crate::staged::Staged;
+use crate::turn::Turn;
 use crate::writer::{Shared, taken};
 
 /// Jobs that share a transaction, with what they do to the leases.
@@ -264,6 +265,7 @@ fn tears(connection: &Connection, error: &rusqlite::Error) -> bool {
     connection.is_autocommit() || spoils_the_connection(error)
 }
 
-fn run(connection: &Connection, statement: &str) -> rusqlite::Result<()> {
+/// Runs a statement without parameters and without rows.
+pub(crate) fn run(connection: &Connection, statement: &str) -> rusqlite::Result<()> {
     connection.prepare_cached(statement)?.execute([]).map(drop)
 }

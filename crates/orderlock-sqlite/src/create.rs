@@ -1,12 +1,13 @@
 //! `create`: the order and its first entry in one write.
 
-use orderlock_core::Version;
 use orderlock_core::store::{Create, Created, KeyFacts};
+use orderlock_core::{Document, Times, Version};
 use rusqlite::params;
 
 use crate::error::Fault;
-use crate::journal::{self, Append, Memory, entry_at, find_key};
-use crate::rows::{find_order, signed};
+use crate::journal::{self, Append, Memory};
+use crate::keys::entry_at;
+use crate::rows::{Latest, OrderRow, WholeOrder, signed};
 use crate::time;
 use crate::turn::Turn;
 
@@ -14,8 +15,8 @@ pub(crate) fn create(turn: &mut Turn<'_>, request: &Create) -> Result<Created, F
     let claim = &request.claim;
     // Nobody holds an order that is not there, but a reader must see that it is being written.
     turn.held(&claim.target());
-    if let Some(order) = find_order(turn.connection, &claim.target())? {
-        let Some(key) = find_key(turn.connection, order.row, claim.key_id, turn.now)? else {
+    if let Some(latest) = turn.order(&claim.target())? {
+        let Some(key) = turn.key(&latest.whole.order, claim.key_id)? else {
             return Ok(Created::Exists);
         };
         return Ok(match key.facts {
@@ -39,13 +40,13 @@ pub(crate) fn create(turn: &mut Turn<'_>, request: &Create) -> Result<Created, F
     insert(turn, request)
 }
 
-fn insert(turn: &Turn<'_>, request: &Create) -> Result<Created, Fault> {
+fn insert(turn: &mut Turn<'_>, request: &Create) -> Result<Created, Fault> {
     let claim = &request.claim;
     let mut insert = turn.connection.prepare_cached(
         "INSERT INTO orders (tenant, id, version, status, customer, created, updated, document)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
-    let order = insert.insert(params![
+    let row = insert.insert(params![
         claim.caller.tenant.as_str(),
         claim.order.as_str(),
         signed(Version::FIRST.0),
@@ -55,10 +56,25 @@ fn insert(turn: &Turn<'_>, request: &Create) -> Result<Created, Fault> {
         time::to_sql(request.times.updated),
         &request.document.as_bytes()[..],
     ])?;
+    let latest = Latest {
+        whole: WholeOrder {
+            order: OrderRow {
+                row,
+                target: claim.target(),
+                version: Version::FIRST,
+                mark: None,
+            },
+            index: request.index.clone(),
+            times: Times {
+                created: time::as_kept(request.times.created),
+                updated: time::as_kept(request.times.updated),
+            },
+            document: Document::trusted(request.document.as_bytes().to_vec()),
+        },
+        number: 0,
+    };
     let entry = &request.entry;
     let append = Append {
-        order,
-        version: Version::FIRST,
         operation: &entry.operation,
         outcome: entry.outcome,
         actor: &claim.caller.principal,
@@ -68,12 +84,12 @@ fn insert(turn: &Turn<'_>, request: &Create) -> Result<Created, Fault> {
         key_id: claim.key_id,
         fingerprint: claim.fingerprint,
         grant: None,
-        change: Some(&request.document),
+        changed: true,
         memory: Some(Memory {
             answer: entry.answer.as_ref(),
             retention: entry.retention,
         }),
     };
-    let receipt = journal::append(turn.connection, &append, turn.now)?;
-    Ok(Created::Inserted(receipt))
+    let written = journal::append(turn.connection, latest, &append, turn.now)?;
+    Ok(Created::Inserted(turn.keep(written)))
 }

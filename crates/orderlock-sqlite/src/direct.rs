@@ -1,15 +1,19 @@
 //! What takes no writer: grants and releases in memory, and reading.
 
-use orderlock_core::StoreError;
-use orderlock_core::store::{Acquire, Acquired, Release, Released};
-use orderlock_core::{Target, Tenant};
+use std::sync::Arc;
+
+use orderlock_core::store::{Acquire, Acquired, Known, Lookup, OrderView, Read, Release, Released};
+use orderlock_core::{StoreError, Target, Tenant};
 use rusqlite::Connection;
 
-use crate::acquire::{Decided, decide_acquire, hand_over};
+use crate::acquire::{Decided, FoundKey, decide_acquire, hand_over};
 use crate::error::Fault;
+use crate::keys::{find_key, key_hash, key_hashes};
 use crate::leases::{Held, Slot};
+use crate::orders::{KEYS_MAX, Orders};
 use crate::pages::HeldRows;
-use crate::read::Snapshot;
+use crate::read::{self, Snapshot, view};
+use crate::rows::{Latest, find_latest};
 use crate::settle;
 use crate::store::Inner;
 
@@ -23,20 +27,15 @@ impl Inner {
     pub(crate) fn acquire_in_memory(&self, request: &Acquire) -> Result<Option<Acquired>, Fault> {
         let target = request.claim.target();
         let mut shard = self.leases.shard(&target);
-        if self.written(shard.get(&target)) {
+        if self.written(shard.slots.get(&target)) {
             return Ok(None);
         }
-        let held = self.leases.live(shard.get(&target));
-        let session = self.leases.session(request.session);
-        let decided = self.readers.read(|snapshot| {
-            let now = self.runtime.wall();
-            decide_acquire(snapshot, request, held.as_ref(), session.as_ref(), now)
-        })?;
-        match decided {
+        let held = self.leases.live(shard.slots.get(&target));
+        match self.decide(&mut shard.orders, request, held.as_ref())? {
             Decided::Answer(answer) => Ok(Some(answer)),
             Decided::Grant(..) if request.mark.is_some() => Ok(None),
             Decided::Grant(held, grant) => {
-                shard.entry(target).or_default().held = Some(held);
+                shard.slots.entry(target).or_default().held = Some(held);
                 Ok(Some(Acquired::Granted(grant)))
             }
         }
@@ -49,12 +48,12 @@ impl Inner {
         let next_needs_more =
             next.is_some_and(|next| next.mark.is_some() || next.claim.target() != request.target);
         let mut shard = self.leases.shard(&request.target);
-        let held = self.leases.live(shard.get(&request.target));
+        let held = self.leases.live(shard.slots.get(&request.target));
         let held = held.filter(|held| held.lease().fence == request.fence);
         let Some(held) = held else { return Ok(None) };
         if next_needs_more
             || held.state().mark().is_some()
-            || self.written(shard.get(&request.target))
+            || self.written(shard.slots.get(&request.target))
         {
             return Ok(None);
         }
@@ -62,14 +61,7 @@ impl Inner {
         debug_assert!(free.lease().is_none(), "a release leaves no lease");
         let next = match next {
             None => None,
-            Some(next) => {
-                let session = self.leases.session(next.session);
-                let decided = self.readers.read(|snapshot| {
-                    let now = self.runtime.wall();
-                    decide_acquire(snapshot, next, None, session.as_ref(), now)
-                });
-                hand_over(decided)?
-            }
+            Some(next) => hand_over(self.decide(&mut shard.orders, next, None))?,
         };
         let (held, answer) = match next {
             None => (None, None),
@@ -78,8 +70,11 @@ impl Inner {
         };
         let let_go = held.is_none();
         match held {
-            Some(held) => shard.entry(request.target.clone()).or_default().held = Some(held),
-            None => drop(shard.remove(&request.target)),
+            Some(held) => {
+                let slot = shard.slots.entry(request.target.clone()).or_default();
+                slot.held = Some(held);
+            }
+            None => drop(shard.slots.remove(&request.target)),
         }
         drop(shard);
         if let_go {
@@ -91,25 +86,98 @@ impl Inner {
         }))
     }
 
-    /// Reads one order and its lease at one moment. What is read is on the disk when this returns;
-    /// what `tells_nothing` need not be.
-    pub(crate) async fn read_order<T>(
+    /// Decides a request for an order that the writer is not at: from memory if that knows enough,
+    /// or else from one snapshot of the file. The caller holds the order's part of memory.
+    fn decide(
         &self,
-        target: &Target,
-        work: impl FnOnce(&Connection, Option<&Held>) -> Result<T, Fault>,
-        tells_nothing: impl FnOnce(&T) -> bool,
-    ) -> Result<T, StoreError> {
+        orders: &mut Orders,
+        request: &Acquire,
+        held: Option<&Held>,
+    ) -> Result<Decided, Fault> {
+        let claim = &request.claim;
+        let (target, key_id) = (claim.target(), claim.key_id);
+        let session = self.leases.session(request.session);
+        let session = session.as_ref();
+        let now = self.runtime.wall();
+        let known = orders.get(&target);
+        let unread = known.filter(|known| known.keys_are_unread());
+        if let Some(row) = unread.map(|known| known.latest().whole.order.row) {
+            // The order is asked for again, and is going to be asked for with other keys.
+            let keys = |file: &_| key_hashes(file, row, KEYS_MAX + 1);
+            orders.learn_keys(&target, self.readers.look(keys)?);
+        }
+        let known = orders.get(&target);
+        if let Some(known) = known.filter(|known| known.lacks(key_hash(key_id))) {
+            let whole = &known.latest().whole;
+            return decide_acquire(request, Some(whole), None, held, session, now);
+        }
+        self.readers.read(|snapshot| {
+            let known = orders.get(&target);
+            let known = known.map(|known| Arc::clone(known.latest()));
+            let latest = match known {
+                Some(latest) => Some(latest),
+                None => read_latest(orders, snapshot, &target)?,
+            };
+            let whole = latest.as_ref().map(|latest| &latest.whole);
+            let row = match whole {
+                Some(whole) => find_key(snapshot, whole.order.row, key_id, now)?,
+                None => None,
+            };
+            let connection = snapshot;
+            let key = row.map(|row| FoundKey { row, connection });
+            decide_acquire(request, whole, key.as_ref(), held, session, now)
+        })
+    }
+
+    /// An order that the writer is not at, from memory or from the file. The caller holds the order's
+    /// part of memory.
+    fn latest(&self, orders: &mut Orders, target: &Target) -> Result<Option<Arc<Latest>>, Fault> {
+        if let Some(known) = orders.get(target) {
+            return Ok(Some(Arc::clone(known.latest())));
+        }
+        Ok(self
+            .readers
+            .look(|file| read_latest(orders, file, target))?)
+    }
+
+    /// Reads one order and its lease at one moment. What is read is on the disk when this returns.
+    pub(crate) async fn read_one(&self, request: Read) -> Result<Option<OrderView>, StoreError> {
+        let target = &request.target;
         let (found, written) = {
-            let shard = self.leases.shard(target);
-            let held = self.leases.live(shard.get(target));
-            let written = self.written(shard.get(target));
-            let read = self.readers.read(|snapshot| work(snapshot, held.as_ref()));
-            (read?, written)
+            let mut shard = self.leases.shard(target);
+            let held = self.leases.live(shard.slots.get(target));
+            let written = self.written(shard.slots.get(target));
+            let found = if written || self.owned().is_err() {
+                let read = self.readers.look(|file| find_latest(file, target));
+                read.map_err(Fault::from)?.map(Arc::new)
+            } else {
+                self.latest(&mut shard.orders, target)?
+            };
+            let view = |latest: Arc<Latest>| view(latest.whole.clone(), held.as_ref());
+            (found.map(view), written)
         };
-        if written && !tells_nothing(&found) {
+        if written {
             self.horizon.reached().await?;
         }
         Ok(found)
+    }
+
+    /// Looks a key up. What is told of it is on the disk when this returns.
+    pub(crate) async fn look_up(&self, request: Lookup) -> Result<Known, StoreError> {
+        let target = &request.target;
+        let (known, written) = {
+            let shard = self.leases.shard(target);
+            let held = self.leases.live(shard.slots.get(target));
+            let written = self.written(shard.slots.get(target));
+            let now = self.runtime.wall();
+            let look = |snapshot: &_| read::lookup(snapshot, &request, held.as_ref(), now);
+            (self.readers.read(look)?, written)
+        };
+        // A key that is not even in the log is not on the disk either.
+        if written && known != Known::Unknown {
+            self.horizon.reached().await?;
+        }
+        Ok(known)
     }
 
     /// Reads a tenant's orders and their leases at one moment. Memory is locked only until the
@@ -146,6 +214,19 @@ impl Inner {
     fn written(&self, slot: Option<&Slot>) -> bool {
         pinned(slot) || self.horizon.is_broken()
     }
+}
+
+/// Reads an order, and keeps it in memory from here on.
+fn read_latest(
+    orders: &mut Orders,
+    file: &Connection,
+    target: &Target,
+) -> rusqlite::Result<Option<Arc<Latest>>> {
+    let found = find_latest(file, target)?.map(Arc::new);
+    if let Some(latest) = &found {
+        orders.put(Arc::clone(latest), &[]);
+    }
+    Ok(found)
 }
 
 fn pinned(slot: Option<&Slot>) -> bool {

@@ -5,7 +5,7 @@ use orderlock_core::store::{Expire, Expired};
 use rusqlite::{Connection, params};
 
 use crate::error::Fault;
-use crate::journal::key_hash;
+use crate::keys::key_hash;
 use crate::rows::signed;
 use crate::time;
 use crate::turn::Turn;

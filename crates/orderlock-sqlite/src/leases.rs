@@ -3,6 +3,7 @@
 //!
 //! A grant without a mark touches nothing but memory. Everything else that ends or changes a lease
 //! is decided by the writer, in one order with the settles, and takes effect here after its commit.
+//! Beside the leases of each part lie the orders that memory knows.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
@@ -11,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use orderlock_core::{Fence, Lease, LeaseState, SessionId, Target, Tenant};
 use tokio::sync::broadcast;
+
+use crate::orders::Orders;
 
 const SHARDS: usize = 16;
 
@@ -26,6 +29,8 @@ pub(crate) struct Held {
     pub(crate) row: i64,
     /// How many renewals its session had at the grant.
     pub(crate) renewals: u64,
+    /// Whether a settle of it may be in the file all the same.
+    doubtful: bool,
 }
 
 impl Held {
@@ -36,7 +41,32 @@ impl Held {
             state: state.into(),
             row,
             renewals,
+            doubtful: false,
         })
+    }
+
+    /// The same, when a batch that may have settled it was thrown away: whether it is in the file,
+    /// nobody knows.
+    pub(crate) fn doubted(self) -> Self {
+        Self {
+            doubtful: true,
+            ..self
+        }
+    }
+
+    /// The lease after a step of this one. A doubt stays: it ends with the lease.
+    pub(crate) fn after(&self, state: LeaseState) -> Option<Self> {
+        let doubtful = self.doubtful;
+        let next = Self::new(state, self.row, self.renewals)?;
+        Some(Self { doubtful, ..next })
+    }
+
+    /// Whether it holds the order under this fence, its next settle is the one of this step, and
+    /// the file certainly has neither that settle nor another final entry of its key. The grant has
+    /// seen to the key, and while the lease is held nobody else can settle it.
+    pub(crate) fn awaits(&self, fence: Fence, step: u32) -> bool {
+        let lease = self.lease();
+        !self.doubtful && lease.fence == fence && lease.steps == step
     }
 
     pub(crate) fn state(&self) -> &LeaseState {
@@ -75,7 +105,12 @@ impl Session {
     }
 }
 
-pub(crate) type Shard = HashMap<Target, Slot>;
+/// One part of memory.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    pub(crate) slots: HashMap<Target, Slot>,
+    pub(crate) orders: Orders,
+}
 
 /// Every lease and every session.
 #[derive(Debug)]
@@ -88,9 +123,14 @@ pub(crate) struct Leases {
 }
 
 impl Leases {
-    pub(crate) fn new() -> Self {
+    /// Known orders take this many bytes, about.
+    pub(crate) fn new(order_bytes_max: usize) -> Self {
+        let shard = || Shard {
+            slots: HashMap::new(),
+            orders: Orders::new(order_bytes_max / SHARDS),
+        };
         Self {
-            shards: std::array::from_fn(|_| Mutex::default()),
+            shards: std::array::from_fn(|_| Mutex::new(shard())),
             sessions: Mutex::default(),
             freed: broadcast::Sender::new(FREED),
             hasher: RandomState::new(),
@@ -138,7 +178,7 @@ impl Leases {
         shards: &[MutexGuard<'_, Shard>],
     ) -> HashMap<i64, Held> {
         let sessions = lock(&self.sessions);
-        let slots = shards.iter().flat_map(|shard| shard.iter());
+        let slots = shards.iter().flat_map(|shard| shard.slots.iter());
         slots
             .filter(|(target, _)| target.tenant == *tenant)
             .filter_map(|(_, slot)| slot.held.as_ref())
@@ -155,6 +195,7 @@ impl Leases {
         };
         self.each_shard().find_map(|shard| {
             let found = shard
+                .slots
                 .iter()
                 .find(|(target, slot)| target.tenant == *tenant && holds(slot));
             found.map(|(target, _)| target.clone())

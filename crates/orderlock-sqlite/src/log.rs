@@ -68,3 +68,34 @@ impl LogLength {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_log_is_copied_in_an_idle_moment_and_begins_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let connection = Connection::open(folder.path().join("some.db")).unwrap();
+        let set = "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; CREATE TABLE t (c)";
+        connection.execute_batch(set).unwrap();
+        watch(&connection);
+        let write = |pages: i64| {
+            let row = "INSERT INTO t VALUES (zeroblob(?1 * 4096))";
+            connection.execute(row, [pages]).unwrap();
+        };
+        let mut log = LogLength::default();
+        for _ in 0..3 {
+            write(1);
+            assert!(!log.keep_short(&connection, true), "it is short");
+            write(IDLE);
+            assert!(!log.keep_short(&connection, false), "nobody is idle");
+            assert!(log.keep_short(&connection, true));
+            assert!(!log.keep_short(&connection, true), "it is copied");
+        }
+        write(1);
+        assert!(!log.keep_short(&connection, false));
+        write(MAX);
+        assert!(log.keep_short(&connection, false), "it cannot wait");
+    }
+}

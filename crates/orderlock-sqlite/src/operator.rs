@@ -3,10 +3,11 @@
 use orderlock_core::store::{BreakLease, Broken, Decision, Resolve, Resolved};
 use orderlock_core::{Fence, LeaseEvent, LeaseId, LeaseState, Mark, OutcomeKind, StoreError};
 
-use crate::acquire::{clear_mark, lock_state};
+use crate::acquire::lock_state;
 use crate::error::Fault;
 use crate::journal::{self, Append, Memory};
-use crate::rows::{OrderRow, find_order};
+use crate::marks::clear_mark;
+use crate::rows::Latest;
 use crate::turn::Turn;
 
 /// Voids one grant. A mark stays.
@@ -21,12 +22,11 @@ pub(crate) fn break_lease(turn: &mut Turn<'_>, request: &BreakLease) -> Result<B
     let Some(held) = held.filter(|held| held.lease().fence == fence) else {
         return Ok(Broken::NotFound);
     };
-    let order = find_order(turn.connection, &target)?
+    let latest = turn
+        .order(&target)?
         .ok_or_else(|| Fault::damaged("a held order is not in the file"))?;
     let lease = held.lease();
     let append = Append {
-        order: order.row,
-        version: order.version,
         operation: &lease.operation,
         outcome: OutcomeKind::LeaseBroken,
         actor: &request.actor,
@@ -36,10 +36,11 @@ pub(crate) fn break_lease(turn: &mut Turn<'_>, request: &BreakLease) -> Result<B
         key_id: lease.key_id,
         fingerprint: lease.fingerprint,
         grant: None,
-        change: None,
+        changed: false,
         memory: None,
     };
-    journal::append(turn.connection, &append, turn.now)?;
+    let written = journal::append(turn.connection, Latest::clone(&latest), &append, turn.now)?;
+    turn.keep(written);
     held.state()
         .next(LeaseEvent::Voided(fence))
         .map_err(|error| Fault::refused(error.to_string()))?;
@@ -58,16 +59,18 @@ fn fence_of(lease: &LeaseId) -> Option<Fence> {
 /// Ends a mark that nobody attends to.
 pub(crate) fn resolve(turn: &mut Turn<'_>, request: &Resolve) -> Result<Resolved, Fault> {
     let held = turn.held(&request.target);
-    let Some(order) = find_order(turn.connection, &request.target)? else {
+    let Some(latest) = turn.order(&request.target)? else {
         return Ok(Resolved::NotMarked);
     };
-    let state = lock_state(&order, held.as_ref());
+    let order = &latest.whole.order;
+    let state = lock_state(order, held.as_ref());
     let resolved = state.next(LeaseEvent::Resolved(request.key_id));
     let (LeaseState::Unattended(mark), Ok(LeaseState::Free)) = (&state, resolved) else {
         return Ok(Resolved::NotMarked);
     };
+    let mut after = Latest::clone(&latest);
     let append = match &request.decision {
-        Decision::RunAgain => cleared(turn, request, &order, mark),
+        Decision::RunAgain => cleared(turn, request, mark),
         Decision::Settle {
             version,
             change,
@@ -90,37 +93,29 @@ pub(crate) fn resolve(turn: &mut Turn<'_>, request: &Resolve) -> Result<Resolved
                     "an order of {size} bytes is too large"
                 )));
             }
-            let version = match change {
-                Some(change) => journal::apply(turn.connection, &order, change)?,
-                None => order.version,
-            };
+            if let Some(change) = change {
+                after = journal::apply(turn.connection, &latest, change)?;
+            }
             Append {
-                version,
                 outcome: *outcome,
-                change: change.as_ref().map(|change| &change.after),
+                changed: change.is_some(),
                 memory: Some(Memory {
                     answer: Some(answer),
                     retention: *retention,
                 }),
-                ..cleared(turn, request, &order, mark)
+                ..cleared(turn, request, mark)
             }
         }
     };
-    let receipt = journal::append(turn.connection, &append, turn.now)?;
-    clear_mark(turn.connection, order.row)?;
+    let written = journal::append(turn.connection, after, &append, turn.now)?;
+    let receipt = turn.keep(written);
+    clear_mark(turn, (&order.target, order.row))?;
     Ok(Resolved::Resolved(receipt))
 }
 
 /// The entry that says that the mark was cleared.
-fn cleared<'a>(
-    turn: &Turn<'_>,
-    request: &'a Resolve,
-    order: &OrderRow,
-    mark: &'a Mark,
-) -> Append<'a> {
+fn cleared<'a>(turn: &Turn<'_>, request: &'a Resolve, mark: &'a Mark) -> Append<'a> {
     Append {
-        order: order.row,
-        version: order.version,
         operation: &mark.operation,
         outcome: OutcomeKind::MarkCleared,
         actor: &request.actor,
@@ -130,7 +125,7 @@ fn cleared<'a>(
         key_id: mark.key_id,
         fingerprint: mark.fingerprint,
         grant: None,
-        change: None,
+        changed: false,
         memory: None,
     }
 }

@@ -12,6 +12,7 @@ pub struct SqliteOptions {
     pub(crate) batch: usize,
     pub(crate) readers: usize,
     pub(crate) document_bytes_max: usize,
+    pub(crate) order_memory: usize,
     pub(crate) new_epoch: bool,
 }
 
@@ -23,6 +24,7 @@ impl Default for SqliteOptions {
             batch: 512,
             readers: 4,
             document_bytes_max: 1024 * 1024,
+            order_memory: 16 * 1024 * 1024,
             new_epoch: false,
         }
     }
@@ -61,6 +63,15 @@ impl SqliteOptions {
     #[must_use]
     pub fn with_document_bytes_max(mut self, bytes: usize) -> Self {
         self.document_bytes_max = bytes;
+        self
+    }
+
+    /// How many bytes of memory the orders may take, about, that were used last. What fits need not
+    /// be read again; with 0, every order is read from the file each time. Nobody but this store may
+    /// write the file: it would not see that.
+    #[must_use]
+    pub fn with_order_memory(mut self, bytes: usize) -> Self {
+        self.order_memory = bytes;
         self
     }
 

@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use orderlock_core::store::{KeyFacts, Known, Lookup, OrderView};
-use orderlock_core::{LeaseView, Target, Timestamp};
+use orderlock_core::{LeaseView, Timestamp};
 use rusqlite::Connection;
 
 use crate::acquire::lock_state;
 use crate::error::Fault;
-use crate::journal::{entry_at, find_key_of};
+use crate::keys::{entry_at, find_key_of};
 use crate::leases::{Held, lock};
-use crate::rows::{OrderRow, WholeOrder, find_order, find_whole_order};
+use crate::rows::{OrderRow, WholeOrder, find_order};
 
 /// The connections that read. Whoever needs a part of the leases too locks that first.
 #[derive(Debug)]
@@ -37,6 +37,14 @@ impl Readers {
             let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.connections.len();
             lock(&self.connections[turn])
         })
+    }
+
+    /// Reads with one statement: that is a snapshot by itself.
+    pub(crate) fn look<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<T> {
+        work(&self.take())
     }
 
     /// Reads in one snapshot of committed state.
@@ -93,16 +101,7 @@ impl Drop for Snapshot<'_> {
     }
 }
 
-/// One order as others see it.
-pub(crate) fn read(
-    connection: &Connection,
-    target: &Target,
-    held: Option<&Held>,
-) -> Result<Option<OrderView>, Fault> {
-    let whole = find_whole_order(connection, target)?;
-    Ok(whole.map(|whole| view(whole, held)))
-}
-
+/// An order as others see it.
 pub(crate) fn view(whole: WholeOrder, held: Option<&Held>) -> OrderView {
     OrderView {
         lease: lease_view(&whole.order, held),

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 use crate::time;
 
 /// An order's row without its content, and the mark on it.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OrderRow {
     pub(crate) row: i64,
     pub(crate) target: Target,
@@ -20,12 +20,20 @@ pub(crate) struct OrderRow {
 }
 
 /// An order's whole row.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WholeOrder {
     pub(crate) order: OrderRow,
     pub(crate) index: OwnedIndex,
     pub(crate) times: Times,
     pub(crate) document: Document,
+}
+
+/// An order and where its journal stands: all that a settle has to know of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Latest {
+    pub(crate) whole: WholeOrder,
+    /// The number of its last entry.
+    pub(crate) number: u64,
 }
 
 /// The columns of [`order_row`], of `orders o LEFT JOIN marks m`.
@@ -36,13 +44,17 @@ macro_rules! order_columns {
     };
 }
 
-/// The columns of [`whole_order`], and where they come from.
+/// The columns of [`whole_order`], then others, and where they come from.
 macro_rules! whole_orders {
     () => {
+        whole_orders!("")
+    };
+    ($others:literal) => {
         concat!(
             order_columns!(),
-            ", o.status, o.customer, o.created, o.updated, o.document \
-             FROM orders o LEFT JOIN marks m ON m.order_row = o.row "
+            ", o.status, o.customer, o.created, o.updated, o.document ",
+            $others,
+            "FROM orders o LEFT JOIN marks m ON m.order_row = o.row "
         )
     };
 }
@@ -76,18 +88,23 @@ pub(crate) fn find_order(
         .optional()
 }
 
-/// An order with its content, by its address.
-pub(crate) fn find_whole_order(
+/// An order with its content and where its journal stands, by its address.
+pub(crate) fn find_latest(
     connection: &Connection,
     target: &Target,
-) -> rusqlite::Result<Option<WholeOrder>> {
+) -> rusqlite::Result<Option<Latest>> {
     connection
         .prepare_cached(concat!(
             "SELECT ",
-            whole_orders!(),
+            whole_orders!(", (SELECT max(e.number) FROM entries e WHERE e.order_row = o.row) "),
             "WHERE o.tenant = ?1 AND o.id = ?2"
         ))?
-        .query_row([target.tenant.as_str(), target.order.as_str()], whole_order)
+        .query_row([target.tenant.as_str(), target.order.as_str()], |row| {
+            Ok(Latest {
+                whole: whole_order(row)?,
+                number: row.get::<_, Option<i64>>(17)?.map_or(0, unsigned),
+            })
+        })
         .optional()
 }
 

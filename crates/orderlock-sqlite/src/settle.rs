@@ -1,16 +1,18 @@
 //! `settle` and `release`: how a grant ends.
 
 use orderlock_core::store::{
-    Accepted, Durable, KeyFacts, MarkFate, Receipt, Release, Released, Settle, SettleFacts,
+    Accepted, Durable, KeyFacts, Loss, MarkFate, Receipt, Release, Released, Settle, SettleFacts,
     SettleVerdict, Settled, Then, decide_settle,
 };
 use orderlock_core::{LeaseEvent, LeaseState, StoreError};
 
-use crate::acquire::{acquire, clear_mark, hand_over, lock_state};
+use crate::acquire::{acquire, hand_over, lock_state};
 use crate::error::{Fault, refuses_the_values};
-use crate::journal::{self, Append, Memory, find_key, find_settle};
+use crate::journal::{self, Append, Memory, Written};
+use crate::keys::find_settle;
 use crate::leases::Held;
-use crate::rows::{OrderRow, find_order, order_at};
+use crate::marks::clear_mark;
+use crate::rows::{Latest, OrderRow};
 use crate::turn::Turn;
 
 /// A settle on the writer.
@@ -19,28 +21,23 @@ pub(crate) fn settle(turn: &mut Turn<'_>, request: &Settle) -> Result<Settled, F
         let why = "a final settle cannot keep its lease: only a checkpoint does";
         return Err(Fault::Refused(StoreError::Unsupported(why)));
     }
-    let claim = &request.claim;
-    let held = turn.held(&claim.target());
-    let order = match &held {
-        Some(held) => Some(order_at(turn.connection, held.row)?),
-        None => find_order(turn.connection, &claim.target())?,
+    let target = request.claim.target();
+    let held = turn.held(&target);
+    let Some(latest) = turn.order(&target)? else {
+        return Ok(Settled::Lost(Loss::NotHeld));
     };
-    let Some(order) = order else {
-        let loss = orderlock_core::store::Loss::NotHeld;
-        return Ok(Settled::Lost(loss));
-    };
-    let state = lock_state(&order, held.as_ref());
+    let order = &latest.whole.order;
+    let state = lock_state(order, held.as_ref());
     let (fence, step) = (request.fence, request.step);
-    let key = find_key(turn.connection, order.row, claim.key_id, turn.now)?;
-    let written = match key {
-        Some(_) => find_settle(turn.connection, order.row, claim.key_id, fence, step)?,
-        None => None,
+    let (settled, written) = match &held {
+        Some(held) if held.awaits(fence, step) => (false, None),
+        _ => in_the_journal(turn, request, order)?,
     };
     let facts = SettleFacts {
         version: Some(order.version),
         lease: &state,
         written: written.is_some(),
-        key_settled: key.is_some_and(|key| matches!(key.facts, KeyFacts::Final { .. })),
+        key_settled: settled,
     };
     match (decide_settle(request, facts), written) {
         (SettleVerdict::Repeat, Some(receipt)) => {
@@ -50,30 +47,51 @@ pub(crate) fn settle(turn: &mut Turn<'_>, request: &Settle) -> Result<Settled, F
                 .lease()
                 .is_some_and(|lease| lease.fence == fence && lease.steps == step);
             if behind {
-                end_grant(turn, request, &order, &state, held.as_ref())?;
+                end_grant(turn, request, order, &state, held.as_ref())?;
             }
             accepted(turn, request, receipt)
         }
-        (SettleVerdict::Apply, _) => write(turn, request, &order, &state, held.as_ref()),
+        (SettleVerdict::Apply, _) => write(turn, request, &latest, &state, held.as_ref()),
         (SettleVerdict::Lost(loss), _) => Ok(Settled::Lost(loss)),
         (SettleVerdict::Repeat, None) => Err(Fault::refused("a settle repeats nothing")),
     }
 }
 
+/// Whether the key has a final entry, and what this very settle has written before, if it has.
+fn in_the_journal(
+    turn: &Turn<'_>,
+    request: &Settle,
+    order: &OrderRow,
+) -> Result<(bool, Option<Receipt>), Fault> {
+    let (key_id, fence, step) = (request.claim.key_id, request.fence, request.step);
+    let Some(key) = turn.key(order, key_id)? else {
+        return Ok((false, None));
+    };
+    let written = find_settle(turn.connection, order.row, key_id, fence, step)?;
+    Ok((matches!(key.facts, KeyFacts::Final { .. }), written))
+}
+
 fn write(
     turn: &mut Turn<'_>,
     request: &Settle,
-    order: &OrderRow,
+    latest: &Latest,
     state: &LeaseState,
     held: Option<&Held>,
 ) -> Result<Settled, Fault> {
+    let order = &latest.whole.order;
     let written = match too_large(turn, request) {
         Some(reason) => Err(reason),
-        None => match write_rows(turn, request, order) {
-            Err(Fault::Sql(error)) if refuses_the_values(&error) => {
-                Err(format!("the store refuses these values: {error}"))
+        None => match write_rows(turn, request, latest)? {
+            Ok(written) => Ok(turn.keep(written)),
+            Err(fault) => {
+                turn.forget(&order.target);
+                match fault {
+                    Fault::Sql(error) if refuses_the_values(&error) => {
+                        Err(format!("the store refuses these values: {error}"))
+                    }
+                    fault => return Err(fault),
+                }
             }
-            written => Ok(written?),
         },
     };
     match written {
@@ -103,16 +121,18 @@ fn too_large(turn: &Turn<'_>, request: &Settle) -> Option<String> {
 
 /// Change and entry, both or neither: a savepoint of their own, because a refusal of the values
 /// still has to release the lease.
-fn write_rows(turn: &Turn<'_>, request: &Settle, order: &OrderRow) -> Result<Receipt, Fault> {
+fn write_rows(
+    turn: &Turn<'_>,
+    request: &Settle,
+    latest: &Latest,
+) -> Result<Result<Written, Fault>, Fault> {
     turn.all_or_nothing(|connection| {
-        let version = match &request.change {
-            Some(change) => journal::apply(connection, order, change)?,
-            None => order.version,
+        let latest = match &request.change {
+            Some(change) => journal::apply(connection, latest, change)?,
+            None => latest.clone(),
         };
         let entry = &request.entry;
         let append = Append {
-            order: order.row,
-            version,
             operation: &entry.operation,
             outcome: entry.outcome,
             actor: &request.claim.caller.principal,
@@ -122,13 +142,13 @@ fn write_rows(turn: &Turn<'_>, request: &Settle, order: &OrderRow) -> Result<Rec
             key_id: request.claim.key_id,
             fingerprint: request.claim.fingerprint,
             grant: Some((request.fence, request.step)),
-            change: request.change.as_ref().map(|change| &change.after),
+            changed: request.change.is_some(),
             memory: Some(Memory {
                 answer: entry.answer.as_ref(),
                 retention: entry.retention,
             }),
         };
-        Ok(journal::append(connection, &append, turn.now)?)
+        Ok(journal::append(connection, latest, &append, turn.now)?)
     })
 }
 
@@ -161,10 +181,9 @@ fn stage(
         .next(event)
         .map_err(|error| Fault::refused(error.to_string()))?;
     if order.mark.is_some() && next.mark().is_none() {
-        clear_mark(turn.connection, order.row)?;
+        clear_mark(turn, (&order.target, order.row))?;
     }
-    let renewals = held.map_or(0, |held| held.renewals);
-    turn.stage(&order.target, Held::new(next, order.row, renewals));
+    turn.stage(&order.target, held.and_then(|held| held.after(next)));
     Ok(())
 }
 
@@ -193,7 +212,7 @@ pub(crate) fn release(turn: &mut Turn<'_>, request: &Release) -> Result<Released
     };
     let next = after_release(held.state(), request)?;
     if held.state().mark().is_some() && next.mark().is_none() {
-        clear_mark(turn.connection, held.row)?;
+        clear_mark(turn, (&request.target, held.row))?;
     }
     turn.stage(&request.target, None);
     let next = match request.next.as_deref() {

@@ -29,7 +29,7 @@ use crate::log::LogLength;
 use crate::open::{OpenError, open};
 use crate::owner::OwnerLock;
 use crate::pages;
-use crate::read::{self, Readers};
+use crate::read::Readers;
 use crate::turn::Turn;
 use crate::writer::{Shared, Writer, taken};
 use crate::{SqliteOptions, acquire, create, expire, node, operator, settle};
@@ -84,7 +84,7 @@ impl SqliteStore {
         log: impl FnOnce(LogFile) -> Box<dyn Log>,
     ) -> Result<Self, OpenError> {
         let opened = open(path, &options)?;
-        let leases = Arc::new(Leases::new());
+        let leases = Arc::new(Leases::new(options.order_memory));
         let shared = Arc::new(Shared::default());
         let info = StoreInfo {
             name: "sqlite",
@@ -153,7 +153,7 @@ impl Inner {
     }
 
     /// While another process owns the file, this one's leases mean nothing.
-    fn owned(&self) -> Result<(), StoreError> {
+    pub(crate) fn owned(&self) -> Result<(), StoreError> {
         if self.shared.taken.load(Ordering::Acquire) {
             return Err(taken());
         }
@@ -192,12 +192,7 @@ impl OrderStore for SqliteStore {
     }
 
     fn read(&self, request: Read) -> StoreFuture<'_, Option<OrderView>> {
-        async move {
-            let target = &request.target;
-            let read = |snapshot: &_, held: Option<&_>| read::read(snapshot, target, held);
-            self.0.read_order(target, read, |_| false).await
-        }
-        .boxed()
+        self.0.read_one(request).boxed()
     }
 
     fn list(&self, request: List) -> StoreFuture<'_, Page<OrderView>> {
@@ -218,14 +213,7 @@ impl OrderStore for SqliteStore {
     }
 
     fn lookup(&self, request: Lookup) -> StoreFuture<'_, Known> {
-        async move {
-            let now = self.0.runtime.wall();
-            let look = |snapshot: &_, held: Option<&_>| read::lookup(snapshot, &request, held, now);
-            // A key that is not even in the log is not on the disk either.
-            let unknown = |known: &Known| matches!(known, Known::Unknown);
-            self.0.read_order(&request.target, look, unknown).await
-        }
-        .boxed()
+        self.0.look_up(request).boxed()
     }
 
     fn acquire(&self, request: Acquire) -> StoreFuture<'_, Acquired> {

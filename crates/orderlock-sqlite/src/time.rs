@@ -15,6 +15,11 @@ pub(crate) fn from_sql(nanoseconds: i64) -> Timestamp {
         .expect("64 bits of nanoseconds lie within the years that a timestamp has")
 }
 
+/// A time as it is read back from the file.
+pub(crate) fn as_kept(time: Timestamp) -> Timestamp {
+    from_sql(to_sql(time))
+}
+
 /// The end of a span, as the file can keep it.
 pub(crate) fn after(start: Timestamp, span: Duration) -> Timestamp {
     from_sql(to_sql(start).saturating_add(span_to_sql(span)))

@@ -1,100 +1,20 @@
-//! What one batch of the writer does to the leases and sessions: seen by the jobs that follow in
-//! the batch and in the next one, and by everybody else once the batch is on the disk.
+//! One job's turn at the writer: what it sees of leases, sessions and orders, and how it says what
+//! becomes of them.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
-use orderlock_core::{Fence, SessionId, Target, Tenant, Timestamp};
+use orderlock_core::store::Receipt;
+use orderlock_core::{Fence, KeyId, Mark, SessionId, Target, Tenant, Timestamp};
 use rusqlite::Connection;
 
+use crate::batch::run;
 use crate::error::Fault;
+use crate::journal::Written;
+use crate::keys::{KeyRow, find_key, key_hash};
 use crate::leases::{Held, Leases, Session};
-
-/// The changes of a batch that is not on the disk yet.
-#[derive(Debug, Default)]
-pub(crate) struct Staged {
-    /// Every order that the batch has looked at, with its lease as the batch leaves it.
-    slots: HashMap<Target, Option<Held>>,
-    sessions: HashMap<SessionId, Option<Session>>,
-    settles: u64,
-    /// How to take back what the job at hand has staged, last first.
-    undo: Vec<Undo>,
-}
-
-#[derive(Debug)]
-enum Undo {
-    Slot(Target, Option<Held>),
-    Session(SessionId, Option<Option<Session>>),
-    Settle,
-}
-
-impl Staged {
-    /// Keeps what the last job has staged.
-    pub(crate) fn keep_job(&mut self) {
-        self.undo.clear();
-    }
-
-    /// Takes back what the last job has staged.
-    pub(crate) fn undo_job(&mut self) {
-        while let Some(undo) = self.undo.pop() {
-            match undo {
-                Undo::Slot(target, held) => {
-                    self.slots.insert(target, held);
-                }
-                Undo::Session(id, Some(session)) => {
-                    self.sessions.insert(id, session);
-                }
-                Undo::Session(id, None) => {
-                    self.sessions.remove(&id);
-                }
-                Undo::Settle => self.settles -= 1,
-            }
-        }
-    }
-
-    /// Makes the changes visible: they are on the disk. What a batch above has looked at since
-    /// stays its own. Returns how many settles there were.
-    pub(crate) fn apply(self, leases: &Leases, above: Option<&Self>) -> u64 {
-        let mut sessions = leases.sessions();
-        for (id, session) in self.sessions {
-            match session {
-                Some(session) => sessions.insert(id, session),
-                None => sessions.remove(&id),
-            };
-        }
-        drop(sessions);
-        for (target, held) in self.slots {
-            let mut shard = leases.shard(&target);
-            let slot = shard.entry(target.clone()).or_default();
-            slot.pinned = above.is_some_and(|above| above.slots.contains_key(&target));
-            let let_go = slot.held.is_some() && held.is_none();
-            slot.held = held;
-            if slot.held.is_none() && !slot.pinned {
-                shard.remove(&target);
-            }
-            drop(shard);
-            if let_go {
-                leases.announce(&target);
-            }
-        }
-        self.settles
-    }
-
-    /// Leaves everything as it was: the commit has not happened, or nobody knows. A lease then
-    /// stays held, so that its holder may repeat the settle and learn what became of it. No batch
-    /// stands above: it would have been built on what is thrown away.
-    pub(crate) fn discard(self, leases: &Leases) {
-        for target in self.slots.into_keys() {
-            let mut shard = leases.shard(&target);
-            if let Some(slot) = shard.get_mut(&target) {
-                slot.pinned = false;
-                if slot.held.is_none() {
-                    shard.remove(&target);
-                }
-            }
-        }
-    }
-}
+use crate::rows::{Latest, OrderRow, find_latest};
+use crate::staged::{Staged, StagedSlot, Undo};
 
 /// One job's turn at the writing connection.
 #[derive(Debug)]
@@ -115,26 +35,92 @@ pub(crate) struct Turn<'a> {
 
 impl Turn<'_> {
     /// The order's live lease, as the batch so far leaves it. From here to the end of the batch
-    /// nobody else changes it.
+    /// nobody else changes it, nor the order.
     pub(crate) fn held(&mut self, target: &Target) -> Option<Held> {
+        let held = self.slot(target).held.clone()?;
+        self.session(held.lease().session).map(|_| held)
+    }
+
+    /// What the batch knows of an order. It begins with what the batch before leaves, or else with
+    /// what memory knows.
+    fn slot(&mut self, target: &Target) -> &mut StagedSlot {
         if !self.staged.slots.contains_key(target) {
             let mut shard = self.leases.shard(target);
-            let slot = shard.entry(target.clone()).or_default();
+            let slot = shard.slots.entry(target.clone()).or_default();
             slot.pinned = true;
-            let below = self.below.and_then(|below| below.slots.get(target));
-            let held = below.unwrap_or(&slot.held).clone();
+            let mut staged = StagedSlot {
+                held: slot.held.clone(),
+                ..StagedSlot::default()
+            };
+            let known = shard.orders.get(target);
+            staged.latest = known.map(|known| Arc::clone(known.latest()));
             drop(shard);
-            self.staged.slots.insert(target.clone(), held);
+            if let Some(below) = self.below.and_then(|below| below.slots.get(target)) {
+                staged.held = below.held.clone();
+                staged.latest = below.latest.clone().or(staged.latest);
+            }
+            self.staged.slots.insert(target.clone(), staged);
         }
-        let held = self.staged.slots.get(target)?.clone()?;
-        self.session(held.lease().session).map(|_| held)
+        self.staged.slots.entry(target.clone()).or_default()
     }
 
     /// Says who holds the order after this job, if anybody does.
     pub(crate) fn stage(&mut self, target: &Target, held: Option<Held>) {
-        let before = self.staged.slots.insert(target.clone(), held);
-        let undo = Undo::Slot(target.clone(), before.flatten());
-        self.staged.undo.push(undo);
+        let slot = self.slot(target);
+        let before = std::mem::replace(&mut slot.held, held);
+        self.staged.undo.push(Undo::Held(target.clone(), before));
+    }
+
+    /// The order as the batch so far leaves it.
+    pub(crate) fn order(&mut self, target: &Target) -> Result<Option<Arc<Latest>>, Fault> {
+        if let Some(latest) = &self.slot(target).latest {
+            return Ok(Some(Arc::clone(latest)));
+        }
+        let found = find_latest(self.connection, target)?.map(Arc::new);
+        self.slot(target).latest = found.clone();
+        Ok(found)
+    }
+
+    /// What the journal so far says of a key of this order, if anything.
+    pub(crate) fn key(&self, order: &OrderRow, key_id: KeyId) -> Result<Option<KeyRow>, Fault> {
+        let (target, key) = (&order.target, key_hash(key_id));
+        let below = self.below.and_then(|below| below.slots.get(target));
+        let mut unflushed = below.into_iter().chain(self.staged.slots.get(target));
+        let written = unflushed.any(|slot| slot.keys.contains(&key));
+        let lacks = || {
+            let mut shard = self.leases.shard(target);
+            shard
+                .orders
+                .get(target)
+                .is_some_and(|known| known.lacks(key))
+        };
+        if !written && lacks() {
+            return Ok(None);
+        }
+        find_key(self.connection, order.row, key_id, self.now)
+    }
+
+    /// Takes into memory what stands in the transaction.
+    pub(crate) fn keep(&mut self, written: Written) -> Receipt {
+        let target = written.latest.whole.order.target.clone();
+        let slot = self.slot(&target);
+        slot.latest = Some(Arc::new(written.latest));
+        slot.keys.extend(written.key);
+        written.receipt
+    }
+
+    /// The same, of an order's mark.
+    pub(crate) fn keep_mark(&mut self, target: &Target, mark: Option<Mark>) {
+        let slot = self.slot(target);
+        if let Some(latest) = &mut slot.latest {
+            Arc::make_mut(latest).whole.order.mark = mark;
+        }
+    }
+
+    /// Has the file asked for this order from here on: it refused what memory took it for.
+    pub(crate) fn forget(&mut self, target: &Target) {
+        self.slot(target).latest = None;
+        self.leases.shard(target).orders.forget(target);
     }
 
     /// A session that is alive.
@@ -173,9 +159,9 @@ impl Turn<'_> {
             .slots
             .iter()
             .chain(below)
-            .find(|(target, held)| {
+            .find(|(target, slot)| {
                 let holds = |held: &Held| held.lease().fence == fence;
-                target.tenant == *tenant && held.as_ref().is_some_and(holds)
+                target.tenant == *tenant && slot.held.as_ref().is_some_and(holds)
             });
         match staged {
             Some((target, _)) => Some(target.clone()),
@@ -183,31 +169,32 @@ impl Turn<'_> {
         }
     }
 
-    /// Runs statements that are applied together or not at all, whatever the job does after. Beside
-    /// others their failure is the job's, which is then carried out again alone.
+    /// Runs statements that are applied together or not at all, whatever the job does after. The
+    /// inner result is theirs: if that is a failure, nothing of them is left. Beside others, what a
+    /// failure has left is the job's failure too, and the job is carried out again alone.
     pub(crate) fn all_or_nothing<T>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, Fault>,
-    ) -> Result<T, Fault> {
+    ) -> Result<Result<T, Fault>, Fault> {
+        let connection = self.connection;
         if !self.alone {
-            return work(self.connection);
+            let changes = connection.total_changes();
+            let result = work(connection);
+            if result.is_err() && connection.total_changes() != changes {
+                return result.map(Ok);
+            }
+            return Ok(result);
         }
-        self.connection
-            .prepare_cached("SAVEPOINT part")?
-            .execute([])?;
-        let result = work(self.connection);
+        run(connection, "SAVEPOINT part")?;
+        let result = work(connection);
         // SQLite may have rolled back more than the savepoint; then there is nothing to end.
-        if result.is_err() && !self.connection.is_autocommit() {
-            self.connection
-                .prepare_cached("ROLLBACK TO part")?
-                .execute([])?;
+        if result.is_err() && !connection.is_autocommit() {
+            run(connection, "ROLLBACK TO part")?;
         }
-        if !self.connection.is_autocommit() {
-            self.connection
-                .prepare_cached("RELEASE part")?
-                .execute([])?;
+        if !connection.is_autocommit() {
+            run(connection, "RELEASE part")?;
         }
-        result
+        Ok(result)
     }
 
     /// Counts one settle.
@@ -221,12 +208,10 @@ impl Turn<'_> {
     pub(crate) fn void(&mut self, most: usize, matches: impl Fn(&Held) -> bool) -> (usize, bool) {
         let mut found: Vec<(Target, Fence)> = Vec::new();
         for shard in self.leases.each_shard() {
-            for (target, slot) in shard.iter() {
+            for (target, slot) in shard.slots.iter() {
                 let below = || self.below.and_then(|below| below.slots.get(target));
-                let held = match self.staged.slots.get(target).or_else(below) {
-                    Some(staged) => staged.as_ref(),
-                    None => slot.held.as_ref(),
-                };
+                let staged = self.staged.slots.get(target).or_else(below);
+                let held = staged.map_or(&slot.held, |staged| &staged.held).as_ref();
                 if let Some(held) = held.filter(|held| matches(held)) {
                     found.push((target.clone(), held.lease().fence));
                 }
@@ -237,8 +222,7 @@ impl Turn<'_> {
         let mut voided = 0;
         for (target, fence) in found {
             // Between the look and the pin it may have been released, and granted again.
-            self.held(&target);
-            let still = self.staged.slots.get(&target).and_then(Option::as_ref);
+            let still = self.slot(&target).held.as_ref();
             if still.is_some_and(|held| held.lease().fence == fence) {
                 self.stage(&target, None);
                 voided += 1;

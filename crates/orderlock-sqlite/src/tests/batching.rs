@@ -123,6 +123,32 @@ async fn one_that_fails_never_fails_its_neighbours() {
     );
 }
 
+/// The file takes the change and refuses the entry: neither is there, and the lease is let go.
+#[tokio::test]
+async fn a_settle_that_is_refused_half_way_leaves_nothing() {
+    let bench = Bench::new().await;
+    for order in ["refused", "good"] {
+        bench.order(order).await;
+    }
+    let refuse = "CREATE TEMP TRIGGER refuse BEFORE INSERT ON main.entries WHEN NEW.order_row = 1
+                  BEGIN SELECT raise(ABORT, 'not this one'); END";
+    let refusing = bench.on_writer(move |turn| Ok(turn.connection.execute_batch(refuse)?));
+    refusing.await.unwrap();
+    let refused = bench.held("refused", "k").await;
+    let good = bench.held("good", "k").await;
+    let stopped = bench.stop().await;
+    let refused = start(&bench.store, move |store| store.settle(refused)).await;
+    let good = start(&bench.store, move |store| store.settle(good)).await;
+    stopped.go();
+    let refused = refused.await.unwrap().unwrap();
+    assert!(matches!(refused, Settled::Impossible(_)), "{refused:?}");
+    accepted(good.await.unwrap().unwrap());
+    let view = bench.view("refused").await;
+    assert_eq!((view.version, view.lease), (Version(1), None));
+    assert_eq!(bench.view("good").await.version, Version(2));
+    bench.agree();
+}
+
 /// A full disk makes SQLite roll the whole transaction back in the middle of one job.
 #[tokio::test]
 async fn one_that_takes_the_transaction_with_it_never_fails_its_neighbours() {

@@ -97,7 +97,8 @@ async fn a_repeated_settle_brings_memory_up_to_the_file() {
             steps: 0,
         };
         let state = orderlock_core::LeaseState::Held(lease);
-        turn.stage(&target, crate::leases::Held::new(state, 1, 0));
+        let held = crate::leases::Held::new(state, 1, 0);
+        turn.stage(&target, held.map(crate::leases::Held::doubted));
         Ok(())
     };
     bench.on_writer(put_back).await.unwrap();

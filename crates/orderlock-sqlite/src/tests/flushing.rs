@@ -146,6 +146,26 @@ async fn a_chain_is_one_write() {
     assert_eq!(flushing.bench.view("o").await.version, Version(21));
 }
 
+/// A key is settled from its settle on, and not only once that is on the disk.
+#[tokio::test]
+async fn a_key_whose_settle_is_being_flushed_is_granted_to_nobody() {
+    let mut flushing = Flushing::new().await;
+    let (settle, fence) = flushing.handing_over("first", "next").await;
+    let first = accepted(flushing.bench.store.settle(settle).await.unwrap());
+    flushing.begun().await;
+    let mut request = flushing.bench.request("o", "next");
+    request.fence = fence;
+    let mut second = fixtures::settle(&request, &granted(first.next.unwrap()));
+    let again = flushing.bench.request("o", "first");
+    second.then = Then::HandOver(Box::new(again));
+    let store = &flushing.bench.store;
+    let second = start(store, move |store| store.settle(second)).await;
+    drop(flushing.bench.queue_stop().reached().await.go());
+    flushing.flush(Go::Open);
+    let next = accepted(second.await.unwrap().unwrap()).next;
+    assert!(matches!(next, Some(Acquired::Settled(_))), "{next:?}");
+}
+
 /// Nobody but the successor sees what is not on the disk: each answer waits for the flush.
 #[tokio::test]
 async fn what_is_not_on_the_disk_is_told_to_nobody() {

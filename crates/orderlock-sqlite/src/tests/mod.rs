@@ -6,10 +6,11 @@ mod faults;
 mod flushing;
 mod full;
 mod handover;
-mod log;
+mod memory;
 mod pause;
 mod plans;
 mod races;
+mod walk;
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -19,7 +20,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use orderlock_core::store::{
-    Acquire, Acquired, Created, Grant, Join, OrderView, Read, Settle, Settled, StoreFuture,
+    Acquire, Acquired, Created, Grant, Join, KeyFacts, OrderView, Read, Settle, Settled,
+    StoreFuture,
 };
 use orderlock_core::{Fence, OrderStore as _, Runtime as _, SessionId, StoreError};
 use orderlock_testkit::{TestRuntime, fixtures};
@@ -28,6 +30,8 @@ use tokio::task::JoinHandle;
 
 use crate::error::Fault;
 use crate::flusher::{Log, LogFile};
+use crate::keys::{find_key_of, key_hashes};
+use crate::rows::find_latest;
 use crate::turn::Turn;
 use crate::{SqliteOptions, SqliteStore};
 
@@ -89,6 +93,41 @@ impl Bench {
     pub(super) async fn view(&self, order: &str) -> OrderView {
         let target = fixtures::ids::target(order);
         self.store.read(Read { target }).await.unwrap().unwrap()
+    }
+
+    /// Holds what memory knows against the file, order by order, and returns how many orders it
+    /// knows. Nothing may be under way.
+    #[track_caller]
+    pub(super) fn agree(&self) -> usize {
+        let inner = self.store.inner();
+        let (readers, now) = (&inner.readers, self.runtime.wall());
+        let mut count = 0;
+        for shard in inner.leases.each_shard() {
+            for known in shard.orders.iter() {
+                let latest = &**known.latest();
+                let order = &latest.whole.order;
+                let filed = readers.look(|file| find_latest(file, &order.target));
+                assert_eq!(filed.unwrap().as_ref(), Some(latest));
+                let keys = readers.look(|file| key_hashes(file, order.row, usize::MAX));
+                let lacking = keys.unwrap().into_iter().find(|key| known.lacks(*key));
+                assert_eq!(lacking, None, "{} of {}", order.target, latest.number);
+                count += 1;
+            }
+            for (target, slot) in &shard.slots {
+                assert!(!slot.pinned, "{target} is pinned");
+                let Some(held) = &slot.held else { continue };
+                let lease = held.lease();
+                if held.awaits(lease.fence, lease.steps) {
+                    let key = readers.read(|file| find_key_of(file, target, lease.key_id, now));
+                    let facts = key.unwrap().map(|key| key.facts);
+                    assert!(
+                        !matches!(facts, Some(KeyFacts::Final { .. })),
+                        "{target}: {held:?}"
+                    );
+                }
+            }
+        }
+        count
     }
 
     /// Runs a piece of work on the writer.

@@ -4,7 +4,7 @@
 use orderlock_testkit::TestRuntime;
 use rusqlite::Connection;
 
-use crate::journal::{FIND_KEY, FIND_KEY_OF, FIND_PROGRESS, FIND_SETTLE};
+use crate::keys::{FIND_KEY, FIND_KEY_OF, FIND_PROGRESS, FIND_SETTLE};
 use crate::migrate;
 
 #[test]
