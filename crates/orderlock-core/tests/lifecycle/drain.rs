@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use orderlock_core::{
-    Denied, Ended, Failed, LeaseId, Principal, Resolution, ResolveRequest, Unresolved,
+    Denied, Ended, Failed, LeaseId, Principal, Resolution, ResolveRequest, StoreError, Unresolved,
 };
+use orderlock_testkit::faults::{Fault, Plan, Verb};
 
+use crate::faults::driven;
 use crate::world::{Counter, World, creation, patient, request, settled, target};
 
 #[tokio::test]
@@ -100,4 +102,30 @@ async fn a_node_that_has_drained_creates_and_decides_nothing() {
         matches!(resolved, Err(Unresolved::Denied(Denied::ShuttingDown))),
         "{resolved:?}"
     );
+}
+
+/// What cannot be released one by one ends with the session.
+#[tokio::test]
+async fn a_drained_node_leaves_no_lease_behind() {
+    let (world, store) = crate::faults::world().await;
+    let (first, mut handler) = world.add_later(request("k"));
+    handler.begun().await;
+    let failed = |plan: Plan, call| plan.at_call(Verb::Release, call, Fault::FailBefore);
+    store.plan((1..=9).fold(Plan::new(), failed));
+    let drain = world.lifecycle.drain(Duration::from_secs(5));
+    driven(&world.runtime, drain).await.unwrap();
+    assert!(matches!(first.await, Ended::Failed { .. }));
+    World::assert_free(&world.view().await, 1, 0);
+}
+
+#[tokio::test]
+async fn a_session_that_could_not_be_ended_is_told() {
+    let (world, store) = crate::faults::world().await;
+    store.fail_next(Verb::Leave, Fault::FailBefore);
+    let drained = world.lifecycle.drain(Duration::from_secs(5)).await;
+    assert!(
+        matches!(drained, Err(StoreError::NotApplied(_))),
+        "{drained:?}"
+    );
+    assert!(!world.lifecycle.is_ready());
 }

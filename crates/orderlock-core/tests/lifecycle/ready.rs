@@ -1,14 +1,17 @@
 //! When a node is ready, and what its session's end means for what it runs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use orderlock_core::{
-    Answer, Answers, Denied, Ended, Lifecycle, Limits, LockedOrder, Outcome, Problem, SettledView,
+    Answer, Answers, Denied, Ended, Lifecycle, Limits, LockedOrder, OrderStore, Outcome, Problem,
+    SettledView,
 };
 use orderlock_testkit::faults::{Fault, Plan, Verb};
 
-use crate::faults::{Faulty, world};
+use crate::faults::{Faulty, driven, world};
+use crate::patience::elsewhere;
 use crate::world::{Counter, World, patient, request, settled};
 
 /// Lets everything happen that happens without the clock.
@@ -139,6 +142,29 @@ async fn a_node_that_starts_again_under_its_name_frees_what_its_last_run_held() 
     handler.go();
     let ended = first.await;
     assert!(matches!(ended, Ended::Lost { .. }), "{ended:?}");
+}
+
+/// Every node sees to it that the sessions of dead ones end.
+#[tokio::test]
+async fn a_living_node_frees_what_a_dead_one_held() {
+    let (world, store) = world().await;
+    let (_never, mut handler) = world.add_later(request("k"));
+    handler.begun().await;
+    store.sever();
+    let shared: Arc<dyn OrderStore> = Arc::clone(&world.memory) as _;
+    let node = World::node(&shared, &world.runtime, "node-2", Limits::default());
+    let living = World {
+        store: shared,
+        ..elsewhere(&world, node)
+    };
+    let waiting = living.add(patient("l"));
+    assert_eq!(
+        settled(driven(&living.runtime, waiting).await),
+        (r#"applied {"count":1}"#.into(), false)
+    );
+    // A session, and a third of another until the next round.
+    assert!(living.runtime.elapsed() <= Limits::default().session * 3 / 2);
+    World::assert_free(&living.view().await, 2, 1);
 }
 
 #[derive(Debug)]

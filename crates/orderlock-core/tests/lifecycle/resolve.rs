@@ -113,11 +113,16 @@ async fn a_repeat_is_found_in_a_history_of_many_pages() {
     let decision = decide(&mark, applied(7));
     world.lifecycle.resolve(decision.clone()).await.unwrap();
     settled(world.add(request("after")).await);
-    let again = world.lifecycle.resolve(decision).await.unwrap();
+    let again = world.lifecycle.resolve(decision.clone()).await.unwrap();
     // The answer is the order as it is now.
     assert_eq!((again.version, world.count().await), (Version(603), 8));
     let other = decide(&mark, applied(8));
     assert_not_open(&world.lifecycle.resolve(other).await);
+    for number in 0..600 {
+        settled(world.add(request(&format!("behind-{number}"))).await);
+    }
+    let again = world.lifecycle.resolve(decision).await.unwrap();
+    assert_eq!(again.version, Version(1203));
 }
 
 #[tokio::test]
@@ -143,6 +148,7 @@ async fn a_settled_mark_gives_the_original_key_its_answer() {
         let world = World::new().await;
         let mark = marked(&world).await;
         let request = decide(&mark, Resolution::Settle(outcome));
+        world.runtime.advance(Duration::from_secs(1));
         let after = world.lifecycle.resolve(request.clone()).await.unwrap();
         assert_eq!(after.version, Version(version), "{answer}");
         let seen = world.view().await;
