@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use orderlock_core::store::{
-    Acquire, Decision, Join, Loss, MarkFate, Release, Renew, Resolve, Settle, Then,
+    Acquire, BreakLease, Decision, Join, Loss, MarkFate, Release, Renew, Resolve, Settle, Then,
 };
 use orderlock_core::{
     Fence, Fingerprint, KeyId, LeaseId, LeaseView, LeaseViewState, SessionId, Target, Version,
@@ -75,18 +75,7 @@ impl Replay {
             Event::Acquired(request, word) => return self.acquire(request, *word),
             Event::Settled(request, word, next) => return self.settle(request, *word, *next),
             Event::Released(request, held, next) => return self.release(request, *held, *next),
-            Event::Broken(request, broken) => {
-                let fences = &self.fences;
-                let broke = self.now.orders.values_mut().any(|order| {
-                    let held = order
-                        .lease
-                        .map(|lease| LeaseId::from(fences.of(lease.fence)));
-                    let fence = order.lease.map(|lease| lease.fence);
-                    let meant = held.as_ref() == Some(&request.lease);
-                    meant && fence.is_some_and(|fence| order.break_lease(fence))
-                });
-                return agree(broken, &broke);
-            }
+            Event::Broken(request, broken) => return self.break_lease(request, *broken),
             Event::Resolved(request, resolved) => return self.resolve(request, *resolved),
             Event::VoidedAll => self.now.each(Store::void),
             Event::Restarted => self.now.each(Store::restart),
@@ -180,6 +169,15 @@ impl Replay {
         let released = order.release(Rules::ALL, asked);
         agree(&held, &released.held)?;
         same_next(next, released.next)
+    }
+
+    fn break_lease(&mut self, request: &BreakLease, broken: bool) -> Agreed {
+        let mut fences = self.fences.0.iter();
+        let fence = fences.position(|fence| LeaseId::from(*fence) == request.lease);
+        let mut orders = self.now.orders.values_mut();
+        let fence = fence.map(narrow);
+        let broke = fence.is_some_and(|fence| orders.any(|order| order.break_lease(fence)));
+        agree(&broken, &broke)
     }
 
     fn resolve(&mut self, request: &Resolve, resolved: bool) -> Agreed {

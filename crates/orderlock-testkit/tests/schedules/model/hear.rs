@@ -87,7 +87,7 @@ impl System {
         };
         (run.rests, run.early) = (rests, early);
         if self.kind(run.request.key) == Kind::External {
-            state.outside |= run.request.fence >= state.decided;
+            state.outside |= state.open.contains(&run.request.fence);
             if !stands {
                 state.broken.insert(Promise::Ground);
             }

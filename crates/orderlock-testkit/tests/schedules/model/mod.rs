@@ -15,7 +15,7 @@
 //! resume by the schedules and their recorded runs; retention, creating, listing and reading by the
 //! conformance suite.
 //!
-//! `ORDERLOCK_MODEL=n` allows n more faults in a run, for as long as that takes.
+//! `ORDERLOCK_MODEL=n` allows n more faults in a run. Each makes about eight times as many states.
 
 mod action;
 mod calm;
@@ -127,15 +127,21 @@ fn every_order_of_events_with_checkpoints_keeps_every_promise() {
 
 #[test]
 fn every_order_of_events_with_lines_keeps_every_promise() {
-    let met = [
-        ALWAYS_MET.as_slice(),
-        &[Sight::HandedOver, Sight::BegunEarly],
-    ];
-    explore(System::with_lines(), &met.concat());
+    let met = [Sight::HandedOver, Sight::BegunEarly];
+    explore(System::with_lines(), &[&ALWAYS_MET[..], &met].concat());
 }
 
 #[test]
-fn every_order_of_events_with_marks_keeps_every_promise() {
-    let met = [ALWAYS_MET.as_slice(), &[Sight::Resumed, Sight::Resolved]];
-    explore(System::with_marks(), &met.concat());
+fn every_order_of_events_with_all_of_it_keeps_every_promise() {
+    let system = System {
+        checkpoints: true,
+        ..System::with_marks()
+    };
+    let met = [
+        Sight::HandedOver,
+        Sight::BegunEarly,
+        Sight::Resumed,
+        Sight::Resolved,
+    ];
+    explore(system, &[&ALWAYS_MET[..], &met].concat());
 }

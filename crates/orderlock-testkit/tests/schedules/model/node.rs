@@ -55,7 +55,7 @@ impl System {
     ) -> Option<()> {
         let request = self.releasing(state, node, clear)?;
         if clear {
-            state.outside = false;
+            state.decide();
         }
         self.fail_front(state, node);
         self.send(state, node, Message::Release(request), fate)

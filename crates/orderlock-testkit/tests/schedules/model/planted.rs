@@ -2,6 +2,7 @@
 
 use stateright::{Checker as _, HasDiscoveries, Model as _};
 
+use super::explore;
 use super::properties::Promise;
 use super::rules::{Rule, Rules};
 use super::system::{Bounds, System};
@@ -57,6 +58,12 @@ fn a_grant_must_look_its_key_up_itself() {
 fn a_settle_must_ask_for_its_key_where_the_grant_has_not() {
     let without = &[Rule::GrantLooksKeyUp, Rule::SettleAsksKey];
     breaks_without(without, System::plain(), Promise::OneEffect);
+    let rules = Rules::without(&[Rule::SettleAsksKey]);
+    let alone = System {
+        rules,
+        ..System::plain()
+    };
+    explore(alone, &[]);
 }
 
 #[test]

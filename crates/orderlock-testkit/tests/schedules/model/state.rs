@@ -24,8 +24,9 @@ pub(crate) struct State {
     /// Whether the handler of the external operation has begun, and has not declared that nothing
     /// happened.
     pub(crate) outside: bool,
-    /// An operator has decided about all grants before this one.
-    pub(crate) decided: Fence,
+    /// Grants of the external operation about which nobody has decided since. A handler that was
+    /// given another begins too late: nobody waits for what it does.
+    pub(crate) open: BTreeSet<Fence>,
     pub(crate) broken: BTreeSet<Promise>,
     pub(crate) spent: Spent,
 }
@@ -144,6 +145,12 @@ impl State {
     pub(crate) fn restart(&mut self, node: usize) {
         self.nodes[node] = Node::default();
         self.join(node);
+    }
+
+    /// Somebody says what has become of everything that was done outside until now.
+    pub(crate) fn decide(&mut self) {
+        self.outside = false;
+        self.open.clear();
     }
 
     /// A client is told that this run has changed nothing.

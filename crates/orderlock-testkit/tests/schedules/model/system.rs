@@ -157,8 +157,7 @@ impl System {
         if !state.store.resolve(request) {
             return None;
         }
-        state.outside = false;
-        state.decided = state.spent.runs;
+        state.decide();
         self.met(Sight::Resolved);
         Some(())
     }

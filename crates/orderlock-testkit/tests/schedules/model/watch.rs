@@ -61,16 +61,19 @@ impl System {
             state.broken.insert(Promise::OneHolder);
         }
         let written = &state.store.written;
-        if written.answer(request.key).is_some() {
+        let answered = [0, 1].map(|key| written.answer(key).is_some());
+        let open = |key: Key| self.kind(key) == Kind::External && !answered[usize::from(key)];
+        if answered[usize::from(request.key)] {
             state.broken.insert(Promise::AnsweredKey);
         }
-        let open = |key: Key| self.kind(key) == Kind::External && written.answer(key).is_none();
-        let other = 1 - request.key;
-        if state.outside && open(other) {
+        if state.outside && open(1 - request.key) {
             state.broken.insert(Promise::OpenEffect);
         }
         if state.outside && open(request.key) {
             self.met(Sight::Resumed);
+        }
+        if request.external {
+            state.open.insert(request.fence);
         }
     }
 }
