@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
-use orderlock_core::{Denied, Ended, Interrupted, Limits, LockedOrder, Outcome, Recovery, Version};
+use orderlock_core::{
+    Denied, Ended, Interrupted, Limits, LockedOrder, Operation, Outcome, Principal, Recovery,
+    Resolution, ResolveRequest, Unresolved, Version,
+};
 use orderlock_testkit::faults::{Fault, FaultStore, Plan, Verb};
 
 use crate::faults::{Faulty, driven};
-use crate::world::{Counter, Ending, World, asking, creation, patient, request, settled};
+use crate::world::{Counter, Ending, World, asking, creation, patient, request, settled, target};
 
 /// So often is a verb repeated here.
 const REPEATS: u32 = 2;
@@ -90,7 +93,7 @@ async fn an_acquire_that_did_not_happen_is_told_at_once() {
 async fn a_grant_that_is_undone_leaves_no_mark_that_only_an_operator_could_end() {
     let (world, store) = world().await;
     fail(&store, Verb::Acquire, always(Fault::FailAfter));
-    let operation = orderlock_core::Operation::named("pay").external(Recovery::Reconcile);
+    let operation = Operation::named("pay").external(Recovery::Reconcile);
     let paying = asking(operation, "k", "{}");
     let ended = driven(&world.runtime, world.add(paying)).await;
     assert!(
@@ -235,4 +238,32 @@ async fn a_settle_that_did_not_happen_says_what_a_checkpoint_had_applied() {
     };
     assert_eq!(partial.version, Version(2));
     World::assert_free(&world.view().await, 2, 10);
+}
+
+#[tokio::test]
+async fn a_decision_in_doubt_is_repeated_so_often_and_no_more() {
+    let lost = always(Fault::LoseRequest).take(ALL).collect::<Vec<_>>();
+    let doubt_then_certainty = vec![Fault::FailAfter, Fault::FailBefore, Fault::FailBefore];
+    for faults in [lost, doubt_then_certainty] {
+        let (world, store) = world().await;
+        let operation = Operation::named("pay").external(Recovery::Reconcile);
+        let marked = world.lifecycle.run(asking(operation, "k", "{}"), failing);
+        assert!(matches!(marked.await, Ended::Failed { marked: true, .. }));
+        let decision = ResolveRequest::<Counter> {
+            target: target("o"),
+            mark: world.view().await.lease.expect("the mark stays").id,
+            resolution: Resolution::RunAgain,
+            expected: None,
+            actor: Principal::parse("operator").unwrap(),
+            reason: "the bank was asked".into(),
+        };
+        fail(&store, Verb::Resolve, faults);
+        let resolving = world.lifecycle.resolve(decision.clone());
+        let resolved = driven(&world.runtime, resolving).await;
+        assert!(matches!(resolved, Err(Unresolved::Unknown)), "{resolved:?}");
+        assert_eq!(calls(&store, Verb::Resolve), ALL);
+        // The same request tells.
+        world.lifecycle.resolve(decision).await.unwrap();
+        assert_eq!(world.entries().await.len(), 1);
+    }
 }
