@@ -132,6 +132,17 @@ fn remember(
     Ok(())
 }
 
+/// How an order is changed, with some more columns.
+macro_rules! change_statement {
+    ($columns:literal) => {
+        concat!(
+            "UPDATE orders SET version = ?1, updated = ?2, document = ?3",
+            $columns,
+            " WHERE row = ?4 AND version = ?5"
+        )
+    };
+}
+
 /// Changes the order and gives it its next version. The version that the decision was made on is
 /// asked again here, so that no mistake above can write over a change.
 pub(crate) fn apply(
@@ -141,19 +152,25 @@ pub(crate) fn apply(
 ) -> Result<Latest, Fault> {
     let order = &before.whole.order;
     let version = order.version.next();
-    let mut update = connection.prepare_cached(
-        "UPDATE orders SET version = ?1, status = ?2, customer = ?3, updated = ?4, document = ?5
-         WHERE row = ?6 AND version = ?7",
-    )?;
-    let rows = update.execute(params![
+    let (was, is) = (&before.whole.index, &change.index);
+    // A statement that names an indexed column writes its index, whether or not the value is new:
+    // each leaves out the columns that stay as they are.
+    let (statement, parameters) = match (is.status == was.status, is.customer == was.customer) {
+        (true, true) => (change_statement!(""), 5),
+        (false, true) => (change_statement!(", status = ?6"), 6),
+        (_, false) => (change_statement!(", status = ?6, customer = ?7"), 7),
+    };
+    let values = params![
         signed(version.0),
-        change.index.status,
-        change.index.customer,
         time::to_sql(change.at),
         &change.after.as_bytes()[..],
         order.row,
         signed(order.version.0),
-    ])?;
+        is.status,
+        is.customer,
+    ];
+    let mut update = connection.prepare_cached(statement)?;
+    let rows = update.execute(&values[..parameters])?;
     if rows != 1 {
         return Err(Fault::damaged("an order changed outside its writer"));
     }

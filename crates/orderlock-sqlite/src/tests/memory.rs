@@ -1,7 +1,7 @@
 //! What memory knows of orders: that it is the same as the file, and what becomes of it.
 
-use orderlock_core::store::{Acquired, Entry, History, OrderView, Read};
-use orderlock_core::{OrderStore as _, Recovery, StoreError, Version};
+use orderlock_core::store::{Acquired, Entry, Filter, History, List, OrderView, Read};
+use orderlock_core::{OrderStore as _, OwnedIndex, Recovery, StoreError, Tenant, Version};
 use orderlock_testkit::fixtures;
 use rusqlite::Connection;
 
@@ -115,4 +115,43 @@ async fn a_change_behind_the_back_of_memory_is_not_written_over() {
     assert_eq!(view.version, Version(7));
     assert_eq!(view.index.status.as_deref(), Some("theirs"));
     bench.agree();
+}
+
+/// Whichever of an order's filters change, lists find it by what they are now, and by nothing else.
+#[tokio::test]
+async fn an_order_is_listed_by_what_it_has_become() {
+    let bench = Bench::new().await;
+    bench.order("o").await;
+    let names = [None, Some("a"), Some("b")];
+    let all = names.map(|status| names.map(|customer| (status, customer)));
+    // From each to each.
+    let pairs = all.iter().flatten();
+    let pairs = pairs.flat_map(|from| all.iter().flatten().map(move |to| [from, to]));
+    for (number, (status, customer)) in pairs.flatten().enumerate() {
+        let index = OwnedIndex {
+            status: status.map(Into::into),
+            customer: customer.map(Into::into),
+        };
+        let mut settle = bench.held("o", &format!("k{number}")).await;
+        settle.change.as_mut().unwrap().index = index.clone();
+        accepted(bench.store.settle(settle).await.unwrap());
+        bench.agree();
+        for (status, customer) in all.iter().flatten() {
+            let filter = Filter {
+                status: status.map(Into::into),
+                customer: customer.map(Into::into),
+                locked: None,
+            };
+            let fits = (status.is_none() || filter.status == index.status)
+                && (customer.is_none() || filter.customer == index.customer);
+            let request = List {
+                tenant: Tenant::single(),
+                filter,
+                limit: 9,
+                cursor: None,
+            };
+            let found = bench.store.list(request).await.unwrap().items;
+            assert_eq!(found.len(), usize::from(fits), "{status:?} {customer:?}");
+        }
+    }
 }
