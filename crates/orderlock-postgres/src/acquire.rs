@@ -13,7 +13,7 @@ use orderlock_core::{Recovery, StoreError, Target, Timestamp};
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
-use crate::batch::{Told, Work, alone};
+use crate::batch::{Told, Work};
 use crate::clock::{Clock, span_to_sql};
 use crate::connection::Commit;
 use crate::error::{Broken, Failure};
@@ -21,6 +21,7 @@ use crate::facts::{self, FACTS};
 use crate::pool::Pool;
 use crate::rows::{Id, key_hash, signed};
 use crate::statements::GRANT;
+use crate::trials::alone;
 
 /// Grants leases.
 #[derive(Clone, Debug)]

@@ -13,16 +13,11 @@ use orderlock_core::{Runtime, StoreError, Target};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::error::{Broken, Failure};
+use crate::trials::carry_out;
 use crate::turns::Turn;
 
 /// The most requests in one batch. It is part of how positions are given: see the table `entries`.
 pub(crate) const ROWS_MAX: usize = 64;
-
-/// How often a batch is sent again because others stood in its way, or rows did not stand still.
-const ROUNDS_MAX: usize = 10;
-
-/// How often a batch is sent again because nobody knows what became of it.
-const REPEATS_MAX: usize = 2;
 
 /// What one request of a batch is told; none if it is to be asked again, because somebody else was
 /// faster. A failure is its own: its neighbours are well.
@@ -246,142 +241,6 @@ impl<W: Work> Drop for Lane<W> {
             let lane = Self(Arc::clone(&self.0));
             drop(queue);
             self.0.runtime.spawn(lane.run().boxed());
-        }
-    }
-}
-
-/// Carries a batch out, and what is left of it again, within bounds. Every request gets its answer
-/// or the truth: not applied, or not known.
-async fn carry_out<W: Work>(
-    work: &W,
-    requests: Vec<W::Request>,
-) -> Vec<Result<W::Answer, StoreError>> {
-    let mut answers: Vec<_> = requests.iter().map(|_| None).collect();
-    let mut trials = Trials::default();
-    let mut open: Vec<_> = (0..requests.len()).collect();
-    let mut requests = requests;
-    while !open.is_empty() {
-        let failure = match work.ask(&requests).await {
-            Ok(told) => {
-                let places = std::mem::take(&mut open);
-                let asked = std::mem::take(&mut requests);
-                for ((place, request), told) in places.into_iter().zip(asked).zip(told) {
-                    match told {
-                        Some(told) => {
-                            answers[place] = Some(told.map_err(|it| trials.error(it)));
-                        }
-                        None => {
-                            open.push(place);
-                            requests.push(request);
-                        }
-                    }
-                }
-                let restless: Arc<str> = "the order does not stand still".into();
-                match trials.round() {
-                    Next::End if !open.is_empty() => Failure::impossible(restless),
-                    _ => continue,
-                }
-            }
-            Err(broken) => match trials.judge::<W>(&broken) {
-                Next::Again => continue,
-                Next::Alone => {
-                    for (place, request) in open.drain(..).zip(requests.drain(..)) {
-                        answers[place] = Some(alone(work, request, trials.doubtful).await);
-                    }
-                    break;
-                }
-                Next::End => broken.into_failure(),
-            },
-        };
-        for place in open.drain(..) {
-            answers[place] = Some(Err(trials.error(failure.clone())));
-        }
-    }
-    let missing = || Err(Failure::impossible("a request was passed over").not_applied());
-    let told = answers.into_iter();
-    told.map(|answer| answer.unwrap_or_else(missing)).collect()
-}
-
-/// Carries one request out that failed beside others, or whose values may be at fault.
-pub(crate) async fn alone<W: Work>(
-    work: &W,
-    request: W::Request,
-    doubtful: bool,
-) -> Result<W::Answer, StoreError> {
-    let mut trials = Trials {
-        doubtful,
-        ..Trials::default()
-    };
-    let request = [request];
-    loop {
-        let failure = match work.ask(&request).await {
-            Ok(mut told) => match (told.pop().flatten(), trials.round()) {
-                (Some(told), _) => return told.map_err(|failure| trials.error(failure)),
-                (None, Next::Again) => continue,
-                (None, _) => Failure::impossible("the order does not stand still"),
-            },
-            Err(broken) => match trials.judge::<W>(&broken) {
-                Next::Again => continue,
-                Next::Alone => {
-                    let [request] = &request;
-                    return work.refused(request, broken.into_failure()).await;
-                }
-                Next::End => broken.into_failure(),
-            },
-        };
-        return Err(trials.error(failure));
-    }
-}
-
-/// What has been tried for a batch.
-#[derive(Debug, Default)]
-struct Trials {
-    rounds: usize,
-    repeats: usize,
-    /// Whether a try may have happened: then a later one that did not says nothing about it.
-    doubtful: bool,
-}
-
-/// What is to be done after a try.
-enum Next {
-    Again,
-    /// Each request by itself, to find the one whose values are refused.
-    Alone,
-    End,
-}
-
-impl Trials {
-    fn round(&mut self) -> Next {
-        self.rounds += 1;
-        if self.rounds < ROUNDS_MAX {
-            Next::Again
-        } else {
-            Next::End
-        }
-    }
-
-    fn judge<W: Work>(&mut self, broken: &Broken) -> Next {
-        match broken {
-            Broken::NotApplied(failure) if failure.is_of_the_moment() => self.round(),
-            Broken::NotApplied(failure) if failure.is_of_the_values() => Next::Alone,
-            Broken::NotApplied(_) => Next::End,
-            Broken::Unknown(_) => {
-                self.doubtful = true;
-                self.repeats += 1;
-                if W::REPEATS && self.repeats <= REPEATS_MAX {
-                    Next::Again
-                } else {
-                    Next::End
-                }
-            }
-        }
-    }
-
-    fn error(&self, failure: Failure) -> StoreError {
-        if self.doubtful {
-            failure.unknown()
-        } else {
-            failure.not_applied()
         }
     }
 }

@@ -108,7 +108,7 @@ impl Failure {
     }
 
     /// Whether others stood in the way, so that the same transaction may pass when it is sent
-    /// again: a serialization failure, a deadlock, a lock that was not free in time.
+    /// again: a serialization failure, a deadlock.
     pub(crate) fn is_of_the_moment(&self) -> bool {
         let Self::Refused { code, .. } = self else {
             return false;
@@ -116,13 +116,19 @@ impl Failure {
         [
             SqlState::T_R_SERIALIZATION_FAILURE,
             SqlState::T_R_DEADLOCK_DETECTED,
-            SqlState::LOCK_NOT_AVAILABLE,
         ]
         .contains(code)
     }
 
-    /// Whether it lies in the values that were sent: sent again they are refused again, and their
-    /// neighbours in the batch are well. Classes 22 (data), 23 (constraints), 54 (limits).
+    /// Whether it is that of one row, and its neighbours in the batch are well: its values are
+    /// refused, or somebody keeps it locked for too long.
+    pub(crate) fn is_of_one_row(&self) -> bool {
+        let locked =
+            matches!(self, Self::Refused { code, .. } if *code == SqlState::LOCK_NOT_AVAILABLE);
+        locked || self.is_of_the_values()
+    }
+
+    /// Whether it lies in the values that were sent: sent again they are refused again. Classes 22 (data), 23 (constraints), 54 (limits).
     pub(crate) fn is_of_the_values(&self) -> bool {
         let Self::Refused { code, .. } = self else {
             return false;

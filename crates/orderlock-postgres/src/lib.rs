@@ -42,6 +42,7 @@ mod statements;
 mod store;
 mod stream;
 mod tls;
+mod trials;
 mod turns;
 mod writes;
 

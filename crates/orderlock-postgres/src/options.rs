@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use orderlock_core::{Runtime, TokioRuntime};
 
+use crate::batch::ROWS_MAX;
 use crate::clock::Clock;
 
 /// The most connections of one store. A server takes a hundred by default, from all its clients.
@@ -15,6 +16,9 @@ const PATIENCE: (Duration, Duration) = (Duration::from_millis(100), Duration::fr
 
 /// The most that a value of a row can hold is a gigabyte, and each is held in memory several times.
 const DOCUMENT_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// The most batches of one kind: more than a server has processors for.
+const LANES_MAX: usize = 64;
 
 /// How a store is opened. Every bound has a default.
 #[derive(Clone, Debug)]
@@ -41,7 +45,7 @@ impl Default for PostgresOptions {
             patience: Duration::from_secs(5),
             document_bytes_max: 1024 * 1024,
             lanes: 2,
-            batch_rows: 64,
+            batch_rows: ROWS_MAX,
             batch_bytes: 1024 * 1024,
             queue: 4_096,
         }
@@ -91,6 +95,29 @@ impl PostgresOptions {
     #[must_use]
     pub fn with_document_bytes_max(mut self, bytes: usize) -> Self {
         self.document_bytes_max = bytes.min(DOCUMENT_BYTES_MAX);
+        self
+    }
+
+    /// How many batches of each kind of verb may be under way: more of them wait less for each
+    /// other, fewer carry more. Each takes a connection while it is.
+    #[must_use]
+    pub fn with_lanes(mut self, batches: usize) -> Self {
+        self.lanes = batches.clamp(1, LANES_MAX);
+        self
+    }
+
+    /// How many verbs of one kind one batch may carry, 64 at most.
+    #[must_use]
+    pub fn with_batch(mut self, verbs: usize) -> Self {
+        self.batch_rows = verbs.clamp(1, ROWS_MAX);
+        self
+    }
+
+    /// How many verbs of one kind may wait or be under way; one more waits for room before it is
+    /// taken in.
+    #[must_use]
+    pub fn with_queue(mut self, verbs: usize) -> Self {
+        self.queue = verbs.max(1);
         self
     }
 }

@@ -14,7 +14,7 @@ use tokio_stream::wrappers::BroadcastStream;
 
 use crate::PostgresOptions;
 use crate::acquire::{Granting, commit};
-use crate::batch::{Batcher, Batches, Bounds, ROWS_MAX, Work};
+use crate::batch::{Batcher, Batches, Bounds, Work};
 use crate::chain::Chains;
 use crate::connection::Commit;
 use crate::create::{self, Creating};
@@ -206,7 +206,7 @@ fn takes(next: Option<&Acquired>) -> bool {
 fn batcher<W: Work>(work: W, options: &PostgresOptions) -> Batcher<W> {
     let bounds = Bounds {
         lanes: options.lanes,
-        rows: options.batch_rows.min(ROWS_MAX),
+        rows: options.batch_rows,
         bytes: options.batch_bytes,
         queue: options.queue,
     };

@@ -1,9 +1,11 @@
 //! Requests share round trips, and no request is at the mercy of another.
 
 use std::iter::successors;
+use std::time::Duration;
 
 use orderlock_core::store::{Acquired, MarkFate, Release, Settle, Settled, Then};
 use orderlock_core::{OrderStore as _, StoreError};
+use orderlock_postgres::PostgresOptions;
 
 use crate::world::{Held, World, applied, granted};
 
@@ -172,4 +174,27 @@ async fn nobody_suffers_for_the_next_in_line() {
     let released = world.store.release(release).await.unwrap();
     assert!(released.held && released.next.is_none(), "{released:?}");
     assert_eq!(world.count("o1").await, 2);
+}
+
+#[tokio::test]
+async fn an_order_that_somebody_keeps_locked_holds_up_no_other() {
+    let options = PostgresOptions::default().with_patience(Duration::from_secs(1));
+    let world = World::with(options).await;
+    world.order("o1").await;
+    world.order("o2").await;
+    let (stuck, well) = (world.hold("o1", "k1").await, world.hold("o2", "k1").await);
+    let seize = "BEGIN; SELECT FROM orders WHERE id = 'o1' FOR UPDATE";
+    world.hand.batch_execute(seize).await.unwrap();
+    let before = world.store.statistics().settles.batches;
+    let (late, settled) = tokio::join!(
+        world.store.settle(stuck.settle()),
+        world.store.settle(well.settle()),
+    );
+    applied(settled.unwrap()).await;
+    let error = late.unwrap_err();
+    assert!(!error.may_have_happened(), "{error:?}");
+    let batches = world.store.statistics().settles.batches - before;
+    assert_eq!(batches, 1, "both were settled together");
+    world.commit().await;
+    applied(world.store.settle(stuck.settle()).await.unwrap()).await;
 }

@@ -193,6 +193,8 @@ async fn accepting_costs_one_round_trip() {
     let world = World::at(place, &address, PostgresOptions::default()).await;
     world.order("o1").await;
     let (mut held, chain) = unwritten(&world, 2).await;
+    // The write of the first one is under way, and has said all that it has to say.
+    world.blocked(1).await;
     for link in 3..6 {
         let before = proxy.turns();
         let (next, accepted) = hand_over(&world, &held, &format!("k{link}")).await;
