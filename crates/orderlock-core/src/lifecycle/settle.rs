@@ -160,7 +160,8 @@ impl Node {
                 expires: entry.expires,
             },
             // Another settle of this key has taken effect, so this one never can.
-            Ok(Known::Settled(_) | Known::Expired(_)) => Concluded::Lost,
+            Ok(Known::Settled(_)) => Concluded::Lost,
+            // Past its retention the journal does not say whose it was: it may be this one.
             _ => Concluded::Unknown,
         }
     }

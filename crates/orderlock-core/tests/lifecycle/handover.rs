@@ -170,7 +170,7 @@ async fn a_flush_that_fails_is_looked_up() {
         Journal::Whole,
         Journal::Forgets,
         Journal::Another,
-        Journal::AnotherExpired,
+        Journal::Expired,
     ] {
         let scene = Scene::new(Limits::default()).await;
         let (first, second, mut handler) = scene.accepted(pure("second")).await;
@@ -182,8 +182,10 @@ async fn a_flush_that_fails_is_looked_up() {
             Journal::Whole => {
                 matches!(first, Ended::Settled { .. }) && matches!(second, Ended::Failed { .. })
             }
-            Journal::Forgets => matches!(first, Ended::Unknown) && matches!(second, Ended::Unknown),
-            Journal::Another | Journal::AnotherExpired => {
+            Journal::Forgets | Journal::Expired => {
+                matches!(first, Ended::Unknown) && matches!(second, Ended::Unknown)
+            }
+            Journal::Another => {
                 matches!(first, Ended::Lost { .. }) && matches!(second, Ended::Lost { .. })
             }
         };

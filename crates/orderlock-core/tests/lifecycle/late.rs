@@ -27,8 +27,8 @@ pub(crate) enum Journal {
     Forgets,
     /// The settle of another grant: this one was thrown away, and the key has run again.
     Another,
-    /// The same, for so long that its answer is gone.
-    AnotherExpired,
+    /// A settle whose answer is past its retention: nobody can tell whose it was.
+    Expired,
 }
 
 /// The model, which accepts a settle that hands over before it is durable.
@@ -100,7 +100,7 @@ impl Late {
                 entry.fence = Some(Fence(0));
                 Known::Settled(entry)
             }
-            (Journal::AnotherExpired, Known::Settled(entry)) => Known::Expired(entry.fingerprint),
+            (Journal::Expired, Known::Settled(entry)) => Known::Expired(entry.fingerprint),
             (_, known) => known,
         })
     }
