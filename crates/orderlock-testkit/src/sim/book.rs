@@ -49,7 +49,7 @@ pub(super) struct Book {
     causes: HashMap<LeaseId, Cause>,
     regranted: BTreeSet<Fence>,
     accepted: BTreeSet<(Fence, u32)>,
-    /// Runs whose final settle has been accepted.
+    /// Runs whose final settle has been accepted, but for those that were granted anew.
     applied: HashSet<LeaseId>,
     /// Runs of which a client was told that nothing was applied.
     disowned: HashSet<LeaseId>,
@@ -117,11 +117,11 @@ impl Book {
                     if self.voided.contains(&fence) {
                         self.violation("a voided holder settled");
                     }
-                    if !keeps {
+                    if !keeps && !anew {
                         self.applied.insert(fence.into());
-                        if !self.finals.insert(key) {
-                            self.violation("a key was settled for good twice");
-                        }
+                    }
+                    if !keeps && !self.finals.insert(key) {
+                        self.violation("a key was settled for good twice");
                     }
                 }
                 if !keeps {
