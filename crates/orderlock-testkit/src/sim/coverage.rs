@@ -75,9 +75,9 @@ impl Coverage {
         }
     }
 
-    /// What a large number of runs must have met and these have not.
+    /// What a large number of runs must have met so often and these have not.
     #[must_use]
-    pub fn missing(&self) -> Vec<String> {
+    pub fn missing(&self, times: u64) -> Vec<String> {
         let strikes = VERBS.iter().flat_map(|verb| {
             let strikes = Strike::ON_THE_WAY.iter();
             strikes.map(move |strike| format!("fault: {verb} {strike:?}"))
@@ -90,7 +90,7 @@ impl Coverage {
             .chain(named("told lost:", &Cause::TOLD))
             .chain(ENDS.iter().map(|end| format!("end: {end}")))
             .chain(MORE.iter().map(|what| (*what).to_owned()))
-            .filter(|what| !self.0.contains_key(what))
+            .filter(|what| self.0.get(what).copied().unwrap_or(0) < times)
             .collect()
     }
 }
