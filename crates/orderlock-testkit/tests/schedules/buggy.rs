@@ -48,24 +48,6 @@ pub(crate) enum Bug {
     RemembersHeld,
 }
 
-impl Bug {
-    pub(crate) const ALL: [Self; 13] = [
-        Self::SettlesWithoutFence,
-        Self::SettlesWithoutVersion,
-        Self::ReleasesByKey,
-        Self::LosesEntries,
-        Self::HandsOverBlindly,
-        Self::ForgetsTheStep,
-        Self::GrantsToTheEnded,
-        Self::IgnoresTheFingerprint,
-        Self::ClearsMarks,
-        Self::StoresTheAnswerFirst,
-        Self::LooksTheKeyUpFirst,
-        Self::KeepsTheUnknown,
-        Self::RemembersHeld,
-    ];
-}
-
 /// The model with a bug.
 pub(crate) struct Buggy {
     inner: MemoryStore,

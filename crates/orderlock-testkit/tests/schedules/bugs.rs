@@ -50,7 +50,22 @@ fn refused(bug: Bug, within: u64) {
 
 #[test]
 fn the_model_refuses_the_word_of_every_store_with_a_bug() {
-    Bug::ALL.into_iter().for_each(|bug| refused(bug, 5_000));
+    let bugs = [
+        Bug::SettlesWithoutFence,
+        Bug::SettlesWithoutVersion,
+        Bug::ReleasesByKey,
+        Bug::LosesEntries,
+        Bug::HandsOverBlindly,
+        Bug::ForgetsTheStep,
+        Bug::GrantsToTheEnded,
+        Bug::IgnoresTheFingerprint,
+        Bug::ClearsMarks,
+        Bug::StoresTheAnswerFirst,
+        Bug::LooksTheKeyUpFirst,
+        Bug::KeepsTheUnknown,
+        Bug::RemembersHeld,
+    ];
+    bugs.into_iter().for_each(|bug| refused(bug, 5_000));
 }
 
 /// A store that lies about its flushes breaks this promise within so many seeds.

@@ -1,4 +1,5 @@
-//! Random schedules of several nodes over one store, from seeds.
+//! Random schedules of several nodes over one store, from seeds; and the model of the lock that each
+//! of them is held against, itself taken through every order of events.
 //!
 //! `ORDERLOCK_SCHEDULES=n` runs so many instead of the default; `ORDERLOCK_SEED=n` runs one alone
 //! and prints what happened.
@@ -13,6 +14,7 @@
 mod buggy;
 mod bugs;
 mod model;
+mod numbers;
 mod recorded;
 
 use std::sync::atomic::{AtomicU64, Ordering};

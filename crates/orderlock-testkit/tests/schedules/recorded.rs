@@ -15,6 +15,7 @@ use orderlock_testkit::sim::{Event, SettleWord, Word};
 use crate::model::rules::Rules;
 use crate::model::store::Store;
 use crate::model::words;
+use crate::numbers::{Numbers, narrow};
 
 /// The first verb to which the model says another word, and both words.
 pub(crate) fn refusal(events: &[Event]) -> Option<String> {
@@ -172,10 +173,9 @@ impl Replay {
     }
 
     fn break_lease(&mut self, request: &BreakLease, broken: bool) -> Agreed {
-        let mut fences = self.fences.0.iter();
-        let fence = fences.position(|fence| LeaseId::from(*fence) == request.lease);
+        let names = |fence: &Fence| LeaseId::from(*fence) == request.lease;
+        let fence = self.fences.find(names);
         let mut orders = self.now.orders.values_mut();
-        let fence = fence.map(narrow);
         let broke = fence.is_some_and(|fence| orders.any(|order| order.break_lease(fence)));
         agree(&broken, &broke)
     }
@@ -281,34 +281,6 @@ fn lost(loss: words::Loss) -> Loss {
     }
 }
 
-/// The names of a run, counted as they come up.
-struct Numbers<T>(Vec<T>);
-
-impl<T> Default for Numbers<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<T: Clone + PartialEq> Numbers<T> {
-    fn number(&mut self, name: &T) -> u16 {
-        let known = self.0.iter().position(|known| known == name);
-        narrow(known.unwrap_or_else(|| {
-            self.0.push(name.clone());
-            self.0.len() - 1
-        }))
-    }
-
-    fn of(&self, number: u16) -> T {
-        self.0[usize::from(number)].clone()
-    }
-}
-
 fn number(version: Version) -> u16 {
     narrow(version.0)
-}
-
-fn narrow<T: TryInto<u16>>(number: T) -> u16 {
-    let narrow = number.try_into().ok();
-    narrow.expect("a run counts no further than this")
 }
