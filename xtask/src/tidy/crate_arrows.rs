@@ -8,7 +8,10 @@ use crate::cargo::{Dependency, Package, Workspace};
 const ROOMS: [(&str, &[&str]); 9] = [
     ("orderlock-server", &["orderlock-orders", "orderlock"]),
     ("orderlock-orders", &["orderlock-core"]),
-    ("orderlock", &["orderlock-core", "orderlock-postgres", "orderlock-sqlite"]),
+    (
+        "orderlock",
+        &["orderlock-core", "orderlock-postgres", "orderlock-sqlite"],
+    ),
     ("orderlock-postgres", &["orderlock-core"]),
     ("orderlock-sqlite", &["orderlock-core"]),
     ("orderlock-testkit", &["orderlock-core"]),
