@@ -160,7 +160,7 @@ async fn create_orders(node: &Lifecycle) {
 
 /// Whatever was told is there, once, and another node tells the same, byte for byte.
 async fn check(node: &Lifecycle, store: &PostgresStore, told: Vec<Told>) {
-    let mut counts = vec![0; ORDERS];
+    let mut counts = [0; ORDERS];
     for ((order, key), body) in told.into_iter().flatten() {
         counts[order] += 1;
         assert_eq!(count(node, order, &key).await, (true, body), "{key}");

@@ -3,7 +3,8 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "these are tests: they fail loudly"
+    clippy::print_stdout,
+    reason = "these are tests: they fail loudly and say what they did"
 )]
 
 mod batching;
