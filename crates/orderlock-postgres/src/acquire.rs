@@ -19,7 +19,7 @@ use crate::connection::Commit;
 use crate::error::{Broken, Failure};
 use crate::facts::{self, FACTS};
 use crate::pool::Pool;
-use crate::rows::{Id, key_hash, signed};
+use crate::rows::{Columns, Id, key_hash, place, signed};
 use crate::statements::GRANT;
 use crate::trials::alone;
 
@@ -72,9 +72,9 @@ impl Granting {
             (&GRANT, &asked.to_grant(&false)[..]),
             (&FACTS, &asked.to_tell()[..]),
         ];
-        let [_, told] = connection.transaction(self.commit, statements).await?;
+        let [granted, facts] = connection.transaction(self.commit, statements).await?;
         // The transaction is committed, whatever its rows look like.
-        decide_all(&requests, &told).map_err(Broken::Unknown)
+        decide_all(&requests, &granted, &facts).map_err(Broken::Unknown)
     }
 }
 
@@ -109,18 +109,23 @@ pub(crate) fn commit(request: &Acquire) -> Commit {
     }
 }
 
-/// What the facts make of each request, in their order.
+/// What the grant and the facts after it make of each request, in their order.
 pub(crate) fn decide_all(
     requests: &[&Acquire],
-    told: &[Row],
+    granted: &[Row],
+    facts: &[Row],
 ) -> Result<Vec<Told<Acquired>>, Failure> {
-    if requests.len() != told.len() {
-        return Err(Failure::unreadable("a request has no facts"));
+    let mut told: Vec<_> = requests.iter().map(|request| (*request, None)).collect();
+    for row in granted {
+        let mut columns = Columns::of(row);
+        let (request, told) = place(&mut told, columns.next()?)?;
+        *told = facts::first_run(request, columns).transpose();
     }
-    let told = requests.iter().zip(told);
-    Ok(told
-        .map(|(request, row)| facts::answer(request, row).transpose())
-        .collect())
+    for row in facts {
+        let (request, told) = place(&mut told, Columns::of(row).next()?)?;
+        *told = facts::answer(request, row).transpose();
+    }
+    Ok(told.into_iter().map(|(_, told)| told).collect())
 }
 
 /// Requests as the parameters of statements: a column for each of their parts.

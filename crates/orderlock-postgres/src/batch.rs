@@ -1,7 +1,9 @@
 //! How requests of one kind share round trips: while batches are under way the next one collects.
 //!
-//! A request that finds a lane free leaves at once; one that does not waits no longer than the
-//! batch before it takes. Whoever asked may go away: what was taken in is carried out.
+//! A request that finds nothing under way leaves at once; one that does waits no longer than the
+//! batch before it takes. Where many wait, more batches leave beside each other: few large ones cost
+//! the database less than many small ones. Whoever asked may go away: what was taken in is carried
+//! out.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,6 +20,9 @@ use crate::turns::Turn;
 
 /// The most requests in one batch. It is part of how positions are given: see the table `entries`.
 pub(crate) const ROWS_MAX: usize = 64;
+
+/// How many requests must wait before a batch leaves beside another.
+const CROWD: usize = 16;
 
 /// What one request of a batch is told; none if it is to be asked again, because somebody else was
 /// faster. A failure is its own: its neighbours are well.
@@ -170,7 +175,8 @@ impl<W: Work> Shared<W> {
     fn take_in(self: &Arc<Self>, job: Job<W>) {
         let mut queue = self.lock();
         queue.waiting.push_back(job);
-        if queue.under_way < self.bounds.lanes {
+        let crowded = queue.waiting.len() >= CROWD && queue.under_way < self.bounds.lanes;
+        if queue.under_way == 0 || crowded {
             queue.under_way += 1;
             let lane = Lane(Arc::clone(self));
             drop(queue);
@@ -236,7 +242,7 @@ impl<W: Work> Drop for Lane<W> {
         let mut queue = self.0.lock();
         queue.under_way -= 1;
         // A request may have come in after the last look.
-        if !queue.waiting.is_empty() && queue.under_way < self.0.bounds.lanes {
+        if !queue.waiting.is_empty() && queue.under_way == 0 {
             queue.under_way += 1;
             let lane = Self(Arc::clone(&self.0));
             drop(queue);

@@ -12,16 +12,17 @@ use tokio_postgres::types::Type;
 
 use crate::connection::Sql;
 use crate::error::Failure;
-use crate::rows::{Columns, hash, outcome, version};
+use crate::rows::{Columns, Content, hash, outcome, version};
 
 /// What is known of each request, in their order: the session that asks, its key, the order's lock
 /// and content, and an entry where the key asks for one: the final one, or the last checkpoint for
-/// which a condition is true. The document is told to its holder alone.
+/// which a condition is true. The document is told to its holder alone. Requests for which another
+/// condition is true are left out.
 macro_rules! facts {
-    ($checkpoint:literal $(, $more:literal)?) => {
+    (checkpoint: $checkpoint:literal, but: $but:literal $(, more: $more:literal)?) => {
         concat!(
             "WITH clock AS (SELECT coalesce($1, clock_timestamp()) AS now)
-            SELECT clock.now,
+            SELECT r.place, clock.now,
                 (SELECT s.renewals FROM sessions s WHERE s.id = r.session),
                 key.outcome, key.fingerprint, key.attempt, key.expires, key.forgotten,
                 o.version, ",
@@ -60,6 +61,9 @@ macro_rules! facts {
             " ELSE k.expires > clock.now END
                     ORDER BY e.number DESC LIMIT 1
                 ) entry ON true
+            WHERE (",
+            $but,
+            ") IS NOT TRUE
             ORDER BY r.place"
         )
     };
@@ -79,9 +83,13 @@ pub(crate) const TYPES: &[Type] = &[
     Type::BYTEA_ARRAY,
 ];
 
-/// The facts after a grant: a request that was granted finds its own fence in them.
+/// The facts after a grant: a request that was granted finds its own fence in them. The first run of
+/// a key that this very transaction was granted is left out: the grant itself has told all of it.
 pub(crate) static FACTS: Sql = Sql {
-    text: facts!("o.fence = r.fence AND e.attempt < o.attempt"),
+    text: facts!(
+        checkpoint: "o.fence = r.fence AND e.attempt < o.attempt",
+        but: "o.fence = r.fence AND o.attempt = 1 AND o.xmin = pg_current_xact_id_if_assigned()::xid"
+    ),
     types: TYPES,
 };
 
@@ -102,6 +110,8 @@ impl<'a> Known<'a> {
     /// None if there is no such order.
     pub(crate) fn of(tenant: &Tenant, row: &'a Row) -> Result<Option<Self>, Failure> {
         let mut columns = Columns::of(row);
+        // The place of the request.
+        columns.skip(1);
         let (now, renewals) = (columns.next()?, columns.next()?);
         let key = key(&mut columns, now)?;
         let Some(version) = columns.next::<Option<i64>>()?.map(version) else {
@@ -182,6 +192,19 @@ fn key(columns: &mut Columns<'_>, now: Timestamp) -> Result<KeyFacts, Failure> {
     })
 }
 
+/// What `GRANT` tells of a request; none if the facts tell more.
+pub(crate) fn first_run(
+    request: &Acquire,
+    mut columns: Columns<'_>,
+) -> Result<Option<Acquired>, Failure> {
+    let (since, attempt) = (columns.next()?, columns.small()?);
+    if attempt > 1 {
+        return Ok(None);
+    }
+    let content = columns.content()?;
+    Ok(Some(describe(request, (attempt, since), content, None)))
+}
+
 /// The grant that stands in the order's row.
 fn granted(request: &Acquire, mut known: Known<'_>) -> Result<Acquired, Failure> {
     let content = known.columns.content()?;
@@ -193,16 +216,26 @@ fn granted(request: &Acquire, mut known: Known<'_>) -> Result<Acquired, Failure>
     };
     let lease = known.lease.lease();
     let lease = lease.ok_or_else(|| Failure::impossible("a granted order has no lease"))?;
-    Ok(Acquired::Granted(Box::new(Grant {
+    let run = (lease.attempt, lease.since);
+    Ok(describe(request, run, content, progress))
+}
+
+fn describe(
+    request: &Acquire,
+    (attempt, now): (u32, Timestamp),
+    content: Content,
+    progress: Option<Box<Entry>>,
+) -> Acquired {
+    Acquired::Granted(Box::new(Grant {
         fence: request.fence,
         version: content.version,
         document: content.document,
         index: content.index,
         times: content.times,
-        now: lease.since,
-        attempt: lease.attempt,
+        now,
+        attempt,
         progress,
-    })))
+    }))
 }
 
 fn refusal(verdict: Verdict, target: Target, mut known: Known<'_>) -> Result<Acquired, Failure> {

@@ -20,7 +20,7 @@ use crate::rows::{Id, key_hash};
 /// The facts before a grant, with the number of the order's last entry: whatever checkpoint the key
 /// has is one of an earlier run.
 static LOOK: Sql = Sql {
-    text: facts!("true", ", o.entries"),
+    text: facts!(checkpoint: "true", but: "false", more: ", o.entries"),
     types: TYPES,
 };
 

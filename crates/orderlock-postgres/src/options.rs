@@ -98,8 +98,8 @@ impl PostgresOptions {
         self
     }
 
-    /// How many batches of each kind of verb may be under way: more of them wait less for each
-    /// other, fewer carry more. Each takes a connection while it is.
+    /// How many batches of each kind of verb may be under way, 2 by default. A second one leaves only
+    /// where many verbs wait. Each takes a connection while it is under way.
     #[must_use]
     pub fn with_lanes(mut self, batches: usize) -> Self {
         self.lanes = batches.clamp(1, LANES_MAX);

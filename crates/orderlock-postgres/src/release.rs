@@ -83,8 +83,9 @@ impl Releasing {
                 (&GRANT, &asked.to_grant(&true)[..]),
                 (&FACTS, &asked.to_tell()[..]),
             ];
-            let [held, _, told] = connection.transaction(granting.commit, statements).await?;
-            (held, decide_all(&nexts, &told))
+            let [held, granted, facts] =
+                connection.transaction(granting.commit, statements).await?;
+            (held, decide_all(&nexts, &granted, &facts))
         };
         drop(connection);
         let mut answers = answers.map_err(Broken::Unknown)?.into_iter();

@@ -127,9 +127,9 @@ impl Settling {
             (&GRANT, &asked.to_grant(&true)[..]),
             (&FACTS, &asked.to_tell()[..]),
         ];
-        let [settled, _, told] = connection.transaction(Commit::Flushed, statements).await?;
+        let [settled, granted, facts] = connection.transaction(Commit::Flushed, statements).await?;
         let applied = receipts(requests.len(), &settled);
-        let answers = decide_all(&nexts, &told);
+        let answers = decide_all(&nexts, &granted, &facts);
         let (mut applied, answers) = applied
             .and_then(|applied| Ok((applied, answers?)))
             .map_err(Broken::Unknown)?;

@@ -10,7 +10,7 @@
 use tokio_postgres::types::Type;
 
 use crate::connection::Sql;
-use crate::fragments::{held, here, no_lease, no_mark_if, owned, position};
+use crate::fragments::{content_columns, held, here, no_lease, no_mark_if, owned, position};
 
 /// Grants every request that `decide` would grant; for successors (`$2`), only on orders that this
 /// very transaction has let go.
@@ -19,6 +19,8 @@ use crate::fragments::{held, here, no_lease, no_mark_if, owned, position};
 /// if it still is as it was then: whatever concerns a key moves the position, and whatever else
 /// concerns the lock moves the fence. Otherwise the facts, which come after, tell why not, or that
 /// it is to be asked again.
+///
+/// Tells what was granted, with the order as of the grant.
 pub(crate) static GRANT: Sql = Sql {
     text: concat!(
         "WITH clock AS (SELECT coalesce($1, clock_timestamp()) AS now)
@@ -40,8 +42,9 @@ pub(crate) static GRANT: Sql = Sql {
                     CASE WHEN key.forgotten <= clock.now THEN 0 ELSE coalesce(key.attempt, 0) END
                 ) AS attempt
             FROM clock CROSS JOIN unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+                    WITH ORDINALITY
                     AS r (tenant, id, fence, session, principal, operation, key_hash, key_id,
-                        fingerprint, expected, marks, times, within)
+                        fingerprint, expected, marks, times, within, place)
                 JOIN orders o ON o.tenant = r.tenant AND o.id = r.id
                 JOIN sessions s ON s.id = r.session
                 LEFT JOIN LATERAL (
@@ -65,7 +68,9 @@ pub(crate) static GRANT: Sql = Sql {
                 AND (NOT $2 OR o.xmin = pg_current_xact_id()::xid)
         ) seen
         WHERE o.tenant = seen.tenant AND o.id = seen.id
-            AND o.position = seen.position AND o.fence IS NOT DISTINCT FROM seen.before"
+            AND o.position = seen.position AND o.fence IS NOT DISTINCT FROM seen.before
+        RETURNING seen.place, o.since, o.attempt, ",
+        content_columns!()
     ),
     types: &[
         Type::TIMESTAMPTZ,

