@@ -205,7 +205,7 @@ impl<'a> Asked<'a> {
     }
 
     /// The parameters of [`FACTS`].
-    pub(crate) fn to_tell(&self) -> [&(dyn ToSql + Sync); 8] {
+    pub(crate) fn to_tell(&self) -> [&(dyn ToSql + Sync); 7] {
         [
             &self.now,
             &self.tenants,
@@ -214,7 +214,6 @@ impl<'a> Asked<'a> {
             &self.sessions,
             &self.key_hashes,
             &self.key_ids,
-            &self.fingerprints,
         ]
     }
 }

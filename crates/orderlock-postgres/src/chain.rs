@@ -18,7 +18,7 @@ use tokio::sync::{oneshot, watch};
 use crate::batch::Batcher;
 use crate::fold::{Fold, Folded, Folding, Gate, Link};
 use crate::holder::{Acceptable, Holder, acceptable};
-use crate::look::{Look, Looking};
+use crate::look::{Look, Looking, Scope};
 use crate::settle_rows::bytes;
 
 /// How many settles of one order may be accepted and not durable.
@@ -101,14 +101,18 @@ impl Chains {
         };
         let look = Look {
             next: (**next).clone(),
-            reader: request.change.is_none().then_some(request.fence),
+            order: match (&holder, &request.change) {
+                (Some(_), _) => Scope::None,
+                (None, Some(_)) => Scope::Lock,
+                (None, None) => Scope::Whole(request.fence),
+            },
         };
         let looked = self.looks.run(None, look).await.ok()??;
         let holder = match holder {
             Some(holder) => holder,
-            None => Holder::seen(request, &looked)?,
+            None => Holder::seen(request, looked.order.as_ref()?)?,
         };
-        let acceptable = acceptable(request, next, looked, &holder)?;
+        let acceptable = acceptable(request, next, looked.next, &holder)?;
         self.append(target, acceptable)
     }
 

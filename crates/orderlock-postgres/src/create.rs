@@ -175,8 +175,7 @@ impl Creating {
         let nobody: Vec<_> = left().map(|_| Id(0)).collect();
         let key_hashes: Vec<_> = left().map(|it| key_hash(it.key_id)).collect();
         let key_ids: Vec<_> = left().map(|it| &it.key_id.0[..]).collect();
-        let fingerprints: Vec<_> = left().map(|it| &it.fingerprint.0[..]).collect();
-        let parameters: [&(dyn ToSql + Sync); 8] = [
+        let parameters: [&(dyn ToSql + Sync); 7] = [
             &now,
             &tenants,
             &orders,
@@ -184,7 +183,6 @@ impl Creating {
             &nobody,
             &key_hashes,
             &key_ids,
-            &fingerprints,
         ];
         let told = connection.query(&FACTS, &parameters).await?;
         let mut told = told.iter();

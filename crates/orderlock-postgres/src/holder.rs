@@ -7,8 +7,9 @@ use orderlock_core::store::{
 use orderlock_core::{Document, Fence, LeaseEvent, LeaseState, OwnedIndex, Times};
 
 use crate::clock::{end_of, in_microseconds};
+use crate::facts::Asker;
 use crate::fold::{Gate, Link};
-use crate::look::Looked;
+use crate::look::SeenOrder;
 
 /// Who holds an order, and the order as it is for that one.
 #[derive(Clone, Debug)]
@@ -32,22 +33,22 @@ pub(crate) struct Acceptable {
 
 impl Holder {
     /// The holder that the database knows, if it is the one that settles.
-    pub(crate) fn seen(request: &Settle, looked: &Looked) -> Option<Self> {
-        let LeaseState::Held(lease) = &looked.lease else {
+    pub(crate) fn seen(request: &Settle, order: &SeenOrder) -> Option<Self> {
+        let LeaseState::Held(lease) = &order.lease else {
             return None;
         };
-        let holds = (lease.fence, lease.steps, looked.version)
+        let holds = (lease.fence, lease.steps, order.version)
             == (request.fence, request.step, request.version);
         holds.then(|| Self {
             gate: Gate {
                 fence: lease.fence,
                 step: lease.steps,
-                version: looked.version,
-                entries: looked.entries,
+                version: order.version,
+                entries: order.entries,
             },
-            document: looked.document.clone(),
-            index: looked.index.clone(),
-            times: looked.times,
+            document: order.document.clone(),
+            index: order.index.clone(),
+            times: order.times,
         })
     }
 
@@ -84,7 +85,7 @@ impl Holder {
 pub(crate) fn acceptable(
     request: &Settle,
     next: &Acquire,
-    looked: Looked,
+    looked: Asker,
     holder: &Holder,
 ) -> Option<Acceptable> {
     let after = holder.settled(request, next.fence);
@@ -112,7 +113,7 @@ pub(crate) fn acceptable(
         attempt,
         progress: match looked.key {
             KeyFacts::New => None,
-            KeyFacts::Final { .. } | KeyFacts::Progress { .. } => looked.progress,
+            KeyFacts::Final { .. } | KeyFacts::Progress { .. } => looked.entry,
         },
     };
     let link = Link {

@@ -3,25 +3,53 @@
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use orderlock_core::store::{Acquire, Entry, KeyFacts};
-use orderlock_core::{Document, Fence, LeaseState, OwnedIndex, Target, Times, Timestamp, Version};
-use orderlock_core::{StoreError, Tenant};
+use orderlock_core::store::Acquire;
+use orderlock_core::{Document, Fence, LeaseState, OwnedIndex, StoreError, Target, Times, Version};
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{ToSql, Type};
 
 use crate::batch::{Told, Work};
 use crate::clock::Clock;
-use crate::connection::Sql;
+use crate::connection::{Connection, Sql};
 use crate::error::{Broken, Failure};
-use crate::facts::{Known, TYPES, facts};
+use crate::facts::{Asker, Known, TYPES, facts};
+use crate::fragments::entry_columns;
 use crate::pool::Pool;
-use crate::rows::{Id, key_hash};
+use crate::rows::{Columns, Id, key_hash};
 
 /// The facts before a grant, with the number of the order's last entry: whatever checkpoint the key
 /// has is one of an earlier run.
 static LOOK: Sql = Sql {
     text: facts!(checkpoint: "true", but: "false", more: ", o.entries"),
     types: TYPES,
+};
+
+/// The same without the order: of its holder's, who is known, nothing has to be asked. The key's id
+/// names the order too.
+static LOOK_AT_KEY: Sql = Sql {
+    text: concat!(
+        "WITH clock AS (SELECT coalesce($1, clock_timestamp()) AS now)
+        SELECT clock.now,
+            (SELECT s.renewals FROM sessions s WHERE s.id = r.session),
+            entry.*
+        FROM clock CROSS JOIN
+            unnest($2, $3, $4) WITH ORDINALITY AS r (session, key_hash, key_id, place)
+            LEFT JOIN LATERAL (
+                SELECT k.forgotten, ",
+        entry_columns!(),
+        "
+                FROM keys k JOIN entries e ON e.order_row = k.order_row AND e.number = k.number
+                WHERE k.key_hash = r.key_hash AND e.key_id = r.key_id
+                ORDER BY k.number DESC LIMIT 1
+            ) entry ON true
+        ORDER BY r.place"
+    ),
+    types: &[
+        Type::TIMESTAMPTZ,
+        Type::UUID_ARRAY,
+        Type::INT8_ARRAY,
+        Type::BYTEA_ARRAY,
+    ],
 };
 
 /// Looks at the next in line.
@@ -35,20 +63,31 @@ pub(crate) struct Looking {
 #[derive(Debug)]
 pub(crate) struct Look {
     pub(crate) next: Acquire,
-    /// The grant that is to be told the order's document: the holder's, if it changes nothing.
-    pub(crate) reader: Option<Fence>,
+    pub(crate) order: Scope,
+}
+
+/// What is to be seen of the order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Nothing.
+    None,
+    /// The order without its document.
+    Lock,
+    /// All of it, if this grant holds it.
+    Whole(Fence),
 }
 
 /// What was seen.
 #[derive(Debug)]
 pub(crate) struct Looked {
-    pub(crate) now: Timestamp,
-    /// How often the next one's session was renewed; none if it is not alive.
-    pub(crate) renewals: Option<i64>,
-    pub(crate) key: KeyFacts,
-    /// The key's last checkpoint.
-    pub(crate) progress: Option<Box<Entry>>,
-    /// The order as it is now.
+    pub(crate) next: Asker,
+    /// None if it was not asked for, or is not there.
+    pub(crate) order: Option<SeenOrder>,
+}
+
+/// The order as it is now.
+#[derive(Debug)]
+pub(crate) struct SeenOrder {
     pub(crate) version: Version,
     pub(crate) lease: LeaseState,
     pub(crate) index: OwnedIndex,
@@ -93,42 +132,92 @@ impl Work for Looking {
 
 impl Looking {
     async fn look(&self, requests: &[Look]) -> Result<Vec<Told<Option<Looked>>>, Failure> {
-        let claims = || requests.iter().map(|look| &look.next.claim);
-        let now = self.clock.parameter();
-        let tenants: Vec<_> = claims().map(|it| it.caller.tenant.as_str()).collect();
-        let orders: Vec<_> = claims().map(|it| it.order.as_str()).collect();
-        let readers: Vec<_> = requests.iter().map(|it| it.reader.map(Id::from)).collect();
-        let sessions: Vec<_> = requests
-            .iter()
-            .map(|it| Id::from(it.next.session))
-            .collect();
-        let key_hashes: Vec<_> = claims().map(|it| key_hash(it.key_id)).collect();
-        let key_ids: Vec<_> = claims().map(|it| &it.key_id.0[..]).collect();
-        let fingerprints: Vec<_> = claims().map(|it| &it.fingerprint.0[..]).collect();
-        let parameters: [&(dyn ToSql + Sync); 8] = [
-            &now,
-            &tenants,
-            &orders,
-            &readers,
-            &sessions,
-            &key_hashes,
-            &key_ids,
-            &fingerprints,
-        ];
+        let (keys, orders): (Vec<_>, Vec<_>) =
+            requests.iter().partition(|look| look.order == Scope::None);
         let connection = self.pool.connection().await?;
-        let rows = connection.query(&LOOK, &parameters).await?;
-        if rows.len() != requests.len() {
-            return Err(Failure::unreadable("a look has no facts"));
+        let mut keys = self.at_keys(&connection, &keys).await?.into_iter();
+        let mut orders = self.at_orders(&connection, &orders).await?.into_iter();
+        let told = requests.iter().map(|look| match look.order {
+            Scope::None => keys.next(),
+            Scope::Lock | Scope::Whole(_) => orders.next(),
+        });
+        Ok(told.collect())
+    }
+
+    async fn at_keys(&self, connection: &Connection, looks: &[&Look]) -> Result<Seen, Failure> {
+        if looks.is_empty() {
+            return Ok(Vec::new());
         }
-        let seen = requests.iter().zip(&rows);
-        Ok(seen
-            .map(|(look, row)| Some(see(&look.next.claim.caller.tenant, &look.next, row)))
-            .collect())
+        let asked = Asked::of(looks);
+        let now = self.clock.parameter();
+        let parameters: [&(dyn ToSql + Sync); 4] =
+            [&now, &asked.sessions, &asked.key_hashes, &asked.key_ids];
+        let rows = connection.query(&LOOK_AT_KEY, &parameters).await?;
+        let seen = looks.iter().zip(&rows);
+        Ok(seen.map(|(look, row)| see_key(&look.next, row)).collect())
+    }
+
+    async fn at_orders(&self, connection: &Connection, looks: &[&Look]) -> Result<Seen, Failure> {
+        if looks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let asked = Asked::of(looks);
+        let now = self.clock.parameter();
+        let parameters: [&(dyn ToSql + Sync); 7] = [
+            &now,
+            &asked.tenants,
+            &asked.orders,
+            &asked.readers,
+            &asked.sessions,
+            &asked.key_hashes,
+            &asked.key_ids,
+        ];
+        let rows = connection.query(&LOOK, &parameters).await?;
+        let seen = looks.iter().zip(&rows);
+        Ok(seen.map(|(look, row)| see_order(&look.next, row)).collect())
     }
 }
 
-fn see(tenant: &Tenant, next: &Acquire, row: &Row) -> Result<Option<Looked>, Failure> {
-    let Some(mut known) = Known::of(tenant, row)? else {
+/// What was seen of each.
+type Seen = Vec<Result<Option<Looked>, Failure>>;
+
+/// Looks as the parameters of statements, a column for each of their parts.
+#[derive(Debug)]
+struct Asked<'a> {
+    tenants: Vec<&'a str>,
+    orders: Vec<&'a str>,
+    readers: Vec<Option<Id>>,
+    sessions: Vec<Id>,
+    key_hashes: Vec<i64>,
+    key_ids: Vec<&'a [u8]>,
+}
+
+impl<'a> Asked<'a> {
+    fn of(looks: &[&'a Look]) -> Self {
+        let nexts = || looks.iter().map(|look| &look.next);
+        let claims = || nexts().map(|next| &next.claim);
+        let reader = |scope| match scope {
+            Scope::Whole(fence) => Some(Id::from(fence)),
+            Scope::None | Scope::Lock => None,
+        };
+        Self {
+            tenants: claims().map(|it| it.caller.tenant.as_str()).collect(),
+            orders: claims().map(|it| it.order.as_str()).collect(),
+            readers: looks.iter().map(|look| reader(look.order)).collect(),
+            sessions: nexts().map(|next| next.session.into()).collect(),
+            key_hashes: claims().map(|it| key_hash(it.key_id)).collect(),
+            key_ids: claims().map(|it| &it.key_id.0[..]).collect(),
+        }
+    }
+}
+
+fn see_key(next: &Acquire, row: &Row) -> Result<Option<Looked>, Failure> {
+    let next = Asker::of(&mut Columns::of(row), next.claim.target())?;
+    Ok(Some(Looked { next, order: None }))
+}
+
+fn see_order(next: &Acquire, row: &Row) -> Result<Option<Looked>, Failure> {
+    let Some(mut known) = Known::of(&next.claim.target(), row)? else {
         return Ok(None);
     };
     // The version, which is known already.
@@ -142,17 +231,16 @@ fn see(tenant: &Tenant, next: &Acquire, row: &Row) -> Result<Option<Looked>, Fai
         updated: known.columns.next()?,
     };
     let document: Option<Vec<u8>> = known.columns.next()?;
-    let progress = known.entry(next.claim.target())?;
-    Ok(Some(Looked {
-        entries: known.columns.count()?,
-        now: known.now,
-        renewals: known.renewals,
-        key: known.key,
-        progress,
+    let order = SeenOrder {
         version: known.version,
         lease: known.lease,
         index,
         times,
         document: document.map(Document::trusted),
+        entries: known.columns.count()?,
+    };
+    Ok(Some(Looked {
+        next: known.asked,
+        order: Some(order),
     }))
 }
