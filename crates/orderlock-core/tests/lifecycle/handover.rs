@@ -283,6 +283,20 @@ async fn an_answer_that_rests_on_a_lost_settle_is_asked_for_anew() {
     }
 }
 
+/// The grant that came with the settle is as doubtful as that: nobody runs on it.
+#[tokio::test]
+async fn what_was_asked_with_a_settle_that_nobody_knows_of_is_asked_anew() {
+    let scene = Scene::new(Limits::default()).await;
+    let (first, second, mut handler) = scene.accepted(patient("second")).await;
+    scene.world.memory.void_all_leases();
+    scene.late.fail(Journal::Forgets);
+    let first = first.await;
+    assert!(matches!(first, Ended::Unknown), "{first:?}");
+    handler.begun().await;
+    handler.go();
+    settled(second.await);
+}
+
 /// It goes away after it was offered the order and before it is told.
 #[tokio::test]
 async fn a_successor_that_has_gone_is_passed_over() {

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use orderlock_core::store::{Join, Leave};
 use orderlock_core::{
-    Denied, Ended, Limits, LockedOrder, OperationRequest, Outcome, Secret, SessionId,
+    Denied, Ended, Limits, LockedOrder, OperationRequest, OrderStore as _, Outcome, Secret,
+    SessionId,
 };
+use orderlock_testkit::faults::{Fault, Gate, Verb};
 
 use crate::world::{Counter, Ending, World, patient, request, settled};
 
@@ -95,6 +97,36 @@ async fn a_node_whose_session_was_ended_joins_again_and_its_old_holder_is_lost()
         .unwrap();
     assert_eq!(
         settled(world.add(request("k")).await),
+        (r#"applied {"count":1}"#.into(), false)
+    );
+}
+
+/// The answer about the old session comes when the node has a new one, and is not about that.
+#[tokio::test]
+async fn a_renewal_that_comes_late_does_not_end_the_session_after_it() {
+    let (world, store) = crate::faults::world().await;
+    let again = Join {
+        node: "node-1".into(),
+        session: SessionId(77),
+        length: Duration::from_secs(10),
+        secret: Secret::new([0; 32]),
+    };
+    world.memory.join(again).await.unwrap();
+    let renewing = Gate::new();
+    store.fail_next(Verb::Renew, Fault::DelayAfter(renewing.clone()));
+    world.runtime.sleeping(1).await;
+    world.runtime.advance(Duration::from_millis(3_400));
+    renewing.reached(1).await;
+    let (ended, mut handler) = world.add_later(request("k"));
+    handler.begun().await;
+    renewing.open();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(world.lifecycle.is_ready());
+    handler.go();
+    assert_eq!(
+        settled(ended.await),
         (r#"applied {"count":1}"#.into(), false)
     );
 }

@@ -1,6 +1,7 @@
 //! How often a verb is asked again, and what its end is called when it stays in doubt.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use orderlock_core::{
     Denied, Ended, Interrupted, Limits, LockedOrder, Operation, Outcome, Principal, Recovery,
@@ -120,6 +121,25 @@ async fn a_settle_is_repeated_and_its_end_says_what_is_known() {
         }
         assert_eq!(calls(&store, Verb::Settle), ALL, "{fault:?}");
     }
+}
+
+/// The settle is never given up, but its client is told after as long as the store may take.
+#[tokio::test]
+async fn a_client_waits_for_its_settle_no_longer_than_for_the_store() {
+    let (world, store) = world().await;
+    fail(
+        &store,
+        Verb::Settle,
+        always(Fault::DropAnswer).take(ALL - 1),
+    );
+    let begun = world.runtime.elapsed();
+    let ended = driven(&world.runtime, world.add(request("k"))).await;
+    assert!(matches!(ended, Ended::Unknown), "{ended:?}");
+    let waited = world.runtime.elapsed() - begun;
+    assert!(waited <= Limits::default().store + Duration::from_millis(50));
+    let retry = driven(&world.runtime, world.add(patient("k"))).await;
+    assert_eq!(settled(retry), (r#"applied {"count":1}"#.into(), true));
+    assert_eq!(calls(&store, Verb::Settle), ALL);
 }
 
 #[tokio::test]

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use orderlock_core::{Answer, Ended, Failed, Lifecycle, LockedOrder, Outcome, Runtime, Timestamp};
 use orderlock_testkit::TestRuntime;
+use orderlock_testkit::faults::{Fault, Gate, Verb};
 use tokio::task::AbortHandle;
 
-use crate::faults::driven;
+use crate::faults::{Faulty, driven, world};
 use crate::patience::elsewhere;
 use crate::world::{Counter, Ending, PlainAnswers, World, patient, request, settled};
 
@@ -51,36 +52,98 @@ impl Runtime for Mortal {
     }
 }
 
-/// The order is blocked until the store has noticed that nobody knows the lease any more, and not
-/// for longer.
-#[tokio::test]
-async fn a_task_that_vanishes_blocks_its_order_for_a_session_at_most() {
-    let world = World::new().await;
+impl Mortal {
+    fn tasks(&self) -> usize {
+        self.tasks.lock().unwrap().len()
+    }
+
+    /// The task that was spawned as the n-th vanishes, wherever it stands.
+    fn vanish(&self, task: usize) {
+        self.tasks.lock().unwrap()[task].abort();
+    }
+}
+
+/// A node whose tasks can vanish, over a store that can fail, and one that stands by it.
+async fn mortal() -> (World, Faulty, Mortal, World) {
+    let (other, store) = world().await;
     let mortal = Mortal {
-        inner: world.runtime.clone(),
+        inner: other.runtime.clone(),
         tasks: Arc::default(),
     };
-    let node = Lifecycle::builder(Arc::clone(&world.store), PlainAnswers)
+    let node = Lifecycle::builder(Arc::clone(&other.store), PlainAnswers)
         .runtime(Arc::new(mortal.clone()))
         .build();
     node.start().await.unwrap();
-    let before = mortal.tasks.lock().unwrap().len();
-    let there = elsewhere(&world, node);
-    let (first, mut handler) = there.add_later(request("k"));
+    (elsewhere(&other, node), store, mortal, other)
+}
+
+/// The request has its turn when the store has noticed that nobody knows the lease any more, and
+/// no later.
+async fn assert_next_within_a_session(world: &World, next: impl Future<Output = Ending>) {
+    let begun = world.runtime.elapsed();
+    let (_, replayed) = settled(driven(&world.runtime, next).await);
+    assert!(!replayed);
+    assert!(world.runtime.elapsed() - begun <= world.lifecycle.limits().session);
+    assert_eq!(world.view().await.lease, None);
+    assert_eq!(world.lifecycle.in_flight(), 0);
+}
+
+#[tokio::test]
+async fn a_task_that_vanishes_blocks_its_order_for_a_session_at_most() {
+    let (world, _, mortal, _other) = mortal().await;
+    let task = mortal.tasks();
+    let (first, mut handler) = world.add_later(request("k"));
     handler.begun().await;
-    let waiting = there.add(patient("l"));
-    there.runtime.sleeping(4).await;
-    mortal.tasks.lock().unwrap()[before].abort();
+    let next = world.add(patient("l"));
+    world.runtime.sleeping(4).await;
+    mortal.vanish(task);
     let ended = first.await;
     assert!(matches!(ended, Ended::Unknown), "{ended:?}");
-    let begun = there.runtime.elapsed();
-    assert_eq!(
-        settled(driven(&there.runtime, waiting).await),
-        (r#"applied {"count":1}"#.into(), false)
-    );
-    assert!(there.runtime.elapsed() - begun <= there.lifecycle.limits().session);
-    World::assert_free(&there.view().await, 2, 1);
-    assert_eq!(there.lifecycle.in_flight(), 0);
+    assert_next_within_a_session(&world, next).await;
+}
+
+#[tokio::test]
+async fn so_does_one_that_was_about_to_give_its_grant_back() {
+    let (world, store, mortal, _other) = mortal().await;
+    let (acquiring, releasing) = (Gate::new(), Gate::new());
+    store.fail_next(Verb::Acquire, Fault::DelayAfter(acquiring.clone()));
+    store.fail_next(Verb::Release, Fault::DelayBefore(releasing.clone()));
+    let task = mortal.tasks();
+    let gone = world.add(request("k"));
+    acquiring.reached(1).await;
+    drop(gone);
+    acquiring.open();
+    releasing.reached(1).await;
+    mortal.vanish(task);
+    assert_next_within_a_session(&world, world.add(patient("l"))).await;
+}
+
+#[tokio::test]
+async fn so_does_one_that_was_about_to_give_back_what_its_successor_was_granted() {
+    let (world, store, mortal, _other) = mortal().await;
+    let task = mortal.tasks();
+    let (first, mut handler) = world.add_later(request("k"));
+    handler.begun().await;
+    let gone = world.add(patient("gone"));
+    world.runtime.sleeping(4).await;
+    let (settling, releasing) = (Gate::new(), Gate::new());
+    store.fail_next(Verb::Settle, Fault::DelayAfter(settling.clone()));
+    store.fail_next(Verb::Release, Fault::DelayBefore(releasing.clone()));
+    handler.go();
+    settling.reached(1).await;
+    drop(gone);
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    settling.open();
+    releasing.reached(1).await;
+    mortal.vanish(task);
+    let ended = first.await;
+    assert!(matches!(ended, Ended::Unknown), "{ended:?}");
+    assert_next_within_a_session(&world, world.add(patient("l"))).await;
+    // What the first one had settled stands, and its own key tells.
+    assert_eq!(world.count().await, 2);
+    assert!(settled(world.add(request("k")).await).1);
 }
 
 /// A future that has returned, and panics when it is dropped.
