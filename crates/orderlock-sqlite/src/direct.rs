@@ -10,7 +10,7 @@ use crate::acquire::{Decided, FoundKey, decide_acquire, hand_over};
 use crate::error::Fault;
 use crate::keys::{find_key, key_hash, key_hashes};
 use crate::leases::{Held, Slot};
-use crate::orders::{KEYS_MAX, Orders};
+use crate::orders::{KEYS_MAX, KnownOrder, Orders};
 use crate::pages::HeldRows;
 use crate::read::{self, Snapshot, view};
 use crate::rows::{Latest, find_latest};
@@ -99,14 +99,7 @@ impl Inner {
         let session = self.leases.session(request.session);
         let session = session.as_ref();
         let now = self.runtime.wall();
-        let known = orders.get(&target);
-        let unread = known.filter(|known| known.keys_are_unread());
-        if let Some(row) = unread.map(|known| known.latest().whole.order.row) {
-            // The order is asked for again, and is going to be asked for with other keys.
-            let keys = |file: &_| key_hashes(file, row, KEYS_MAX + 1);
-            orders.learn_keys(&target, self.readers.look(keys)?);
-        }
-        let known = orders.get(&target);
+        let known = self.known(orders, &target)?;
         if let Some(known) = known.filter(|known| known.lacks(key_hash(key_id))) {
             let whole = &known.latest().whole;
             return decide_acquire(request, Some(whole), None, held, session, now);
@@ -127,6 +120,21 @@ impl Inner {
             let key = row.map(|row| FoundKey { row, connection });
             decide_acquire(request, whole, key.as_ref(), held, session, now)
         })
+    }
+
+    /// An order that memory knows. If it is asked for again it is going to be asked for with other
+    /// keys too, so that all of them are read then.
+    fn known<'a>(
+        &self,
+        orders: &'a mut Orders,
+        target: &Target,
+    ) -> Result<Option<&'a KnownOrder>, Fault> {
+        let unread = orders.get(target).filter(|known| known.keys_are_unread());
+        if let Some(row) = unread.map(|known| known.latest().whole.order.row) {
+            let keys = |file: &_| key_hashes(file, row, KEYS_MAX + 1);
+            orders.learn_keys(target, self.readers.look(keys)?);
+        }
+        Ok(orders.get(target).map(|known| &*known))
     }
 
     /// An order that the writer is not at, from memory or from the file. The caller holds the order's

@@ -6,14 +6,16 @@
 //! Beside the leases of each part lie the orders that memory knows.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::BuildHasher as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use orderlock_core::{Fence, Lease, LeaseState, SessionId, Target, Tenant};
+use foldhash::fast::RandomState;
+use orderlock_core::{Fence, KeyId, Lease, LeaseState, SessionId, Target, Tenant};
 use tokio::sync::broadcast;
 
 use crate::orders::Orders;
+use crate::staged::StagedSlot;
 
 const SHARDS: usize = 16;
 
@@ -61,12 +63,12 @@ impl Held {
         Some(Self { doubtful, ..next })
     }
 
-    /// Whether it holds the order under this fence, its next settle is the one of this step, and
-    /// the file certainly has neither that settle nor another final entry of its key. The grant has
-    /// seen to the key, and while the lease is held nobody else can settle it.
-    pub(crate) fn awaits(&self, fence: Fence, step: u32) -> bool {
+    /// Whether this is the settle that comes next under the lease, and the file certainly has
+    /// neither it nor a final entry of its key. The grant has seen to the key, and while the lease
+    /// is held nobody else can settle it.
+    pub(crate) fn awaits(&self, key_id: KeyId, fence: Fence, step: u32) -> bool {
         let lease = self.lease();
-        !self.doubtful && lease.fence == fence && lease.steps == step
+        !self.doubtful && lease.key_id == key_id && lease.fence == fence && lease.steps == step
     }
 
     pub(crate) fn state(&self) -> &LeaseState {
@@ -105,10 +107,13 @@ impl Session {
     }
 }
 
+/// What is known by an order's address.
+pub(crate) type ByTarget<T> = HashMap<Target, T, RandomState>;
+
 /// One part of memory.
 #[derive(Debug)]
 pub(crate) struct Shard {
-    pub(crate) slots: HashMap<Target, Slot>,
+    pub(crate) slots: ByTarget<Slot>,
     pub(crate) orders: Orders,
 }
 
@@ -126,14 +131,14 @@ impl Leases {
     /// Known orders take this many bytes, about.
     pub(crate) fn new(order_bytes_max: usize) -> Self {
         let shard = || Shard {
-            slots: HashMap::new(),
+            slots: ByTarget::default(),
             orders: Orders::new(order_bytes_max / SHARDS),
         };
         Self {
             shards: std::array::from_fn(|_| Mutex::new(shard())),
             sessions: Mutex::default(),
             freed: broadcast::Sender::new(FREED),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
         }
     }
 
@@ -143,6 +148,20 @@ impl Leases {
         let hash = self.hasher.hash_one(target);
         let place = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
         lock(&self.shards[place])
+    }
+
+    /// Has the writer alone change an order from here on. Returns what memory knows of it.
+    pub(crate) fn pin(&self, target: &Target) -> StagedSlot {
+        let mut shard = self.shard(target);
+        let slot = shard.slots.entry(target.clone()).or_default();
+        slot.pinned = true;
+        let held = slot.held.clone();
+        let known = shard.orders.get(target);
+        StagedSlot {
+            held,
+            latest: known.map(|known| Arc::clone(known.latest())),
+            keys: Vec::new(),
+        }
     }
 
     /// All of memory, for a look that must fit one snapshot of the file.

@@ -11,18 +11,21 @@
 //!
 //! Forgetting is always right: then the file is asked. So is a key too many.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use orderlock_core::Target;
 
+use crate::leases::ByTarget;
 use crate::rows::Latest;
 
 /// An order with more keys than this has them looked up in the file.
 pub(crate) const KEYS_MAX: usize = 128;
 
-/// What an order takes beside its document and its keys, about.
-const OVERHEAD: usize = 512;
+/// What an order takes beside its document and its keys, about: its row, its place in both lists,
+/// and its names.
+const OVERHEAD: usize =
+    size_of::<Latest>() + size_of::<KnownOrder>() + 2 * size_of::<Target>() + 160;
 
 /// The keys of an order, by the first 64 bits of their ids.
 #[derive(Debug)]
@@ -60,14 +63,14 @@ impl Keys {
 
 /// An order that memory knows.
 #[derive(Debug)]
-pub(crate) struct Known {
+pub(crate) struct KnownOrder {
     latest: Arc<Latest>,
     keys: Keys,
     /// It was asked for since its last turn to go.
     used: bool,
 }
 
-impl Known {
+impl KnownOrder {
     pub(crate) fn latest(&self) -> &Arc<Latest> {
         &self.latest
     }
@@ -94,7 +97,7 @@ impl Known {
 /// turn to go, the oldest first; one that was asked for since its last turn is passed over.
 #[derive(Debug)]
 pub(crate) struct Orders {
-    known: HashMap<Target, Known>,
+    known: ByTarget<KnownOrder>,
     /// Each known order once.
     turns: VecDeque<Target>,
     bytes: usize,
@@ -104,14 +107,14 @@ pub(crate) struct Orders {
 impl Orders {
     pub(crate) fn new(bytes_max: usize) -> Self {
         Self {
-            known: HashMap::new(),
+            known: ByTarget::default(),
             turns: VecDeque::new(),
             bytes: 0,
             bytes_max,
         }
     }
 
-    pub(crate) fn get(&mut self, target: &Target) -> Option<&mut Known> {
+    pub(crate) fn get(&mut self, target: &Target) -> Option<&mut KnownOrder> {
         let known = self.known.get_mut(target)?;
         known.used = true;
         Some(known)
@@ -130,7 +133,7 @@ impl Orders {
             let target = target.clone();
             // Each entry settles one key at most: as many keys as entries are all of them.
             let complete = latest.number == written.len() as u64;
-            let known = Known {
+            let known = KnownOrder {
                 latest,
                 keys: match complete {
                     true => Keys::read(written.to_vec()),
@@ -157,7 +160,7 @@ impl Orders {
 
     /// All of them, for the tests that hold them against the file.
     #[cfg(test)]
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Known> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &KnownOrder> {
         self.known.values()
     }
 
@@ -184,7 +187,7 @@ impl Orders {
 
     fn remove(&mut self, target: &Target) -> bool {
         let known = self.known.remove(target);
-        self.bytes -= known.as_ref().map_or(0, Known::bytes);
+        self.bytes -= known.as_ref().map_or(0, KnownOrder::bytes);
         known.is_some()
     }
 }
@@ -258,7 +261,7 @@ mod tests {
                     orders.forget(&target(order));
                 }
             }
-            let bytes: usize = orders.known.values().map(Known::bytes).sum();
+            let bytes: usize = orders.known.values().map(KnownOrder::bytes).sum();
             assert_eq!(orders.bytes, bytes);
             assert!(bytes <= orders.bytes_max);
             assert_eq!(orders.turns.len(), orders.known.len());

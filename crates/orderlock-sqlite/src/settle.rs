@@ -30,7 +30,7 @@ pub(crate) fn settle(turn: &mut Turn<'_>, request: &Settle) -> Result<Settled, F
     let state = lock_state(order, held.as_ref());
     let (fence, step) = (request.fence, request.step);
     let (settled, written) = match &held {
-        Some(held) if held.awaits(fence, step) => (false, None),
+        Some(held) if held.awaits(request.claim.key_id, fence, step) => (false, None),
         _ => in_the_journal(turn, request, order)?,
     };
     let facts = SettleFacts {

@@ -2,18 +2,19 @@
 //! follow in the batch and in the next one, and by everybody else once the batch is on the disk.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use orderlock_core::{SessionId, Target};
 
-use crate::leases::{Held, Leases, Session};
+use crate::leases::{ByTarget, Held, Leases, Session};
 use crate::rows::Latest;
 
 /// The changes of a batch that is not on the disk yet.
 #[derive(Debug, Default)]
 pub(crate) struct Staged {
     /// Every order that the batch has looked at.
-    pub(crate) slots: HashMap<Target, StagedSlot>,
+    pub(crate) slots: ByTarget<StagedSlot>,
     pub(crate) sessions: HashMap<SessionId, Option<Session>>,
     pub(crate) settles: u64,
     /// How to take back what the job at hand has staged, last first. What it has staged of an order
@@ -80,15 +81,18 @@ impl Staged {
             if let Some(latest) = staged.latest {
                 shard.orders.put(latest, &staged.keys);
             }
-            let slot = shard.slots.entry(target.clone()).or_default();
-            slot.pinned = above.is_some_and(|above| above.slots.contains_key(&target));
-            let let_go = slot.held.is_some() && staged.held.is_none();
-            slot.held = staged.held;
-            if slot.held.is_none() && !slot.pinned {
-                shard.slots.remove(&target);
-            }
+            let pinned = above.is_some_and(|above| above.slots.contains_key(&target));
+            let free = staged.held.is_none();
+            let before = match shard.slots.entry(target.clone()) {
+                Entry::Occupied(slot) if free && !pinned => slot.remove().held,
+                slot => {
+                    let slot = slot.or_default();
+                    slot.pinned = pinned;
+                    std::mem::replace(&mut slot.held, staged.held)
+                }
+            };
             drop(shard);
-            if let_go {
+            if free && before.is_some() {
                 leases.announce(&target);
             }
         }

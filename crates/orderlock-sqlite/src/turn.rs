@@ -1,6 +1,7 @@
 //! One job's turn at the writer: what it sees of leases, sessions and orders, and how it says what
 //! becomes of them.
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -38,30 +39,23 @@ impl Turn<'_> {
     /// nobody else changes it, nor the order.
     pub(crate) fn held(&mut self, target: &Target) -> Option<Held> {
         let held = self.slot(target).held.clone()?;
-        self.session(held.lease().session).map(|_| held)
+        self.is_alive(held.lease().session).then_some(held)
     }
 
     /// What the batch knows of an order. It begins with what the batch before leaves, or else with
     /// what memory knows.
     fn slot(&mut self, target: &Target) -> &mut StagedSlot {
-        if !self.staged.slots.contains_key(target) {
-            let mut shard = self.leases.shard(target);
-            let slot = shard.slots.entry(target.clone()).or_default();
-            slot.pinned = true;
-            let mut staged = StagedSlot {
-                held: slot.held.clone(),
-                ..StagedSlot::default()
-            };
-            let known = shard.orders.get(target);
-            staged.latest = known.map(|known| Arc::clone(known.latest()));
-            drop(shard);
-            if let Some(below) = self.below.and_then(|below| below.slots.get(target)) {
-                staged.held = below.held.clone();
-                staged.latest = below.latest.clone().or(staged.latest);
+        match self.staged.slots.entry(target.clone()) {
+            Entry::Occupied(slot) => slot.into_mut(),
+            Entry::Vacant(place) => {
+                let mut staged = self.leases.pin(target);
+                if let Some(below) = self.below.and_then(|below| below.slots.get(target)) {
+                    staged.held = below.held.clone();
+                    staged.latest = below.latest.clone().or(staged.latest);
+                }
+                place.insert(staged)
             }
-            self.staged.slots.insert(target.clone(), staged);
         }
-        self.staged.slots.entry(target.clone()).or_default()
     }
 
     /// Says who holds the order after this job, if anybody does.
@@ -121,6 +115,14 @@ impl Turn<'_> {
     pub(crate) fn forget(&mut self, target: &Target) {
         self.slot(target).latest = None;
         self.leases.shard(target).orders.forget(target);
+    }
+
+    fn is_alive(&self, id: SessionId) -> bool {
+        let below = || self.below.and_then(|below| below.sessions.get(&id));
+        match self.staged.sessions.get(&id).or_else(below) {
+            Some(staged) => staged.is_some(),
+            None => self.leases.sessions().contains_key(&id),
+        }
     }
 
     /// A session that is alive.

@@ -25,6 +25,7 @@ use orderlock_core::store::{
 };
 use orderlock_core::{Fence, OrderStore as _, Runtime as _, SessionId, StoreError};
 use orderlock_testkit::{TestRuntime, fixtures};
+use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
@@ -101,6 +102,8 @@ impl Bench {
     pub(super) fn agree(&self) -> usize {
         let inner = self.store.inner();
         let (readers, now) = (&inner.readers, self.runtime.wall());
+        let dangling = |file: &Connection| file.prepare("PRAGMA foreign_key_check")?.exists([]);
+        assert!(!readers.look(dangling).unwrap(), "a row refers to none");
         let mut count = 0;
         for shard in inner.leases.each_shard() {
             for known in shard.orders.iter() {
@@ -117,7 +120,7 @@ impl Bench {
                 assert!(!slot.pinned, "{target} is pinned");
                 let Some(held) = &slot.held else { continue };
                 let lease = held.lease();
-                if held.awaits(lease.fence, lease.steps) {
+                if held.awaits(lease.key_id, lease.fence, lease.steps) {
                     let key = readers.read(|file| find_key_of(file, target, lease.key_id, now));
                     let facts = key.unwrap().map(|key| key.facts);
                     assert!(

@@ -214,7 +214,7 @@ async fn memory_says_what_the_file_says() {
 #[tokio::test]
 async fn memory_for_one_order_or_two_says_what_the_file_says() {
     // Each of the sixteen parts of memory has room for one.
-    let (entries, known) = walk(16 * 600).await;
+    let (entries, known) = walk(16 * 900).await;
     assert!(entries > 300 && known > 1_500, "the walks lead somewhere");
 }
 
