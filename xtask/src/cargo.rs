@@ -8,10 +8,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
+use crate::parts::Part;
 use crate::process::Process;
 
 /// How long one call of cargo may take: a test that hangs ends the step, not the machine.
-const CARGO_MAX: Duration = Duration::from_mins(30);
+pub(crate) const CARGO_MAX: Duration = Duration::from_mins(30);
 
 /// What every call that builds is about. `ci` is the profile that the task runner itself is built
 /// with.
@@ -105,17 +106,21 @@ impl Workspace {
         self.cargo(&call, &[])
     }
 
-    /// Runs all tests, those in the documentation included, except those of a crate that is left
+    /// Runs all tests, those in the documentation included, except those of the parts that are left
     /// out. All of them run, so that one call shows all that is broken.
     ///
     /// # Errors
     /// A test failed.
-    pub(crate) fn test(&self, left_out: Option<&str>, variables: &[(&str, String)]) -> Result<()> {
+    pub(crate) fn test(&self, left_out: &[Part], variables: &[(&str, String)]) -> Result<()> {
         let mut call = self.scoped("test", &["--no-fail-fast"]);
-        call.extend(left_out.into_iter().flat_map(|name| ["--exclude", name]));
-        if left_out.is_some() {
-            // Tests of the server that need the same stand in a module of this name.
-            call.extend(["--", "--skip", "process::postgres::"]);
+        call.extend(
+            left_out
+                .iter()
+                .flat_map(|part| ["--exclude", part.package()]),
+        );
+        if !left_out.is_empty() {
+            call.push("--");
+            call.extend(left_out.iter().flat_map(|part| ["--skip", part.module()]));
         }
         let variables: Vec<_> = variables
             .iter()

@@ -5,20 +5,27 @@
 )]
 
 mod cargo;
+mod debian;
 mod examples;
+mod mongodb;
+mod parts;
 mod postgres;
 mod process;
+mod server;
 mod steps;
 mod tidy;
 mod tools;
 mod walkthrough;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::cargo::Workspace;
-use crate::steps::{Part, Step};
+use crate::parts::Part;
+use crate::steps::Step;
 
 /// Runs everything that the project checks.
 #[derive(Debug, Parser)]
@@ -34,16 +41,25 @@ enum Task {
     Test {
         /// The one step to run; all of them if none is named.
         step: Option<Step>,
-        /// What to leave unchecked, on a machine that cannot check it. Never in CI.
+        /// What to leave unchecked, on a machine that cannot check it; once for each. Never in CI.
         #[arg(long, value_enum)]
-        without: Option<Part>,
+        without: Vec<Part>,
+    },
+    /// Runs one command beside the servers that its tests need, such as
+    /// `cargo xtask with mongodb -- cargo test -p orderlock-mongodb`.
+    With {
+        /// The parts whose servers are started.
+        #[arg(value_enum, required = true)]
+        parts: Vec<Part>,
+        /// The command and its arguments.
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
     },
 }
 
 fn main() -> ExitCode {
-    let Task::Test { step, without } = Arguments::parse().task;
-    let steps = step.map_or_else(|| Step::ALL.to_vec(), |one| vec![one]);
-    match Workspace::find().and_then(|workspace| steps::run(&steps, without, &workspace)) {
+    let task = Arguments::parse().task;
+    match Workspace::find().and_then(|workspace| run(task, &workspace)) {
         Ok(summary) => {
             println!("\n{summary}");
             ExitCode::SUCCESS
@@ -52,5 +68,15 @@ fn main() -> ExitCode {
             println!("\nFAILED: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn run(task: Task, workspace: &Workspace) -> Result<String> {
+    match task {
+        Task::Test { step, without } => {
+            let steps = step.map_or_else(|| Step::ALL.to_vec(), |one| vec![one]);
+            steps::run(&steps, &without, workspace)
+        }
+        Task::With { parts, command } => parts::run_with(&parts, &command, workspace),
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow, ensure};
 use clap::ValueEnum;
 
 use crate::cargo::Workspace;
-use crate::postgres;
+use crate::parts::{Part, Provided};
 use crate::process::Process;
 use crate::tools::{self, Tool};
 use crate::{examples, tidy, walkthrough};
@@ -66,70 +66,47 @@ impl Step {
         }
     }
 
-    /// Whether it asks a PostgreSQL.
-    fn asks_postgres(self) -> bool {
-        matches!(self, Self::Tests | Self::Bench)
+    /// Whether it asks the server of a part.
+    fn asks(self, part: Part) -> bool {
+        match part {
+            Part::Postgres => matches!(self, Self::Tests | Self::Bench),
+            Part::Mongodb => self == Self::Tests,
+        }
     }
 
-    fn run(self, workspace: &Workspace, postgres: Option<&postgres::Programs>) -> Result<()> {
+    fn run(self, workspace: &Workspace, provided: &Provided) -> Result<()> {
         match self {
             Self::Fmt => workspace.fmt(),
             Self::Clippy => workspace.clippy(),
             Self::Tidy => tidy::run(workspace),
-            Self::Tests => tests(workspace, postgres),
+            Self::Tests => tests(workspace, provided),
             Self::Docs => workspace.doc(),
             Self::Walkthrough => walkthrough::run(workspace),
-            Self::Bench => bench(workspace, postgres),
+            Self::Bench => bench(workspace, provided),
         }
     }
 }
 
-/// A part that may be left unchecked where it cannot be checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Part {
-    /// The tests of orderlock-postgres and the benchmarks beside it, which need a PostgreSQL.
-    Postgres,
-}
-
-impl Part {
-    /// What is said of it, before everything and after everything.
-    fn unchecked(self) -> &'static str {
-        match self {
-            Self::Postgres => {
-                "NOT CHECKED, because of `--without postgres`: every test of orderlock-postgres, and \
-                 of several nodes on one database, and every benchmark on one"
-            }
-        }
-    }
-}
-
-/// The crate whose tests need a PostgreSQL.
-const POSTGRES: &str = "orderlock-postgres";
-
-fn tests(workspace: &Workspace, postgres: Option<&postgres::Programs>) -> Result<()> {
-    match postgres {
-        Some(programs) => {
-            let server = postgres::Server::start(programs)?;
-            workspace.test(None, &server.variables())?;
-        }
-        None => workspace.test(Some(POSTGRES), &[])?,
-    }
+fn tests(workspace: &Workspace, provided: &Provided) -> Result<()> {
+    let servers = provided.start(|part| Step::Tests.asks(part))?;
+    workspace.test(&provided.left_out, servers.variables())?;
+    drop(servers);
     examples::run_all(workspace)
 }
 
 /// How long all benchmarks together may take.
 const BENCH_MAX: Duration = Duration::from_mins(5);
 
-fn bench(workspace: &Workspace, postgres: Option<&postgres::Programs>) -> Result<()> {
+fn bench(workspace: &Workspace, provided: &Provided) -> Result<()> {
     workspace.build()?;
-    let server = postgres.map(postgres::Server::start).transpose()?;
+    let servers = provided.start(|part| Step::Bench.asks(part))?;
     let mut command = Command::new(workspace.program("orderlock-bench"));
     command.arg("--smoke").current_dir(&workspace.root);
-    match &server {
-        Some(server) => command.envs(server.variables()),
+    for part in &provided.left_out {
         // Who leaves it out does not mean one that this shell knows of.
-        None => command.env_remove("ORDERLOCK_TEST_POSTGRES_URL"),
-    };
+        command.env_remove(part.variable());
+    }
+    command.envs(servers.variables().iter().cloned());
     Process::start(&mut command)?.succeed(BENCH_MAX)
 }
 
@@ -137,28 +114,27 @@ fn bench(workspace: &Workspace, postgres: Option<&postgres::Programs>) -> Result
 ///
 /// # Errors
 /// What failed, and which command repeats it alone.
-pub(crate) fn run(steps: &[Step], without: Option<Part>, workspace: &Workspace) -> Result<String> {
-    if let Some(part) = without {
-        let in_ci = std::env::var_os("CI").is_some();
-        ensure!(
-            !in_ci,
-            "CI checks everything: `--without` is for other machines"
-        );
+pub(crate) fn run(steps: &[Step], without: &[Part], workspace: &Workspace) -> Result<String> {
+    let in_ci = std::env::var_os("CI").is_some();
+    ensure!(
+        without.is_empty() || !in_ci,
+        "CI checks everything: `--without` is for other machines"
+    );
+    for part in without {
         println!("\n==> {}", part.unchecked());
     }
     // Asked before the first step, so that nobody learns after many minutes that curl is missing.
     for tool in steps.iter().flat_map(|step| step.tools()) {
         tools::need(*tool)?;
     }
-    let asked = without.is_none() && steps.iter().any(|step| step.asks_postgres());
-    let postgres = asked.then(|| postgres::Programs::need(&workspace.programs()));
-    let postgres = postgres.transpose()?;
+    let asked = |part| steps.iter().any(|step| step.asks(part));
+    let provided = Provided::need(asked, without, workspace)?;
     let mut times = Vec::new();
     for (position, step) in steps.iter().enumerate() {
         let name = step.name();
         println!("\n==> step {} of {}: {name}", position + 1, steps.len());
         let start = Instant::now();
-        step.run(workspace, postgres.as_ref()).map_err(|error| {
+        step.run(workspace, &provided).map_err(|error| {
             let time = seconds(start.elapsed());
             anyhow!("{name}, after {time}: {error:#}\nTo repeat it alone: cargo xtask test {name}")
         })?;
@@ -168,16 +144,18 @@ pub(crate) fn run(steps: &[Step], without: Option<Part>, workspace: &Workspace) 
     Ok(summary(&times, without))
 }
 
-fn summary(times: &[(&str, Duration)], without: Option<Part>) -> String {
+fn summary(times: &[(&str, Duration)], without: &[Part]) -> String {
     let total = times.iter().map(|(_, time)| *time).sum();
     let each: Vec<String> = times
         .iter()
         .map(|(name, time)| format!("{name} {}", seconds(*time)))
         .collect();
-    let passed = format!("PASSED in {}: {}", seconds(total), each.join(", "));
-    without.map_or(passed.clone(), |part| {
-        format!("{passed}\n{}", part.unchecked())
-    })
+    let mut told = format!("PASSED in {}: {}", seconds(total), each.join(", "));
+    for part in without {
+        told.push('\n');
+        told.push_str(part.unchecked());
+    }
+    told
 }
 
 fn seconds(time: Duration) -> String {
@@ -203,11 +181,9 @@ mod tests {
             ("tidy", Duration::from_secs(2)),
         ];
         let passed = "PASSED in 2.5 s: fmt 0.5 s, tidy 2.0 s";
-        assert_eq!(summary(&times, None), passed);
-        let told = summary(&times, Some(Part::Postgres));
-        assert!(
-            told.starts_with(passed) && told.contains("\nNOT CHECKED"),
-            "{told}"
-        );
+        assert_eq!(summary(&times, &[]), passed);
+        let told = summary(&times, &[Part::Postgres, Part::Mongodb]);
+        assert!(told.starts_with(passed), "{told}");
+        assert_eq!(told.matches("\nNOT CHECKED").count(), 2, "{told}");
     }
 }

@@ -3,9 +3,11 @@
 use std::fs;
 use std::os::unix::fs::chown;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
+
+use crate::debian::is_root;
 
 /// Who is asked for, in this order: PostgreSQL's own user, if it is there, and else the one that
 /// every machine has and that owns nothing.
@@ -64,12 +66,6 @@ impl Account {
         chown(path, Some(self.user), Some(self.group))
             .with_context(|| format!("{} cannot be given to PostgreSQL's user", path.display()))
     }
-}
-
-/// Whether this runs as root.
-pub(super) fn is_root() -> bool {
-    let id = Command::new("id").arg("-u").stdin(Stdio::null()).output();
-    id.is_ok_and(|output| output.stdout == b"0\n")
 }
 
 #[cfg(test)]

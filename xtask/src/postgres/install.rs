@@ -1,17 +1,11 @@
 //! Installs Debian's programs, where that needs nobody's consent.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 
-use super::account::is_root;
 use super::programs::ADVICE;
-use crate::process::Process;
-
-/// How long Debian may take to fetch and unpack a package.
-const INSTALL_MAX: Duration = Duration::from_mins(15);
+use crate::debian::Missing;
 
 /// Debian makes a cluster with the package, and starts it with the machine. Nobody asked for that
 /// here, so it is told not to, for as long as the package is installed.
@@ -49,7 +43,7 @@ const UNPACK: &str = r#"
 /// # Errors
 /// This machine has no apt-get, or no right to use it: what to do instead.
 pub(super) fn postgresql() -> Result<()> {
-    run(&mut as_root("PostgreSQL")?, POSTGRESQL, None)
+    missing("PostgreSQL").install(POSTGRESQL)
 }
 
 /// Unpacks the pooler into a folder.
@@ -57,43 +51,13 @@ pub(super) fn postgresql() -> Result<()> {
 /// # Errors
 /// As for the server.
 pub(super) fn pgbouncer(folder: &Path) -> Result<()> {
-    run(&mut as_root("PgBouncer")?, LIBRARIES, None)?;
-    run(&mut Command::new("sh"), UNPACK, Some(folder))
+    missing("PgBouncer").install(LIBRARIES)?;
+    missing("PgBouncer").unpack(UNPACK, folder)
 }
 
-/// A shell that may install what is missing.
-fn as_root(missing: &str) -> Result<Command> {
-    if !succeeds(Command::new("apt-get").arg("--version")) {
-        bail!("{missing} is missing: {ADVICE}");
+fn missing(what: &'static str) -> Missing {
+    Missing {
+        what,
+        advice: ADVICE,
     }
-    let shell = if is_root() {
-        Command::new("sh")
-    } else if succeeds(Command::new("sudo").args(["-n", "true"])) {
-        let mut shell = Command::new("sudo");
-        shell.args(["-n", "sh"]);
-        shell
-    } else {
-        bail!("{missing} is missing, and only root may install it: {ADVICE}");
-    };
-    println!("\n==> {missing} is missing: installing Debian's");
-    Ok(shell)
-}
-
-fn run(shell: &mut Command, script: &str, folder: Option<&Path>) -> Result<()> {
-    shell
-        .args(["-c", script, "install"])
-        .args(folder)
-        .stdin(Stdio::null());
-    Process::start(shell)?
-        .succeed(INSTALL_MAX)
-        .with_context(|| format!("it could not be installed: {ADVICE}"))
-}
-
-fn succeeds(command: &mut Command) -> bool {
-    let status = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    status.is_ok_and(|status| status.success())
 }

@@ -8,29 +8,21 @@ mod programs;
 
 use std::fs::{self, File, Permissions};
 use std::io::Read as _;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
-use crate::process::Process;
+use crate::server::{PORTS, free_port, run_quietly, tail};
 use account::Account;
 use guard::Guard;
 pub(crate) use programs::Programs;
 
 /// How long making the cluster, or starting it, may take.
 const STEP_MAX: Duration = Duration::from_mins(2);
-
-/// How often a port is tried: between the look for a free one and the server's start, somebody
-/// else may take it.
-const PORTS: usize = 3;
-
-/// How much of a log is shown when something fails.
-const LOG_LINES_MAX: usize = 30;
 
 /// What the server is told at its start, beside where it listens. Commits reach the disk, as they
 /// do where it counts. The connections are many because many tests run at once.
@@ -169,17 +161,8 @@ impl Cluster<'_> {
         command
     }
 
-    /// Runs a program that says something only when it fails.
-    fn run(&self, mut command: Command) -> Result<()> {
-        let path = self.folder.join("command.log");
-        let log = File::create(&path)?;
-        command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
-        Process::start(&mut command)?
-            .succeed(STEP_MAX)
-            .with_context(|| tail(&path))
+    fn run(&self, command: Command) -> Result<()> {
+        run_quietly(command, &self.folder.join("command.log"), STEP_MAX)
     }
 
     fn give(&self, path: &Path) -> Result<()> {
@@ -189,12 +172,6 @@ impl Cluster<'_> {
     }
 }
 
-/// A port of loopback that nobody listens on now.
-fn free_port() -> Result<u16> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("loopback has no free port")?;
-    Ok(listener.local_addr()?.port())
-}
-
 /// A password that the other users of this machine cannot guess.
 fn random_hex() -> Result<String> {
     let mut bytes = [0; 16];
@@ -202,10 +179,4 @@ fn random_hex() -> Result<String> {
         .and_then(|mut source| source.read_exact(&mut bytes))
         .context("the operating system gives no randomness")?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-fn tail(log: &Path) -> String {
-    let text = fs::read_to_string(log).unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(LOG_LINES_MAX)..].join("\n")
 }

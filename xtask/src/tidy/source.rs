@@ -11,7 +11,7 @@ use syn::spanned::Spanned as _;
 use super::finding::Finding;
 
 /// Folders that hold nothing of ours.
-const SKIPPED: [&str; 2] = [".git", "target"];
+const SKIPPED: [&str; 3] = [".git", "node_modules", "target"];
 
 /// Every text file of the project.
 #[derive(Default)]
