@@ -1,8 +1,8 @@
-//! `acquire`: one transaction for a batch of requests, sent in one go.
+//! `acquire`: one statement for a batch of requests, which grants what can be granted.
 //!
-//! Its first statement grants what can be granted; its second tells the facts, as they are then. The
-//! answers are decided from the facts, by the one function that decides them for every store: who was
-//! granted finds its own fence there.
+//! If some were not granted, a second one tells the facts, as they are then. Their answers are decided
+//! from the facts, by the one function that decides them for every store: who was granted after all
+//! finds its own fence there.
 
 use std::fmt;
 
@@ -15,13 +15,14 @@ use tokio_postgres::types::ToSql;
 
 use crate::batch::{Told, Work};
 use crate::clock::{Clock, span_to_sql};
-use crate::connection::Commit;
+use crate::connection::{Commit, Connection};
 use crate::error::{Broken, Failure};
 use crate::facts::{self, FACTS};
 use crate::pool::Pool;
 use crate::rows::{Columns, Id, key_hash, place, signed};
 use crate::statements::GRANT;
 use crate::trials::alone;
+use crate::waits::WAIT;
 
 /// Grants leases.
 #[derive(Clone, Debug)]
@@ -32,31 +33,39 @@ pub(crate) struct Granting {
     pub(crate) commit: Commit,
 }
 
+/// A request for an order.
+#[derive(Clone, Debug)]
+pub(crate) struct Asking {
+    pub(crate) request: Acquire,
+    /// Whether it has found the order held before: then it is written that its node waits.
+    pub(crate) again: bool,
+}
+
 impl Work for Granting {
-    type Request = Acquire;
+    type Request = Asking;
     type Answer = Acquired;
 
     /// A grant has its fence for a name: asked for again, it is the same grant.
     const REPEATS: bool = true;
 
-    fn target(request: &Acquire) -> Target {
-        request.claim.target()
+    fn target(asking: &Asking) -> Target {
+        asking.request.claim.target()
     }
 
-    fn bytes(_: &Acquire) -> usize {
+    fn bytes(_: &Asking) -> usize {
         512
     }
 
     fn ask<'a>(
         &'a self,
-        requests: &'a [Acquire],
+        requests: &'a [Asking],
     ) -> BoxFuture<'a, Result<Vec<Told<Acquired>>, Broken>> {
         self.grant(requests).boxed()
     }
 
     fn refused<'a>(
         &'a self,
-        _: &'a Acquire,
+        _: &'a Asking,
         failure: Failure,
     ) -> BoxFuture<'a, Result<Acquired, StoreError>> {
         async move { Err(failure.not_applied()) }.boxed()
@@ -64,17 +73,66 @@ impl Work for Granting {
 }
 
 impl Granting {
-    async fn grant(&self, requests: &[Acquire]) -> Result<Vec<Told<Acquired>>, Broken> {
+    async fn grant(&self, asking: &[Asking]) -> Result<Vec<Told<Acquired>>, Broken> {
         let connection = self.pool.connection().await.map_err(Broken::NotApplied)?;
-        let requests: Vec<_> = requests.iter().collect();
+        let requests: Vec<_> = asking.iter().map(|asking| &asking.request).collect();
         let asked = Asked::of(&requests, &self.clock);
-        let statements = [
-            (&GRANT, &asked.to_grant(&false)[..]),
-            (&FACTS, &asked.to_tell()[..]),
-        ];
-        let [granted, facts] = connection.transaction(self.commit, statements).await?;
-        // The transaction is committed, whatever its rows look like.
-        decide_all(&requests, &granted, &facts).map_err(Broken::Unknown)
+        let unflushed = self.commit == Commit::Unflushed;
+        let grant = asked.to_grant(&false, &unflushed);
+        let granted = connection.write(&GRANT, &grant).await?;
+        // From here on the grants are committed, whatever is said of the others.
+        let told = self.tell(&connection, &requests, &granted).await;
+        let told = told.map_err(Broken::Unknown)?;
+        self.wait(&connection, asking, &told).await;
+        Ok(told)
+    }
+
+    /// What each request is told: what was granted, and the facts of the others.
+    async fn tell(
+        &self,
+        connection: &Connection,
+        requests: &[&Acquire],
+        granted: &[Row],
+    ) -> Result<Vec<Told<Acquired>>, Failure> {
+        let mut told = decide_all(requests, granted, &[])?;
+        let (mut places, mut left) = (Vec::new(), Vec::new());
+        for (place, request) in requests.iter().enumerate() {
+            if told[place].is_none() {
+                places.push(place);
+                left.push(*request);
+            }
+        }
+        if left.is_empty() {
+            return Ok(told);
+        }
+        let asked = Asked::of(&left, &self.clock);
+        let facts = connection.query(&FACTS, &asked.to_tell()).await?;
+        let answers = decide_all(&left, &[], &facts)?;
+        for (place, answer) in places.into_iter().zip(answers) {
+            told[place] = answer;
+        }
+        Ok(told)
+    }
+
+    /// Writes down who waits, and who has done so. Nothing but a turn hangs on it, and who still
+    /// waits comes again.
+    async fn wait(&self, connection: &Connection, asking: &[Asking], told: &[Told<Acquired>]) {
+        let waits = |told: &Told<Acquired>| {
+            matches!(told, Some(Ok(Acquired::Held(_) | Acquired::Granted(_))))
+        };
+        let again = asking
+            .iter()
+            .zip(told)
+            .filter(|(it, told)| it.again && waits(told));
+        let again: Vec<_> = again.map(|(asking, _)| &asking.request).collect();
+        if again.is_empty() {
+            return;
+        }
+        let asked = Asked::of(&again, &self.clock);
+        if let Err(broken) = connection.write(&WAIT, &asked.to_wait()).await {
+            let error = broken.into_failure();
+            tracing::warn!(%error, "it is not written that this node waits for an order");
+        }
     }
 }
 
@@ -85,7 +143,11 @@ impl Granting {
             commit: commit(request),
             ..self.clone()
         };
-        or_none(alone(&granting, request.clone(), false).await)
+        let asking = Asking {
+            request: request.clone(),
+            again: false,
+        };
+        or_none(alone(&granting, asking, false).await)
     }
 }
 
@@ -183,8 +245,12 @@ impl<'a> Asked<'a> {
     }
 
     /// The parameters of [`GRANT`]. Successors are granted only what this very transaction has let
-    /// go.
-    pub(crate) fn to_grant<'b>(&'b self, successors: &'b bool) -> [&'b (dyn ToSql + Sync); 15] {
+    /// go, and leave to it what its commit waits for.
+    pub(crate) fn to_grant<'b>(
+        &'b self,
+        successors: &'b bool,
+        unflushed: &'b bool,
+    ) -> [&'b (dyn ToSql + Sync); 16] {
         [
             &self.now,
             successors,
@@ -201,6 +267,18 @@ impl<'a> Asked<'a> {
             &self.marks,
             &self.times,
             &self.within,
+            unflushed,
+        ]
+    }
+
+    /// The parameters of [`WAIT`].
+    pub(crate) fn to_wait(&self) -> [&(dyn ToSql + Sync); 5] {
+        [
+            &self.now,
+            &self.tenants,
+            &self.orders,
+            &self.fences,
+            &self.sessions,
         ]
     }
 

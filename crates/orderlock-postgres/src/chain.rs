@@ -51,6 +51,9 @@ pub(crate) struct Chain {
     keys: VecDeque<KeyId>,
     /// What the last of them leaves.
     holder: Holder,
+    /// Whether it is another node's turn: then nothing more is accepted, so that the next settle lets
+    /// the order go.
+    kept: bool,
     /// Told that the chain has ended, one way or the other, when it is dropped.
     ended: watch::Sender<()>,
 }
@@ -110,7 +113,7 @@ impl Chains {
         let looked = self.looks.run(None, look).await.ok()??;
         let holder = match holder {
             Some(holder) => holder,
-            None => Holder::seen(request, looked.order.as_ref()?)?,
+            None => Holder::seen(request, looked.order.as_ref().filter(|order| !order.kept)?)?,
         };
         let acceptable = acceptable(request, next, looked.next, &holder)?;
         self.append(target, acceptable)
@@ -140,6 +143,7 @@ impl Chains {
                     waiting: VecDeque::from([waiting]),
                     keys: VecDeque::from([key_id]),
                     holder: after,
+                    kept: false,
                     ended: watch::Sender::new(()),
                 };
                 orders.insert(target.clone(), chain);
@@ -170,9 +174,9 @@ impl Chains {
             };
             let folded = self.fold(&target, gate, &links).await;
             match folded {
-                Ok(Folded::Durable) => {
+                Ok(Folded::Durable { kept }) => {
                     gate = after;
-                    self.settled(&target, fates);
+                    self.settled(&target, fates, kept);
                 }
                 Ok(Folded::Refused) if links.len() > 1 => {
                     most = 1;
@@ -246,8 +250,9 @@ impl Chains {
         })
     }
 
-    fn settled(&self, target: &Target, fates: Vec<Reply>) {
+    fn settled(&self, target: &Target, fates: Vec<Reply>, kept: bool) {
         if let Some(chain) = self.lock().get_mut(target) {
+            chain.kept |= kept;
             chain.keys.drain(..fates.len());
         }
         for fate in fates {
@@ -290,7 +295,7 @@ impl Chain {
         let holds =
             (gate.fence, gate.step, gate.version) == (request.fence, request.step, request.version);
         let mut keys = self.keys.iter().chain([&request.claim.key_id]);
-        let free = self.keys.len() < LINKS_MAX && keys.all(|key| *key != next);
+        let free = !self.kept && self.keys.len() < LINKS_MAX && keys.all(|key| *key != next);
         (holds && free).then(|| self.holder.clone())
     }
 }

@@ -5,11 +5,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use deadpool::managed::Object;
+use futures_util::TryStreamExt as _;
 use futures_util::future::{join, join_all, join3};
 use tokio::task::JoinHandle;
 use tokio_postgres::types::{ToSql, Type};
@@ -109,6 +111,86 @@ impl Connection {
         self.patiently(work).await
     }
 
+    /// Runs one statement that writes, which is a transaction of its own: the server hears nothing of
+    /// a transaction but the statement. Every statement that is run so tells a row of whatever it has
+    /// written; the server sends no row before all is written, and commits after the last one.
+    pub(crate) async fn write(
+        &self,
+        sql: &'static Sql,
+        parameters: Parameters<'_>,
+    ) -> Result<Vec<Row>, Broken> {
+        let ready = self.patiently(self.ready(sql)).await;
+        let ready = ready.map_err(Broken::NotApplied)?;
+        self.open().map_err(Broken::NotApplied)?;
+        let link = self.link();
+        link.unconfirmed.store(false, Ordering::Release);
+        let work = async { Ok(self.told(&ready, parameters).await) };
+        let (rows, ended) = self.patiently(work).await.map_err(Broken::Unknown)?;
+        let Err(failure) = ended else {
+            return self.confirmed(rows);
+        };
+        let refused = matches!(failure, Failure::Refused { .. });
+        if !refused || failure.ends_the_connection() {
+            self.doubt();
+        }
+        // What fails behind its rows fails at the commit.
+        let written = !rows.is_empty() && !failure.denies_the_commit();
+        Err(if refused && !written {
+            Broken::NotApplied(failure)
+        } else {
+            self.doubt();
+            Broken::Unknown(failure)
+        })
+    }
+
+    /// The rows of a statement as they come, and how it ended.
+    async fn told(
+        &self,
+        ready: &Ready,
+        parameters: Parameters<'_>,
+    ) -> (Vec<Row>, Result<(), Failure>) {
+        let client = &self.link().client;
+        let parameters = parameters.iter().copied();
+        let stream = match ready {
+            Ready::Prepared(statement) => client.query_raw(statement, parameters).await,
+            Ready::Whole(sql) => {
+                let typed = parameters.zip(sql.types.iter().cloned());
+                client.query_typed_raw(sql.text, typed).await
+            }
+        };
+        let mut rows = Vec::new();
+        let mut stream = match stream {
+            Ok(stream) => pin!(stream),
+            Err(error) => return (rows, Err(error.into())),
+        };
+        loop {
+            match stream.try_next().await {
+                Ok(Some(row)) => rows.push(row),
+                Ok(None) => return (rows, Ok(())),
+                Err(error) => return (rows, Err(error.into())),
+            }
+        }
+    }
+
+    /// Says if the connection is closed: then nothing is sent over it.
+    fn open(&self) -> Result<(), Failure> {
+        if self.link().client.is_closed() {
+            self.doubt();
+            let closed: Arc<str> = "the connection was closed".into();
+            return Err(Failure::Unreachable(closed));
+        }
+        Ok(())
+    }
+
+    /// What a commit has told, if it has waited for the standby.
+    fn confirmed<T>(&self, told: T) -> Result<T, Broken> {
+        if self.link().unconfirmed.load(Ordering::Acquire) {
+            self.doubt();
+            return Err(Broken::Unknown(Failure::Unconfirmed));
+        }
+        Ok(told)
+    }
+
     /// Runs one transaction, sent in one go: one round trip, however many statements it has. Each
     /// statement sees what was committed before that statement began, and what those before it did.
     pub(crate) async fn transaction<const N: usize>(
@@ -124,12 +206,8 @@ impl Connection {
             Ok(prepared)
         });
         let prepared = prepared.await.map_err(Broken::NotApplied)?;
+        self.open().map_err(Broken::NotApplied)?;
         let link = self.link();
-        if link.client.is_closed() {
-            self.doubt();
-            let closed: Arc<str> = "the connection was closed".into();
-            return Err(Broken::NotApplied(Failure::Unreachable(closed)));
-        }
         link.unconfirmed.store(false, Ordering::Release);
         let runs = prepared
             .iter()
@@ -178,12 +256,8 @@ impl Connection {
             self.doubt();
             return Err(Broken::Unknown(failure));
         }
-        if self.link().unconfirmed.load(Ordering::Acquire) {
-            self.doubt();
-            return Err(Broken::Unknown(Failure::Unconfirmed));
-        }
         let rows = rows.try_into();
-        Ok(rows.expect("each statement has given its rows"))
+        self.confirmed(rows.expect("each statement has given its rows"))
     }
 
     /// Throws the connection away when it is dropped.

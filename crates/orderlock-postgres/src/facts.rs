@@ -6,7 +6,7 @@
 use orderlock_core::store::{
     Acquire, Acquired, Claim, Created, Entry, Facts, Grant, KeyFacts, Verdict, decide,
 };
-use orderlock_core::{LeaseState, Target, Timestamp, Version};
+use orderlock_core::{LeaseId, LeaseState, LeaseView, LeaseViewState, Target, Timestamp, Version};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
@@ -24,6 +24,8 @@ macro_rules! facts {
             SELECT r.place, clock.now,
                 (SELECT s.renewals FROM sessions s WHERE s.id = r.session),
                 entry.*, o.version, ",
+            $crate::waits::kept_for_another!("o.row", "r.session", "clock.now"),
+            ", ",
             $crate::fragments::held!(),
             ", ",
             $crate::fragments::lock_columns!(),
@@ -86,6 +88,8 @@ pub(crate) static FACTS: Sql = Sql {
 pub(crate) struct Known<'a> {
     pub(crate) asked: Asker,
     pub(crate) version: Version,
+    /// Whether it is another node's turn at the order.
+    pub(crate) kept: bool,
     pub(crate) lease: LeaseState,
     /// What comes after: the content, and more.
     pub(crate) columns: Columns<'a>,
@@ -151,11 +155,13 @@ impl<'a> Known<'a> {
         let Some(version) = columns.next::<Option<i64>>()?.map(version) else {
             return Ok(None);
         };
+        let kept = columns.next()?;
         let alive = columns.next()?;
         let lease = columns.lock(&target.tenant, alive)?;
         Ok(Some(Self {
             asked,
             version,
+            kept,
             lease,
             columns,
         }))
@@ -180,6 +186,7 @@ pub(crate) fn answer(request: &Acquire, row: &Row) -> Result<Option<Acquired>, F
         now: known.asked.now,
     };
     Ok(match decide(request, facts) {
+        Verdict::Grant { .. } if known.kept => Some(Acquired::Held(kept(target, known.asked.now))),
         Verdict::Grant { .. } => None,
         Verdict::Repeat => Some(granted(request, known)?),
         verdict => Some(refusal(verdict, &target, known)?),
@@ -273,4 +280,19 @@ pub(crate) fn created(claim: &Claim, row: &Row) -> Result<Option<Created>, Failu
         KeyFacts::Final { .. } => Created::Expired,
         KeyFacts::Progress { .. } | KeyFacts::New => Created::Exists,
     }))
+}
+
+/// An order that nobody holds, because it is another node's turn.
+fn kept(target: Target, since: Timestamp) -> LeaseView {
+    LeaseView {
+        id: LeaseId("kept for another node".into()),
+        target,
+        state: LeaseViewState::Held,
+        operation: None,
+        caller: None,
+        key_id: None,
+        fingerprint: None,
+        attempt: 0,
+        since: Some(since),
+    }
 }

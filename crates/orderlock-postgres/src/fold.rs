@@ -7,10 +7,11 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use orderlock_core::store::{Loss, Settle};
 use orderlock_core::{Fence, Lease, OwnedIndex, StoreError, Target, Timestamp, Version};
+use tokio_postgres::Row;
 
 use crate::batch::{Told, Work};
 use crate::clock::Clock;
-use crate::connection::{Commit, Connection};
+use crate::connection::Connection;
 use crate::error::{Broken, Failure};
 use crate::fold_rows::{FOLD, Rows};
 use crate::pool::Pool;
@@ -60,7 +61,10 @@ pub(crate) struct Fold {
 /// What became of a piece of a chain. It is one row, and so one fate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Folded {
-    Durable,
+    Durable {
+        /// Whether it is another node's turn at the order now, as far as was told.
+        kept: bool,
+    },
     Lost(Loss),
     /// The database refuses the values of one of its settles.
     Refused,
@@ -119,12 +123,10 @@ impl Folding {
         let connection = self.pool.connection().await.map_err(Broken::NotApplied)?;
         let rows = Rows::of(folds, &self.clock);
         let parameters = rows.parameters();
-        let statements = [(&FOLD, &parameters[..])];
-        let [written] = connection.transaction(Commit::Flushed, statements).await?;
+        let written = connection.write(&FOLD, &parameters).await?;
         let mut told: Vec<Told<Folded>> = folds.iter().map(|_| None).collect();
         for row in &written {
-            let number = Columns::of(row).next().map_err(Broken::Unknown)?;
-            *place(&mut told, number).map_err(Broken::Unknown)? = Some(Ok(Folded::Durable));
+            written_there(row, &mut told).map_err(Broken::Unknown)?;
         }
         if written.len() < folds.len() {
             self.find_out(&connection, folds, &mut told)
@@ -151,7 +153,7 @@ impl Folding {
         let mut found = tell(connection, &firsts, &self.clock).await?.into_iter();
         for told in told.iter_mut().filter(|told| told.is_none()) {
             *told = match found.next() {
-                Some(Ok(Found::Repeat(_))) => Some(Ok(Folded::Durable)),
+                Some(Ok(Found::Repeat(_))) => Some(Ok(Folded::Durable { kept: false })),
                 Some(Ok(Found::Lost(loss))) => Some(Ok(Folded::Lost(loss))),
                 Some(Err(failure)) => Some(Err(failure)),
                 Some(Ok(Found::Again)) | None => None,
@@ -159,4 +161,13 @@ impl Folding {
         }
         Ok(())
     }
+}
+
+/// Tells a piece that it was written.
+fn written_there(row: &Row, told: &mut [Told<Folded>]) -> Result<(), Failure> {
+    let mut columns = Columns::of(row);
+    let told = place(told, columns.next()?)?;
+    let kept = columns.next()?;
+    *told = Some(Ok(Folded::Durable { kept }));
+    Ok(())
 }

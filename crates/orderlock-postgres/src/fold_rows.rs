@@ -9,8 +9,10 @@ use crate::fold::{Fold, Gate, Link};
 use crate::fragments::{here, owned, position};
 use crate::journal::NewEntries;
 use crate::rows::{Id, signed};
+use crate::waits::kept_for_another;
 
-/// Writes every piece whose gate still stands, as `SETTLE` does with one settle. Tells which.
+/// Writes every piece whose gate still stands, as `SETTLE` does with one settle. Tells which, and whether
+/// it is another node's turn then.
 pub(crate) static FOLD: Sql = Sql {
     text: concat!(
         "WITH ",
@@ -47,7 +49,7 @@ pub(crate) static FOLD: Sql = Sql {
         owned!("alive"),
         "
             RETURNING o.row, o.tenant, o.entries - r.links AS before,
-                o.position - r.links AS position, r.place
+                o.position - r.links AS position, r.next_session, r.place
         ), settled AS (
             SELECT moved.row, moved.tenant, moved.before + e.link AS number,
                 moved.position + e.link AS position, e.*
@@ -72,7 +74,9 @@ pub(crate) static FOLD: Sql = Sql {
                 answer_version, answer_status, answer_type, answer_location, answer_body
             FROM settled
         )
-        SELECT place FROM moved"
+        SELECT place, ",
+        kept_for_another!("moved.row", "moved.next_session", "here.now"),
+        " FROM moved, here"
     ),
     types: &[
         Type::TIMESTAMPTZ,

@@ -44,6 +44,7 @@ mod stream;
 mod tls;
 mod trials;
 mod turns;
+mod waits;
 mod writes;
 
 pub use batch::Batches;

@@ -89,6 +89,8 @@ pub(crate) struct Looked {
 #[derive(Debug)]
 pub(crate) struct SeenOrder {
     pub(crate) version: Version,
+    /// Whether it is another node's turn at the order.
+    pub(crate) kept: bool,
     pub(crate) lease: LeaseState,
     pub(crate) index: OwnedIndex,
     pub(crate) times: Times,
@@ -233,6 +235,7 @@ fn see_order(next: &Acquire, row: &Row) -> Result<Option<Looked>, Failure> {
     let document: Option<Vec<u8>> = known.columns.next()?;
     let order = SeenOrder {
         version: known.version,
+        kept: known.kept,
         lease: known.lease,
         index,
         times,

@@ -10,10 +10,13 @@ use crate::connect::Connector;
 
 /// Every step of the layout. One that was released is never changed again: its checksum stands in
 /// each database that has taken it.
-const STEPS: [(&str, &str); 1] = [(
-    "V1__orders_and_journal",
-    include_str!("../migrations/V1__orders_and_journal.sql"),
-)];
+const STEPS: [(&str, &str); 2] = [
+    (
+        "V1__orders_and_journal",
+        include_str!("../migrations/V1__orders_and_journal.sql"),
+    ),
+    ("V2__waits", include_str!("../migrations/V2__waits.sql")),
+];
 
 /// Where the database keeps which steps it has taken.
 const TABLE: &str = "orderlock_migrations";

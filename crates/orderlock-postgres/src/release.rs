@@ -80,7 +80,7 @@ impl Releasing {
             let asked = Asked::of(&nexts, &granting.clock);
             let statements = [
                 (&LET_GO, &let_go[..]),
-                (&GRANT, &asked.to_grant(&true)[..]),
+                (&GRANT, &asked.to_grant(&true, &false)[..]),
                 (&FACTS, &asked.to_tell()[..]),
             ];
             let [held, granted, facts] =

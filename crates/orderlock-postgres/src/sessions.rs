@@ -15,6 +15,7 @@ use crate::error::{Broken, Failure};
 use crate::fragments::{no_lease, owned};
 use crate::rows::{Columns, Id, hash, signed};
 use crate::store::Inner;
+use crate::waits::FORGET;
 
 /// How many orders one piece of a sweep looks at, and how many pieces one call does: a session's
 /// leases are found by a look at all orders, and nobody waits for it.
@@ -219,7 +220,10 @@ pub(crate) async fn sweep(inner: &Inner, request: &Sweep) -> Result<Swept, Store
     let now = inner.clock.parameter();
     let connection = inner.pool.connection().await?;
     connection
-        .transaction(Commit::Unflushed, [(&END_LAPSED, &[&now])])
+        .transaction(
+            Commit::Unflushed,
+            [(&END_LAPSED, &[&now]), (&FORGET, &[&now])],
+        )
         .await?;
     let mut pieces = Pieces::new(inner, &connection, request.limit.max(1));
     let all = pieces.of(None).await?;

@@ -117,14 +117,13 @@ impl Settling {
         let settle = rows.to_settle();
         let nexts: Vec<_> = requests.iter().filter_map(next_of).collect();
         if nexts.is_empty() {
-            let statements = [(&SETTLE, &settle[..])];
-            let [settled] = connection.transaction(Commit::Flushed, statements).await?;
+            let settled = connection.write(&SETTLE, &settle).await?;
             return receipts(requests.len(), &settled).map_err(Broken::Unknown);
         }
         let asked = Asked::of(&nexts, &self.granting.clock);
         let statements = [
             (&SETTLE, &settle[..]),
-            (&GRANT, &asked.to_grant(&true)[..]),
+            (&GRANT, &asked.to_grant(&true, &false)[..]),
             (&FACTS, &asked.to_tell()[..]),
         ];
         let [settled, granted, facts] = connection.transaction(Commit::Flushed, statements).await?;

@@ -11,6 +11,7 @@ use tokio_postgres::types::Type;
 
 use crate::connection::Sql;
 use crate::fragments::{content_columns, held, here, no_lease, no_mark_if, owned, position};
+use crate::waits::kept_for_another;
 
 /// Grants every request that `decide` would grant; for successors (`$2`), only on orders that this
 /// very transaction has let go.
@@ -18,12 +19,16 @@ use crate::fragments::{content_columns, held, here, no_lease, no_mark_if, owned,
 /// What is seen of the order, of its key and of both sessions is one moment. The order is granted
 /// if it still is as it was then: whatever concerns a key moves the position, and whatever else
 /// concerns the lock moves the fence. Otherwise the facts, which come after, tell why not, or that
-/// it is to be asked again.
+/// it is to be asked again. An order that is kept for another node's turn is granted to nobody else.
 ///
-/// Tells what was granted, with the order as of the grant.
+/// The commit waits for no flush if `$16` says so. Tells what was granted, with the order as of the
+/// grant.
 pub(crate) static GRANT: Sql = Sql {
     text: concat!(
-        "WITH clock AS (SELECT coalesce($1, clock_timestamp()) AS now)
+        "WITH clock AS MATERIALIZED (
+            SELECT coalesce($1, clock_timestamp()) AS now,
+                CASE WHEN $16 THEN set_config('synchronous_commit', 'off', true) END
+        )
         UPDATE orders o SET
             fence = seen.fence, session = seen.session, since = seen.now,
             attempt = seen.attempt, steps = 0, renewals = seen.renewals,
@@ -66,6 +71,9 @@ pub(crate) static GRANT: Sql = Sql {
                         AND o.mark_since + o.mark_within * interval '1 microsecond'))
                 AND (r.expected IS NULL OR o.version = r.expected)
                 AND (NOT $2 OR o.xmin = pg_current_xact_id()::xid)
+                AND NOT ",
+        kept_for_another!("o.row", "r.session", "clock.now"),
+        "
         ) seen
         WHERE o.tenant = seen.tenant AND o.id = seen.id
             AND o.position = seen.position AND o.fence IS NOT DISTINCT FROM seen.before
@@ -88,6 +96,7 @@ pub(crate) static GRANT: Sql = Sql {
         Type::BOOL_ARRAY,
         Type::INT8_ARRAY,
         Type::INT8_ARRAY,
+        Type::BOOL,
     ],
 };
 

@@ -13,7 +13,7 @@ use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 
 use crate::PostgresOptions;
-use crate::acquire::{Granting, commit};
+use crate::acquire::{Asking, Granting, commit};
 use crate::batch::{Batcher, Batches, Bounds, Work};
 use crate::chain::Chains;
 use crate::connection::Commit;
@@ -25,6 +25,7 @@ use crate::release::{Releasing, must_be_flushed};
 use crate::settle::Settling;
 use crate::settle_rows::impossible;
 use crate::turns::{Turn, Turns};
+use crate::waits::Tried;
 
 /// How many freed orders a slow listener may lag behind before it loses some.
 const FREED: usize = 1_024;
@@ -59,6 +60,7 @@ pub(crate) struct Writes {
     /// Releases that wait for the disk.
     clears: Batcher<Releasing>,
     chains: Arc<Chains>,
+    tried: Tried,
     freed: broadcast::Sender<Target>,
     document_bytes_max: usize,
 }
@@ -104,6 +106,7 @@ impl Writes {
                 orders: Mutex::default(),
                 bytes: options.batch_bytes,
             }),
+            tried: Tried::default(),
             freed: broadcast::Sender::new(FREED),
             document_bytes_max: options.document_bytes_max,
         }
@@ -125,11 +128,16 @@ impl Writes {
     }
 
     pub(crate) async fn acquire(&self, request: Acquire) -> Result<Acquired, StoreError> {
-        let turn = self.turn(request.claim.target()).await;
-        match commit(&request) {
-            Commit::Unflushed => self.acquires.run(Some(turn), request).await,
-            Commit::Flushed => self.marks.run(Some(turn), request).await,
-        }
+        let target = request.claim.target();
+        let turn = self.turn(target.clone()).await;
+        let (fence, again) = (request.fence, self.tried.before(&request));
+        let acquires = match commit(&request) {
+            Commit::Unflushed => &self.acquires,
+            Commit::Flushed => &self.marks,
+        };
+        let told = acquires.run(Some(turn), Asking { request, again }).await;
+        self.tried.told((target, fence), &told);
+        told
     }
 
     pub(crate) async fn settle(&self, request: Settle) -> Result<Settled, StoreError> {

@@ -49,8 +49,9 @@ async fn an_acquire_and_a_settle_are_a_round_trip_each() {
                 settled - handed,
                 proxy.turns() - settled,
             ];
-            // A hand-over is a look at the next one, and the write that nobody waits for.
-            assert_eq!(trips, [1, 2, 1, 1], "acquire, hand-over, settle, replay");
+            // A hand-over is a look at the next one, and the write that nobody waits for. A request
+            // that is granted nothing is told why by a second statement.
+            assert_eq!(trips, [1, 2, 1, 2], "acquire, hand-over, settle, replay");
         }
     }
 }

@@ -12,6 +12,8 @@ mod chains;
 mod cluster;
 mod doubt;
 mod failover;
+mod fairness;
+
 mod faults;
 mod health;
 mod journal;

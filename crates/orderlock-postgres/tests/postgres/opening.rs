@@ -37,7 +37,7 @@ async fn ten_nodes_open_an_empty_database_at_once() {
         join(&opening.await.unwrap(), &format!("n{number}")).await;
     }
     let hand = connect(&place.address()).await;
-    for (table, rows) in [("orderlock_migrations", 1), ("store", 1), ("sessions", 10)] {
+    for (table, rows) in [("orderlock_migrations", 2), ("store", 1), ("sessions", 10)] {
         let count = format!("SELECT count(*) FROM {table}");
         let row = hand.query_one(&count, &[]).await.unwrap();
         assert_eq!(row.get::<_, i64>(0), rows, "{table}");
@@ -78,12 +78,12 @@ async fn a_database_that_is_not_this_programs_is_left_alone() {
     hand.batch_execute("DROP TABLE orders").await.unwrap();
     drop(open(&place.address()).await.unwrap());
 
-    let changed = "UPDATE orderlock_migrations SET checksum = '1'";
+    let changed = "UPDATE orderlock_migrations SET checksum = '1' WHERE version = 1";
     hand.batch_execute(changed).await.unwrap();
     let error = refused(&place.address()).await;
     assert!(matches!(error, OpenError::Changed(_)), "{error:?}");
     let newer = "INSERT INTO orderlock_migrations
-        SELECT 99, 'later', applied_on, '1' FROM orderlock_migrations";
+        SELECT 99, 'later', applied_on, '1' FROM orderlock_migrations LIMIT 1";
     hand.batch_execute(newer).await.unwrap();
     hand.batch_execute("DELETE FROM orderlock_migrations WHERE version = 1")
         .await

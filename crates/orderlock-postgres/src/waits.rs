@@ -1,0 +1,148 @@
+//! Turns between nodes: who waits for an order that another node holds, and for whom it is kept.
+//!
+//! A node whose request has found an order held more than once writes that it waits. When it has
+//! waited for half a second, nobody else is granted the order, by a hand-over neither: the holder
+//! lets it go, and it is kept for the node that has waited longest, as long as that one goes on
+//! asking. The rows decide nothing but whose turn it is; a row that is late, lost or left behind
+//! costs half a second.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use orderlock_core::store::{Acquire, Acquired};
+use orderlock_core::{Fence, StoreError, Target};
+use tokio_postgres::types::Type;
+
+use crate::connection::Sql;
+
+/// How long a node waits before the order is kept for it. Shorter makes orders that are wanted
+/// everywhere stand still more often: each change of node costs a part of the pause between two
+/// questions.
+macro_rules! patience {
+    () => {
+        "interval '500 milliseconds'"
+    };
+}
+
+/// Whether a node has asked lately: within a little more than the longest pause between two
+/// questions. A time that is to come is that of a clock that was set back.
+macro_rules! asks {
+    ($wait:literal, $now:literal) => {
+        concat!(
+            $wait,
+            ".asked BETWEEN ",
+            $now,
+            " - interval '500 milliseconds' AND ",
+            $now,
+            " + interval '500 milliseconds'"
+        )
+    };
+}
+
+/// Whether an order is kept for another session than this one: for one that has waited for long
+/// enough, goes on asking, and did not come after this one.
+macro_rules! kept_for_another {
+    ($row:literal, $session:literal, $now:literal) => {
+        concat!(
+            "EXISTS (SELECT FROM waits w WHERE w.order_row = ",
+            $row,
+            " AND w.session <> ",
+            $session,
+            " AND w.since <= ",
+            $now,
+            " - ",
+            $crate::waits::patience!(),
+            " AND ",
+            $crate::waits::asks!("w", $now),
+            " AND NOT EXISTS (SELECT FROM waits own WHERE own.order_row = ",
+            $row,
+            " AND own.session = ",
+            $session,
+            " AND (own.since, own.session) < (w.since, w.session) AND ",
+            $crate::waits::asks!("own", $now),
+            "))"
+        )
+    };
+}
+
+pub(crate) use {asks, kept_for_another, patience};
+
+/// Writes that these sessions wait for their orders; those whose grant stands wait no more. One that
+/// has not asked for a while begins its wait anew.
+pub(crate) static WAIT: Sql = Sql {
+    text: concat!(
+        "WITH clock AS MATERIALIZED (SELECT coalesce($1, clock_timestamp()) AS now),
+        asked AS MATERIALIZED (
+            SELECT o.row, r.session, o.fence IS NOT DISTINCT FROM r.fence AS served
+            FROM unnest($2, $3, $4, $5) AS r (tenant, id, fence, session)
+                JOIN orders o ON o.tenant = r.tenant AND o.id = r.id
+        ), served AS (
+            DELETE FROM waits w USING asked
+            WHERE asked.served AND w.order_row = asked.row AND w.session = asked.session
+        )
+        INSERT INTO waits AS w (order_row, session, since, asked)
+        SELECT asked.row, asked.session, clock.now, clock.now FROM asked, clock
+        WHERE NOT asked.served
+        ON CONFLICT (order_row, session) DO UPDATE SET
+            asked = excluded.asked,
+            since = CASE WHEN ",
+        asks!("w", "excluded.asked"),
+        " THEN w.since ELSE excluded.since END
+        RETURNING w.order_row"
+    ),
+    types: &[
+        Type::TIMESTAMPTZ,
+        Type::TEXT_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::UUID_ARRAY,
+        Type::UUID_ARRAY,
+    ],
+};
+
+/// Removes what nobody has written anew for a minute. A row that is just being written is left.
+pub(crate) static FORGET: Sql = Sql {
+    text: "DELETE FROM waits w USING (
+            SELECT order_row, session FROM waits
+            WHERE abs(extract(epoch FROM asked - coalesce($1, clock_timestamp()))) > 60
+            LIMIT 4096 FOR UPDATE SKIP LOCKED
+        ) old
+        WHERE w.order_row = old.order_row AND w.session = old.session",
+    types: &[Type::TIMESTAMPTZ],
+};
+
+/// How many orders are kept in mind. It is a bound for clients that give up: what is forgotten is
+/// asked for once more before the wait is written.
+const TRIED_MAX: usize = 4_096;
+
+/// Which requests of this node have found their order held: at most one asks for each order.
+#[derive(Debug, Default)]
+pub(crate) struct Tried(Mutex<HashMap<Target, Fence>>);
+
+impl Tried {
+    /// Whether this very request has found its order held before.
+    pub(crate) fn before(&self, request: &Acquire) -> bool {
+        self.lock().get(&request.claim.target()) == Some(&request.fence)
+    }
+
+    /// Takes note of what a request was told.
+    pub(crate) fn told(
+        &self,
+        (target, fence): (Target, Fence),
+        told: &Result<Acquired, StoreError>,
+    ) {
+        let mut tried = self.lock();
+        if !matches!(told, Ok(Acquired::Held(_))) {
+            tried.remove(&target);
+            return;
+        }
+        if tried.len() >= TRIED_MAX {
+            tried.clear();
+        }
+        tried.insert(target, fence);
+    }
+
+    /// Each change is one step, so that a panic elsewhere leaves it whole.
+    fn lock(&self) -> MutexGuard<'_, HashMap<Target, Fence>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
