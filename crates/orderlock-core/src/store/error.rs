@@ -10,7 +10,8 @@ pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// It did not happen; it may be asked again.
+    /// It did not happen, and it will not: no copy of the request is still on its way. It may be
+    /// asked again.
     NotApplied(Cause),
     /// It may have happened. Repeating the verb with the same fence and step tells.
     OutcomeUnknown(Cause),

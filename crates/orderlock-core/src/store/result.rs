@@ -252,7 +252,7 @@ pub struct Accepted {
 pub enum Fate {
     /// It survives power loss.
     Durable,
-    /// It was thrown away: nothing was applied.
+    /// It was thrown away: nothing was applied, and no copy of the settle will be.
     Lost(Loss),
 }
 

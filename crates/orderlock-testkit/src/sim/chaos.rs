@@ -15,7 +15,6 @@ use orderlock_core::{
 
 use super::book::Cause;
 use super::disk::Flushed;
-use super::event::Event;
 use super::order::Tally;
 use super::scene::{Scene, lock};
 
@@ -104,9 +103,7 @@ fn deal(scene: &Arc<Scene>, blow: Blow) -> bool {
             true
         }),
         Blow::VoidAll => {
-            scene.memory.void_all_leases();
-            scene.record(Event::VoidedAll);
-            now(scene.note_voided(Cause::VoidAll));
+            scene.void_all(Cause::VoidAll);
             true
         }
         Blow::Break => leases(scene, LeaseViewState::Held)

@@ -12,7 +12,7 @@ use orderlock_core::store::{Fate, Loss};
 use orderlock_core::{Fence, LeaseId, OrderStore, StoreError};
 use tokio::sync::oneshot;
 
-use super::book::Book;
+use super::book::{Book, Cause};
 use super::event::Event;
 use super::executor::OUTSIDE;
 use super::scene::{Scene, lock};
@@ -163,11 +163,16 @@ impl Scene {
         let Some(saved) = disk.saved.take() else {
             return;
         };
+        let handed_over = disk.early.values().any(|epoch| *epoch == disk.epoch);
         disk.epoch += 1;
         let waiting = std::mem::take(&mut disk.waiting);
         drop(disk);
         if let ((memory, book), Flushed::RolledBack | Flushed::UnknownGone) = (saved, flushed) {
             self.go_back_to(&memory, book);
+        }
+        if flushed == Flushed::RolledBack && handed_over {
+            // Whoever was accepted early is told that it holds nothing, and so it must be.
+            self.void_all(Cause::WentBack);
         }
         for word in waiting {
             let _gone = word.send(flushed);
@@ -193,6 +198,12 @@ impl Scene {
         self.memory.restart();
         self.record(Event::Restarted);
         self.book().end_all_sessions();
+    }
+
+    pub(super) fn void_all(&self, cause: Cause) {
+        self.memory.void_all_leases();
+        self.record(Event::VoidedAll);
+        self.book().voided(&[], cause);
     }
 
     fn go_back_to(&self, memory: &MemoryStore, book: Book) {

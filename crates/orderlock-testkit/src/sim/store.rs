@@ -136,7 +136,8 @@ impl NodeStore {
                 }
                 Some(Strike::Duplicate) => {
                     self.deliver_later(ask(request.clone()));
-                    ask(request).await
+                    // While a copy is under way, nobody can say that it will not happen.
+                    ask(request).await.map_err(|_| unknown())
                 }
             };
             Executor::yields(after).await;
