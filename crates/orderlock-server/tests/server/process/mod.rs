@@ -4,6 +4,7 @@ mod concurrency;
 mod connections;
 mod crash;
 mod load;
+mod mongodb;
 mod postgres;
 mod server;
 mod shutdown;

@@ -159,7 +159,8 @@ impl Server {
     }
 }
 
-fn lines(
+/// The lines of a pipe, and the task that reads them.
+pub(super) fn lines(
     from: impl AsyncRead + Send + Unpin + 'static,
 ) -> (UnboundedReceiver<String>, JoinHandle<()>) {
     let (send, receive) = unbounded_channel();
