@@ -6,26 +6,30 @@
 //! holder after the last settle is known here alone; to everybody else the database says who it is,
 //! and that is always somebody whose predecessors are durable.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use orderlock_core::store::{Accepted, Acquired, Durable, Fate, Loss, Settle, Then};
-use orderlock_core::{KeyId, Runtime, StoreError, Target};
-use tokio::sync::{oneshot, watch};
+use orderlock_core::store::{
+    Accepted, Acquire, Acquired, Durable, Fate, KeyFacts, Known, Lookup, Loss, Settle, Then,
+};
+use orderlock_core::{Runtime, StoreError, Target};
+use tokio::sync::oneshot;
 
+use crate::ahead::{Chain, LINKS_MAX, Reply, Waiting};
 use crate::batch::Batcher;
+use crate::clock::Heard;
+use crate::facts::Asker;
 use crate::fold::{Fold, Folded, Folding, Gate, Link};
 use crate::holder::{Acceptable, Holder, acceptable};
 use crate::look::{Look, Looking, Scope};
-use crate::settle_rows::bytes;
+use crate::read::Lookups;
 
-/// How many settles of one order may be accepted and not durable.
-const LINKS_MAX: usize = 256;
-
-/// How many of them one fold takes.
-const FOLD_MAX: usize = 64;
+/// How many orders are kept in mind whose chains rest. The others are looked at anew when they are
+/// handed over next.
+const RESTING_MAX: usize = 1_024;
 
 /// How often a fold that certainly was not written is tried again, and the first pause before that.
 const TRIES_MAX: u32 = 5;
@@ -34,37 +38,16 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The orders that are handed on ahead of the database.
 #[derive(Debug)]
 pub(crate) struct Chains {
+    pub(crate) lookups: Batcher<Lookups>,
     pub(crate) looks: Batcher<Looking>,
     pub(crate) folds: Batcher<Folding>,
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) orders: Mutex<HashMap<Target, Chain>>,
+    pub(crate) heard: Arc<Heard>,
+    /// How many looks at keys there were, by which each has its number.
+    pub(crate) looked: AtomicU64,
     /// How many bytes one fold takes.
     pub(crate) bytes: usize,
-}
-
-/// One order's chain, for as long as a settle of it is not durable.
-#[derive(Debug)]
-pub(crate) struct Chain {
-    /// Accepted, and in no fold yet.
-    waiting: VecDeque<Waiting>,
-    /// The keys of all that are not durable: the database does not know yet that they are settled.
-    keys: VecDeque<KeyId>,
-    /// What the last of them leaves.
-    holder: Holder,
-    /// Whether it is another node's turn: then nothing more is accepted, so that the next settle lets
-    /// the order go.
-    kept: bool,
-    /// Told that the chain has ended, one way or the other, when it is dropped.
-    ended: watch::Sender<()>,
-}
-
-/// Where a settle's fate is waited for.
-type Reply = oneshot::Sender<Result<Fate, StoreError>>;
-
-#[derive(Debug)]
-struct Waiting {
-    link: Link,
-    fate: Reply,
 }
 
 impl Chains {
@@ -78,14 +61,39 @@ impl Chains {
         accepted
     }
 
-    /// Waits until what was accepted of the order is durable, or is known not to be. The caller has
-    /// the turn, so that nothing more is accepted meanwhile.
+    /// Waits until what was accepted of the order is durable, or is known not to be, and forgets its
+    /// chain. The caller has the turn, so that nothing more is accepted meanwhile.
     pub(crate) async fn drained(&self, target: &Target) {
-        let ended = self.lock().get(target).map(|it| it.ended.subscribe());
-        if let Some(mut ended) = ended {
-            // The sender goes with the chain, and tells by that.
-            while ended.changed().await.is_ok() {}
+        loop {
+            let mut news = {
+                let mut orders = self.lock();
+                match orders.get(target) {
+                    None => return,
+                    Some(chain) if chain.rests => {
+                        orders.remove(target);
+                        return;
+                    }
+                    Some(chain) => chain.news.subscribe(),
+                }
+            };
+            // A chain that is dropped tells by that.
+            let _ = news.changed().await;
         }
+    }
+
+    /// What became of a key. During a chain, one that has no entry is remembered as new.
+    pub(crate) async fn lookup(&self, request: Lookup) -> Result<Known, StoreError> {
+        let (target, key) = (request.target.clone(), request.key_id);
+        let number = self.looked.fetch_add(1, Ordering::Relaxed);
+        if let Some(chain) = self.lock().get_mut(&target) {
+            chain.look_begins(key, number);
+        }
+        let looked = self.lookups.run(None, request).await;
+        let new = looked.as_ref().is_ok_and(|(_, new)| *new);
+        if let Some(chain) = self.lock().get_mut(&target) {
+            chain.look_ends(key, number, new);
+        }
+        looked.map(|(known, _)| known)
     }
 
     async fn accept_early(self: &Arc<Self>, request: &Settle) -> Option<Accepted> {
@@ -97,13 +105,45 @@ impl Chains {
             return None;
         }
         let target = request.claim.target();
-        let holder = match self.lock().get(&target) {
-            Some(chain) => Some(chain.goes_on_with(request, next.claim.key_id)?),
+        let (holder, known) = match self.lock().get(&target) {
+            Some(chain) => {
+                let holder = chain.goes_on_with(request, next.claim.key_id)?;
+                (Some(holder), self.known(chain, next))
+            }
             None if next.claim.key_id == request.claim.key_id => return None,
-            None => None,
+            None => (None, None),
         };
+        let (holder, asker) = match (holder, known) {
+            (Some(holder), Some(asker)) => (holder, asker),
+            (holder, _) => self.look(request, next, holder).await?,
+        };
+        let acceptable = acceptable(request, next, asker, &holder)?;
+        self.append(target, acceptable)
+    }
+
+    /// The next one, if nothing has to be asked of it.
+    fn known(&self, chain: &Chain, next: &Acquire) -> Option<Asker> {
+        if !chain.knows(next) {
+            return None;
+        }
+        Some(Asker {
+            // An order's entries do not go back in time, whatever the clocks do.
+            now: self.heard.now()?.max(chain.accepted),
+            alive: true,
+            key: KeyFacts::New,
+            entry: None,
+        })
+    }
+
+    /// Looks at the next one, and at the order if its holder is not known here.
+    async fn look(
+        &self,
+        request: &Settle,
+        next: &Acquire,
+        holder: Option<Holder>,
+    ) -> Option<(Holder, Asker)> {
         let look = Look {
-            next: (**next).clone(),
+            next: next.clone(),
             order: match (&holder, &request.change) {
                 (Some(_), _) => Scope::None,
                 (None, Some(_)) => Scope::Lock,
@@ -111,12 +151,15 @@ impl Chains {
             },
         };
         let looked = self.looks.run(None, look).await.ok()??;
+        self.heard.hear(looked.next.now);
         let holder = match holder {
             Some(holder) => holder,
-            None => Holder::seen(request, looked.order.as_ref().filter(|order| !order.kept)?)?,
+            None => {
+                let order = looked.order.as_ref().filter(|order| !order.kept)?;
+                Holder::seen(request, order)?
+            }
         };
-        let acceptable = acceptable(request, next, looked.next, &holder)?;
-        self.append(target, acceptable)
+        Some((holder, looked.next))
     }
 
     fn append(self: &Arc<Self>, target: Target, acceptable: Acceptable) -> Option<Accepted> {
@@ -128,31 +171,22 @@ impl Chains {
             after,
         } = acceptable;
         let (fate, told) = oneshot::channel();
-        let key_id = link.settle.claim.key_id;
         let waiting = Waiting { link, fate };
         let mut orders = self.lock();
-        match orders.get_mut(&target) {
+        let begins = match orders.get_mut(&target) {
             Some(chain) if chain.holder.gate != before => return None,
-            Some(chain) => {
-                chain.waiting.push_back(waiting);
-                chain.keys.push_back(key_id);
-                chain.holder = after;
-            }
+            Some(chain) => chain.push(waiting, after),
             None => {
-                let chain = Chain {
-                    waiting: VecDeque::from([waiting]),
-                    keys: VecDeque::from([key_id]),
-                    holder: after,
-                    kept: false,
-                    ended: watch::Sender::new(()),
-                };
-                orders.insert(target.clone(), chain);
-                let chains = Arc::clone(self);
-                let write = async move { chains.write(target, before).await };
-                self.runtime.spawn(write.boxed());
+                orders.insert(target.clone(), Chain::new(waiting, after));
+                true
             }
-        }
+        };
         drop(orders);
+        if begins {
+            let chains = Arc::clone(self);
+            let write = async move { chains.write(target, before).await };
+            self.runtime.spawn(write.boxed());
+        }
         Some(Accepted {
             receipt,
             durable: Durable::later(async {
@@ -166,7 +200,7 @@ impl Chains {
     /// Writes an order's chain, a fold after the other, until nothing of it waits.
     async fn write(&self, target: Target, mut gate: Gate) {
         // Once values were refused, one settle at a time: those before the refused one are well.
-        let mut most = FOLD_MAX;
+        let mut most = LINKS_MAX;
         loop {
             let (links, fates) = self.next(&target, most);
             let Some(after) = links.last().map(|link| link.after) else {
@@ -195,25 +229,20 @@ impl Chains {
         }
     }
 
-    /// What the next fold takes; nothing, and no chain any more, if nothing waits.
+    /// What the next fold takes. If nothing waits, the chain rests; unless it is of no more use.
     fn next(&self, target: &Target, most: usize) -> (Arc<[Link]>, Vec<Reply>) {
         let mut orders = self.lock();
+        let many = orders.len() > RESTING_MAX;
         let Some(chain) = orders.get_mut(target) else {
             return (Arc::default(), Vec::new());
         };
-        let (mut links, mut fates, mut size) = (Vec::new(), Vec::new(), 0);
-        while let Some(waiting) = chain.waiting.front() {
-            size += bytes(&waiting.link.settle);
-            if links.len() == most || (size > self.bytes && !links.is_empty()) {
-                break;
-            }
-            if let Some(waiting) = chain.waiting.pop_front() {
-                links.push(waiting.link);
-                fates.push(waiting.fate);
-            }
-        }
+        let (links, fates) = chain.take(most, self.bytes);
         if links.is_empty() {
-            orders.remove(target);
+            chain.rests = true;
+            chain.news.send_replace(());
+            if many || chain.kept {
+                orders.remove(target);
+            }
         }
         (links.into(), fates)
     }
@@ -253,7 +282,7 @@ impl Chains {
     fn settled(&self, target: &Target, fates: Vec<Reply>, kept: bool) {
         if let Some(chain) = self.lock().get_mut(target) {
             chain.kept |= kept;
-            chain.keys.drain(..fates.len());
+            chain.unwritten.drain(..fates.len());
         }
         for fate in fates {
             // Whoever settled may have gone away.
@@ -285,18 +314,6 @@ impl Chains {
     /// Each change is one step, so that a panic elsewhere leaves it whole.
     fn lock(&self) -> MutexGuard<'_, HashMap<Target, Chain>> {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Chain {
-    /// The holder, if it is the one that settles, and the chain takes one more for this next key.
-    fn goes_on_with(&self, request: &Settle, next: KeyId) -> Option<Holder> {
-        let gate = &self.holder.gate;
-        let holds =
-            (gate.fence, gate.step, gate.version) == (request.fence, request.step, request.version);
-        let mut keys = self.keys.iter().chain([&request.claim.key_id]);
-        let free = !self.kept && self.keys.len() < LINKS_MAX && keys.all(|key| *key != next);
-        (holds && free).then(|| self.holder.clone())
     }
 }
 

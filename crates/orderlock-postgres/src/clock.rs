@@ -1,7 +1,7 @@
 //! The store's clock: the database's, so that the clocks of nodes do not matter.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use orderlock_core::{Runtime, Timestamp};
 
@@ -22,6 +22,48 @@ impl Clock {
             Self::Database => None,
             Self::Given(runtime) => Some(in_microseconds(runtime.wall())),
         }
+    }
+}
+
+/// How long the database's time is carried on without hearing it again.
+const HEARD_MAX: Duration = Duration::from_secs(5);
+
+/// The database's time as it was heard last, carried on by this machine's steady clock. It is behind
+/// by as long as the answer was on its way.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    clock: Clock,
+    runtime: Arc<dyn Runtime>,
+    last: Mutex<Option<(Timestamp, Instant)>>,
+}
+
+impl Heard {
+    pub(crate) fn new(clock: Clock, runtime: Arc<dyn Runtime>) -> Self {
+        let last = Mutex::default();
+        Self {
+            clock,
+            runtime,
+            last,
+        }
+    }
+
+    /// Takes note of what the database has just said.
+    pub(crate) fn hear(&self, now: Timestamp) {
+        let heard = Some((now, self.runtime.now()));
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = heard;
+    }
+
+    /// The time; none if the database has said nothing for a while.
+    pub(crate) fn now(&self) -> Option<Timestamp> {
+        if let Some(given) = self.clock.parameter() {
+            return Some(given);
+        }
+        let (time, at) = (*self.last.lock().unwrap_or_else(PoisonError::into_inner))?;
+        let since = self.runtime.now().saturating_duration_since(at);
+        if since > HEARD_MAX {
+            return None;
+        }
+        time.checked_add(since).ok().map(in_microseconds)
     }
 }
 

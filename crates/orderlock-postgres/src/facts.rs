@@ -22,7 +22,7 @@ macro_rules! facts {
         concat!(
             "WITH clock AS (SELECT coalesce($1, clock_timestamp()) AS now)
             SELECT r.place, clock.now,
-                (SELECT s.renewals FROM sessions s WHERE s.id = r.session),
+                EXISTS (SELECT FROM sessions s WHERE s.id = r.session),
                 entry.*, o.version, ",
             $crate::waits::kept_for_another!("o.row", "r.session", "clock.now"),
             ", ",
@@ -99,18 +99,18 @@ pub(crate) struct Known<'a> {
 #[derive(Debug)]
 pub(crate) struct Asker {
     pub(crate) now: Timestamp,
-    /// How often the session that asks was renewed; none if it is not alive.
-    pub(crate) renewals: Option<i64>,
+    /// Whether the session that asks is alive.
+    pub(crate) alive: bool,
     pub(crate) key: KeyFacts,
     /// The final entry of the key, or its last checkpoint.
     pub(crate) entry: Option<Box<Entry>>,
 }
 
 impl Asker {
-    /// The clock, the session's renewals, the end of the key's tombstone, and `entry_columns!`.
+    /// The clock, whether the session is alive, the end of the key's tombstone, and `entry_columns!`.
     pub(crate) fn of(columns: &mut Columns<'_>, target: Target) -> Result<Self, Failure> {
         let now: Timestamp = columns.next()?;
-        let renewals = columns.next()?;
+        let alive = columns.next()?;
         let forgotten: Option<Timestamp> = columns.next()?;
         let entry = if columns.peek::<Option<i64>>()?.is_none() {
             columns.skip(ENTRY);
@@ -122,7 +122,7 @@ impl Asker {
         let entry = entry.filter(|_| forgotten.is_none_or(|forgotten| forgotten > now));
         Ok(Self {
             now,
-            renewals,
+            alive,
             key: entry.as_deref().map_or(KeyFacts::New, |it| key(it, now)),
             entry,
         })
@@ -182,7 +182,7 @@ pub(crate) fn answer(request: &Acquire, row: &Row) -> Result<Option<Acquired>, F
         version: Some(known.version),
         key: known.asked.key,
         lease: &known.lease,
-        session_alive: known.asked.renewals.is_some(),
+        session_alive: known.asked.alive,
         now: known.asked.now,
     };
     Ok(match decide(request, facts) {

@@ -10,7 +10,7 @@ use orderlock_core::{Fence, Lease, OwnedIndex, StoreError, Target, Timestamp, Ve
 use tokio_postgres::Row;
 
 use crate::batch::{Told, Work};
-use crate::clock::Clock;
+use crate::clock::{Clock, Heard};
 use crate::connection::Connection;
 use crate::error::{Broken, Failure};
 use crate::fold_rows::{FOLD, Rows};
@@ -24,6 +24,7 @@ use crate::settle_rows::bytes;
 pub(crate) struct Folding {
     pub(crate) pool: Pool,
     pub(crate) clock: Clock,
+    pub(crate) heard: Arc<Heard>,
 }
 
 /// What stands in the order's row where a settle begins.
@@ -45,8 +46,6 @@ pub(crate) struct Link {
     /// What it leaves in the row.
     pub(crate) after: Gate,
     pub(crate) lease: Lease,
-    /// How often the next one's session had been renewed at its grant.
-    pub(crate) renewals: i64,
 }
 
 /// A piece of a chain.
@@ -126,7 +125,8 @@ impl Folding {
         let written = connection.write(&FOLD, &parameters).await?;
         let mut told: Vec<Told<Folded>> = folds.iter().map(|_| None).collect();
         for row in &written {
-            written_there(row, &mut told).map_err(Broken::Unknown)?;
+            let now = written_there(row, &mut told).map_err(Broken::Unknown)?;
+            self.heard.hear(now);
         }
         if written.len() < folds.len() {
             self.find_out(&connection, folds, &mut told)
@@ -163,11 +163,11 @@ impl Folding {
     }
 }
 
-/// Tells a piece that it was written.
-fn written_there(row: &Row, told: &mut [Told<Folded>]) -> Result<(), Failure> {
+/// Tells a piece that it was written, and returns when.
+fn written_there(row: &Row, told: &mut [Told<Folded>]) -> Result<Timestamp, Failure> {
     let mut columns = Columns::of(row);
     let told = place(told, columns.next()?)?;
     let kept = columns.next()?;
     *told = Some(Ok(Folded::Durable { kept }));
-    Ok(())
+    columns.next()
 }

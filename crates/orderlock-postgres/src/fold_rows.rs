@@ -36,12 +36,15 @@ pub(crate) static FOLD: Sql = Sql {
                 customer = CASE WHEN r.change IS NULL THEN o.customer ELSE r.order_customer END,
                 document = coalesce(r.change, o.document),
                 fence = r.next, session = r.next_session, since = r.since, attempt = r.attempt,
-                steps = 0, renewals = r.renewals, principal = r.principal,
+                steps = 0,
+                renewals = coalesce(
+                    (SELECT s.renewals FROM sessions s WHERE s.id = r.next_session), 0),
+                principal = r.principal,
                 operation = r.operation, key_id = r.key_id, fingerprint = r.fingerprint
             FROM here, alive, unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
-                    $16, $17, $18, $19, $20, $21, $22) WITH ORDINALITY
+                    $16, $17, $18, $19, $20, $21) WITH ORDINALITY
                 AS r (tenant, id, fence, step, version, before, links, after, changed_at, change,
-                    order_status, order_customer, next, next_session, since, attempt, renewals,
+                    order_status, order_customer, next, next_session, since, attempt,
                     principal, operation, key_id, fingerprint, place)
             WHERE o.tenant = r.tenant AND o.id = r.id AND o.fence = r.fence
                 AND o.steps = r.step AND o.version = r.version AND o.entries = r.before
@@ -53,8 +56,8 @@ pub(crate) static FOLD: Sql = Sql {
         ), settled AS (
             SELECT moved.row, moved.tenant, moved.before + e.link AS number,
                 moved.position + e.link AS position, e.*
-            FROM moved JOIN unnest($23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34, $35,
-                    $36, $37, $38, $39, $40, $41, $42, $43, $44)
+            FROM moved JOIN unnest($22, $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33, $34,
+                    $35, $36, $37, $38, $39, $40, $41, $42, $43)
                 AS e (place, link, after, fence, step, change, settled, actor, operation, outcome,
                     attempt, at, key_hash, key_id, fingerprint, answer_span, tombstone_span,
                     answer_status, answer_type, answer_location, answer_version, answer_body)
@@ -76,7 +79,7 @@ pub(crate) static FOLD: Sql = Sql {
         )
         SELECT place, ",
         kept_for_another!("moved.row", "moved.next_session", "here.now"),
-        " FROM moved, here"
+        ", here.now FROM moved, here"
     ),
     types: &[
         Type::TIMESTAMPTZ,
@@ -95,7 +98,6 @@ pub(crate) static FOLD: Sql = Sql {
         Type::UUID_ARRAY,
         Type::UUID_ARRAY,
         Type::TIMESTAMPTZ_ARRAY,
-        Type::INT8_ARRAY,
         Type::INT8_ARRAY,
         Type::TEXT_ARRAY,
         Type::TEXT_ARRAY,
@@ -159,7 +161,6 @@ struct Next<'a> {
     sessions: Vec<Id>,
     since: Vec<Timestamp>,
     attempts: Vec<i64>,
-    renewals: Vec<i64>,
     principals: Vec<&'a str>,
     operations: Vec<&'a str>,
     key_ids: Vec<&'a [u8]>,
@@ -196,7 +197,7 @@ impl<'a> Rows<'a> {
     /// The parameters of [`FOLD`].
     pub(crate) fn parameters(&self) -> Vec<&(dyn ToSql + Sync)> {
         let (orders, next, links) = (&self.orders, &self.next, &self.links);
-        let rows: [&(dyn ToSql + Sync); 29] = [
+        let rows: [&(dyn ToSql + Sync); 28] = [
             &self.now,
             &orders.tenants,
             &orders.orders,
@@ -214,7 +215,6 @@ impl<'a> Rows<'a> {
             &next.sessions,
             &next.since,
             &next.attempts,
-            &next.renewals,
             &next.principals,
             &next.operations,
             &next.key_ids,
@@ -263,7 +263,6 @@ impl<'a> Next<'a> {
             sessions: leases().map(|it| it.session.into()).collect(),
             since: leases().map(|it| it.since).collect(),
             attempts: leases().map(|it| it.attempt.into()).collect(),
-            renewals: links.iter().map(|it| it.renewals).collect(),
             principals: leases().map(|it| it.caller.principal.as_str()).collect(),
             operations: leases().map(|it| it.operation.as_str()).collect(),
             key_ids: leases().map(|it| &it.key_id.0[..]).collect(),

@@ -4,7 +4,7 @@
 use orderlock_core::store::{
     Acquire, Facts, Grant, KeyFacts, Receipt, Settle, Verdict, decide, grant,
 };
-use orderlock_core::{Document, Fence, LeaseEvent, LeaseState, OwnedIndex, Times};
+use orderlock_core::{Document, LeaseEvent, LeaseState, OwnedIndex, SessionId, Times};
 
 use crate::clock::{end_of, in_microseconds};
 use crate::facts::Asker;
@@ -15,6 +15,7 @@ use crate::look::SeenOrder;
 #[derive(Clone, Debug)]
 pub(crate) struct Holder {
     pub(crate) gate: Gate,
+    pub(crate) session: SessionId,
     /// None if nobody needs it.
     pub(crate) document: Option<Document>,
     pub(crate) index: OwnedIndex,
@@ -46,6 +47,7 @@ impl Holder {
                 version: order.version,
                 entries: order.entries,
             },
+            session: lease.session,
             document: order.document.clone(),
             index: order.index.clone(),
             times: order.times,
@@ -53,16 +55,18 @@ impl Holder {
     }
 
     /// What the holder leaves by its settle, in the hands of the next one.
-    fn settled(&self, request: &Settle, next: Fence) -> Self {
+    fn settled(&self, request: &Settle, next: &Acquire) -> Self {
         let gate = Gate {
-            fence: next,
+            fence: next.fence,
             step: 0,
             version: self.gate.version,
             entries: self.gate.entries + 1,
         };
+        let session = next.session;
         match &request.change {
             None => Self {
                 gate,
+                session,
                 ..self.clone()
             },
             Some(change) => Self {
@@ -70,6 +74,7 @@ impl Holder {
                     version: self.gate.version.next(),
                     ..gate
                 },
+                session,
                 document: Some(change.after.clone()),
                 index: change.index.clone(),
                 times: Times {
@@ -88,12 +93,12 @@ pub(crate) fn acceptable(
     looked: Asker,
     holder: &Holder,
 ) -> Option<Acceptable> {
-    let after = holder.settled(request, next.fence);
+    let after = holder.settled(request, next);
     let facts = Facts {
         version: Some(after.gate.version),
         key: looked.key,
         lease: &LeaseState::Free,
-        session_alive: looked.renewals.is_some(),
+        session_alive: looked.alive,
         now: looked.now,
     };
     let Verdict::Grant { attempt } = decide(next, facts) else {
@@ -121,7 +126,6 @@ pub(crate) fn acceptable(
         settled: looked.now,
         after: after.gate,
         lease,
-        renewals: looked.renewals?,
     };
     Some(Acceptable {
         grant,

@@ -7,6 +7,7 @@
 
 mod acquire;
 mod address;
+mod ahead;
 mod batch;
 mod chain;
 mod clock;

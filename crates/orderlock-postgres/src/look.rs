@@ -30,7 +30,7 @@ static LOOK_AT_KEY: Sql = Sql {
     text: concat!(
         "WITH clock AS (SELECT coalesce($1, clock_timestamp()) AS now)
         SELECT clock.now,
-            (SELECT s.renewals FROM sessions s WHERE s.id = r.session),
+            EXISTS (SELECT FROM sessions s WHERE s.id = r.session),
             entry.*
         FROM clock CROSS JOIN
             unnest($2, $3, $4) WITH ORDINALITY AS r (session, key_hash, key_id, place)

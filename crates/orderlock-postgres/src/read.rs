@@ -1,12 +1,17 @@
-//! Reads of one order, and what became of a key: one statement each, and so one snapshot.
+//! Reads of one order, and what became of keys: one statement each, and so one snapshot.
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use orderlock_core::store::{Known, Lookup, OrderView, Read};
 use orderlock_core::{LeaseState, LeaseView, StoreError, Target, Timestamp};
 use tokio_postgres::types::Type;
 
+use crate::batch::{Told, Work};
+use crate::clock::Clock;
 use crate::connection::Sql;
-use crate::error::Failure;
+use crate::error::{Broken, Failure};
 use crate::fragments::{content_columns, entry_columns, held, lock_columns, target_columns};
+use crate::pool::Pool;
 use crate::rows::{Columns, key_hash};
 use crate::store::Inner;
 
@@ -36,31 +41,35 @@ static READ: Sql = Sql {
     types: &[Type::TEXT, Type::TEXT],
 };
 
-/// The order's lock and the newest entry of the key. A final entry is always the key's last one.
+/// The order's lock and the newest entry of the key, for each of them. A final entry is always the
+/// key's last one.
 static LOOKUP: Sql = Sql {
     text: concat!(
         "WITH clock AS MATERIALIZED (SELECT coalesce($1, clock_timestamp()) AS now)
-        SELECT clock.now, ",
+        SELECT clock.now, o.row IS NOT NULL, ",
         held!(),
         ", ",
         lock_columns!(),
         ", key.*
-        FROM clock JOIN orders o ON o.tenant = $2 AND o.id = $3
+        FROM clock CROSS JOIN unnest($2, $3, $4, $5) WITH ORDINALITY
+                AS r (tenant, id, key_hash, key_id, place)
+            LEFT JOIN orders o ON o.tenant = r.tenant AND o.id = r.id
             LEFT JOIN LATERAL (
                 SELECT k.forgotten, ",
         entry_columns!(),
         "
                 FROM keys k JOIN entries e ON e.order_row = k.order_row AND e.number = k.number
-                WHERE k.key_hash = $4 AND k.order_row = o.row AND e.key_id = $5
+                WHERE k.key_hash = r.key_hash AND k.order_row = o.row AND e.key_id = r.key_id
                 ORDER BY k.number DESC LIMIT 1
-            ) key ON true"
+            ) key ON true
+        ORDER BY r.place"
     ),
     types: &[
         Type::TIMESTAMPTZ,
-        Type::TEXT,
-        Type::TEXT,
-        Type::INT8,
-        Type::BYTEA,
+        Type::TEXT_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::INT8_ARRAY,
+        Type::BYTEA_ARRAY,
     ],
 };
 
@@ -97,61 +106,109 @@ pub(crate) fn lease_view(lock: &LeaseState, target: &Target) -> Option<LeaseView
     held.or_else(|| lock.mark().map(|mark| mark.view(target)))
 }
 
-/// What became of a key.
-pub(crate) async fn lookup(inner: &Inner, request: &Lookup) -> Result<Known, StoreError> {
-    let Target { tenant, order } = &request.target;
-    let connection = inner.pool.connection().await?;
-    let rows = connection
-        .query(
-            &LOOKUP,
-            &[
-                &inner.clock.parameter(),
-                &tenant.as_str(),
-                &order.as_str(),
-                &key_hash(request.key_id),
-                &&request.key_id.0[..],
-            ],
-        )
-        .await?;
-    let Some(row) = rows.first() else {
-        return Ok(Known::Unknown);
-    };
-    Ok(known(request, Columns::of(row))?)
+/// Looks keys up.
+#[derive(Clone, Debug)]
+pub(crate) struct Lookups {
+    pub(crate) pool: Pool,
+    pub(crate) clock: Clock,
 }
 
-fn known(request: &Lookup, mut columns: Columns<'_>) -> Result<Known, Failure> {
-    let (now, alive) = (columns.next()?, columns.next()?);
+impl Work for Lookups {
+    type Request = Lookup;
+    /// What became of the key, and whether it has no entry.
+    type Answer = (Known, bool);
+
+    const REPEATS: bool = true;
+
+    fn target(request: &Lookup) -> Target {
+        request.target.clone()
+    }
+
+    fn bytes(_: &Lookup) -> usize {
+        512
+    }
+
+    fn ask<'a>(
+        &'a self,
+        requests: &'a [Lookup],
+    ) -> BoxFuture<'a, Result<Vec<Told<(Known, bool)>>, Broken>> {
+        let looked = self.look(requests);
+        looked
+            .map(|looked| looked.map_err(Broken::NotApplied))
+            .boxed()
+    }
+
+    fn refused<'a>(
+        &'a self,
+        _: &'a Lookup,
+        failure: Failure,
+    ) -> BoxFuture<'a, Result<(Known, bool), StoreError>> {
+        async move { Err(failure.not_applied()) }.boxed()
+    }
+}
+
+impl Lookups {
+    async fn look(&self, requests: &[Lookup]) -> Result<Vec<Told<(Known, bool)>>, Failure> {
+        let all = || requests.iter();
+        let now = self.clock.parameter();
+        let tenants: Vec<_> = all().map(|it| it.target.tenant.as_str()).collect();
+        let orders: Vec<_> = all().map(|it| it.target.order.as_str()).collect();
+        let key_hashes: Vec<_> = all().map(|it| key_hash(it.key_id)).collect();
+        let key_ids: Vec<_> = all().map(|it| &it.key_id.0[..]).collect();
+        let connection = self.pool.connection().await?;
+        let rows = connection
+            .query(&LOOKUP, &[&now, &tenants, &orders, &key_hashes, &key_ids])
+            .await?;
+        if rows.len() != requests.len() {
+            return Err(Failure::unreadable("a key was not looked up"));
+        }
+        let told = all()
+            .zip(&rows)
+            .map(|(it, row)| known(it, Columns::of(row)));
+        Ok(told.map(Some).collect())
+    }
+}
+
+fn known(request: &Lookup, mut columns: Columns<'_>) -> Result<(Known, bool), Failure> {
+    let (now, there) = (columns.next()?, columns.next::<bool>()?);
+    if !there {
+        return Ok((Known::Unknown, false));
+    }
+    let alive = columns.next()?;
     let target = &request.target;
     let lock = columns.lock(&target.tenant, alive)?;
-    if let Some(settled) = settled(target, columns, now)? {
-        return Ok(settled);
+    let (settled, new) = entry(target, columns, now)?;
+    if let Some(settled) = settled {
+        return Ok((settled, new));
     }
     let mine = |key_id| key_id == request.key_id;
-    Ok(match &lock {
+    let known = match &lock {
         LeaseState::Held(lease) | LeaseState::Begun(lease, _) if mine(lease.key_id) => {
             Known::Running(lease.view(target))
         }
         LeaseState::Unattended(mark) if mine(mark.key_id) => Known::Marked(mark.clone().into()),
         _ => Known::Unknown,
-    })
+    };
+    Ok((known, new))
 }
 
-/// What the key's newest entry says, if it is final and still known.
-fn settled(
+/// What the key's newest entry says, if it is final and still known; and whether there is no entry.
+fn entry(
     target: &Target,
     mut columns: Columns<'_>,
     now: Timestamp,
-) -> Result<Option<Known>, Failure> {
+) -> Result<(Option<Known>, bool), Failure> {
     let forgotten: Option<Timestamp> = columns.next()?;
-    let entry = columns.peek::<Option<i64>>()?;
-    if entry.is_none() || forgotten.is_some_and(|forgotten| forgotten <= now) {
-        return Ok(None);
+    let number = columns.peek::<Option<i64>>()?;
+    if number.is_none() || forgotten.is_some_and(|forgotten| forgotten <= now) {
+        return Ok((None, true));
     }
     let entry = columns.entry(target.clone(), now)?;
     let retained = entry.expires.is_some_and(|expires| expires > now);
-    Ok(match (entry.outcome.is_final(), retained) {
+    let settled = match (entry.outcome.is_final(), retained) {
         (false, _) => None,
         (true, false) => Some(Known::Expired(entry.fingerprint)),
         (true, true) => Some(Known::Settled(entry.into())),
-    })
+    };
+    Ok((settled, false))
 }

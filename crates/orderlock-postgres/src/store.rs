@@ -138,7 +138,7 @@ impl OrderStore for PostgresStore {
     }
 
     fn lookup(&self, request: Lookup) -> StoreFuture<'_, Known> {
-        async move { read::lookup(&self.0, &request).await }.boxed()
+        self.0.writes.lookup(request).boxed()
     }
 
     fn acquire(&self, request: Acquire) -> StoreFuture<'_, Acquired> {

@@ -1,12 +1,13 @@
 //! The verbs that come in numbers: each kind in batches of its own, one order at a time.
 
 use std::future::ready;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use orderlock_core::store::{
-    Acquire, Acquired, Create, Created, Release, Released, Settle, Settled, Then,
+    Acquire, Acquired, Create, Created, Known, Lookup, Release, Released, Settle, Settled, Then,
 };
 use orderlock_core::{Runtime, StoreError, Target};
 use tokio::sync::broadcast;
@@ -16,11 +17,13 @@ use crate::PostgresOptions;
 use crate::acquire::{Asking, Granting, commit};
 use crate::batch::{Batcher, Batches, Bounds, Work};
 use crate::chain::Chains;
+use crate::clock::Heard;
 use crate::connection::Commit;
 use crate::create::{self, Creating};
 use crate::fold::Folding;
 use crate::look::Looking;
 use crate::pool::Pool;
+use crate::read::Lookups;
 use crate::release::{Releasing, must_be_flushed};
 use crate::settle::Settling;
 use crate::settle_rows::impossible;
@@ -82,9 +85,16 @@ impl Writes {
             pool: pool.clone(),
             clock: options.clock.clone(),
         };
+        let lookups = Lookups {
+            pool: pool.clone(),
+            clock: options.clock.clone(),
+        };
+        let heard = Heard::new(options.clock.clone(), Arc::clone(&options.runtime));
+        let heard = Arc::new(heard);
         let folding = Folding {
             pool: pool.clone(),
             clock: options.clock.clone(),
+            heard: Arc::clone(&heard),
         };
         let creating = Creating {
             pool: pool.clone(),
@@ -100,10 +110,13 @@ impl Writes {
             releases: batcher(releasing(Commit::Unflushed), options),
             clears: batcher(releasing(Commit::Flushed), options),
             chains: Arc::new(Chains {
+                lookups: batcher(lookups, options),
                 looks: batcher(looking, options),
                 folds: batcher(folding, options),
                 runtime: Arc::clone(&options.runtime),
                 orders: Mutex::default(),
+                heard,
+                looked: AtomicU64::new(0),
                 bytes: options.batch_bytes,
             }),
             tried: Tried::default(),
@@ -125,6 +138,10 @@ impl Writes {
         }
         let turn = self.turn(request.claim.target()).await;
         self.creates.run(Some(turn), request).await
+    }
+
+    pub(crate) async fn lookup(&self, request: Lookup) -> Result<Known, StoreError> {
+        self.chains.lookup(request).await
     }
 
     pub(crate) async fn acquire(&self, request: Acquire) -> Result<Acquired, StoreError> {

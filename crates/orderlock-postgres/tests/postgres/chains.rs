@@ -3,15 +3,15 @@
 use orderlock_core::OrderStore as _;
 use orderlock_core::StoreError;
 use orderlock_core::store::{
-    Accepted, Acquired, Durable, Fate, History, Known, Lookup, Loss, MarkFate, Read, Release,
-    Settle, Settled, Then,
+    Accepted, Acquired, Durable, Fate, History, Known, Leave, Lookup, Loss, MarkFate, Read,
+    Release, Settle, Settled, Then,
 };
 use orderlock_postgres::PostgresOptions;
 use orderlock_testkit::fixtures::{self, ids};
 
 use crate::place::Place;
 use crate::proxy::Proxy;
-use crate::world::{Held, World, applied, granted};
+use crate::world::{Held, World, applied, granted, hold, join, request};
 
 /// Settles, and hands the order to this key; the next holder, and what becomes of the settle.
 async fn hand_over(world: &World, held: &Held, key: &str) -> (Held, Accepted) {
@@ -243,4 +243,114 @@ async fn nobody_knows_of_what_is_built_on_a_settle_that_nobody_knows_of() {
     // The fold may be carried out or not, whole in any case.
     let count = world.count("o1").await;
     assert!([0, 1, 2, 3].contains(&count), "{count}");
+}
+
+/// A world behind a proxy, whose order has a chain of which nothing is under way.
+async fn with_a_chain() -> (World, Proxy, Held) {
+    let place = Place::new().await;
+    let proxy = Proxy::new().await;
+    let address = proxy.on_the_way_to(&place.address());
+    let world = World::at(place, &address, PostgresOptions::default()).await;
+    world.order("o1").await;
+    let held = world.hold("o1", "k0").await;
+    let (held, accepted) = hand_over(&world, &held, "k1").await;
+    assert_eq!(accepted.durable.await.unwrap(), Fate::Durable);
+    (world, proxy, held)
+}
+
+fn key(order: &str, key: &str) -> Lookup {
+    let claim = fixtures::claim(order, key);
+    Lookup {
+        target: claim.target(),
+        key_id: claim.key_id,
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_was_looked_up_during_a_chain_is_not_asked_for_again() {
+    let (world, proxy, mut held) = with_a_chain().await;
+    for next in ["k2", "k3"] {
+        let known = world.store.lookup(key("o1", next)).await.unwrap();
+        assert_eq!(known, Known::Unknown);
+    }
+    world.seize().await;
+    let mut chain = Vec::new();
+    for next in ["k2", "k3"] {
+        let before = proxy.turns();
+        let (next, accepted) = hand_over(&world, &held, next).await;
+        chain.push(accepted);
+        held = next;
+        // The write of the first one leaves by itself.
+        assert!(proxy.turns() - before <= 1, "nothing was asked");
+    }
+    world.commit().await;
+    for fate in fates(chain).await {
+        assert_eq!(fate.unwrap(), Fate::Durable);
+    }
+    assert_eq!(world.count("o1").await, 3);
+    applied(world.store.settle(held.settle()).await.unwrap()).await;
+    assert_eq!(world.count("o1").await, 4);
+}
+
+#[tokio::test]
+async fn a_key_that_the_chain_has_settled_is_not_new_any_more() {
+    let (world, _, held) = with_a_chain().await;
+    world.store.lookup(key("o1", "k2")).await.unwrap();
+    let (second, accepted) = hand_over(&world, &held, "k2").await;
+    assert_eq!(accepted.durable.await.unwrap(), Fate::Durable);
+    let (third, accepted) = hand_over(&world, &second, "k3").await;
+    assert_eq!(accepted.durable.await.unwrap(), Fate::Durable);
+    let settle = Settle {
+        then: Then::HandOver(Box::new(world.request("o1", "k2"))),
+        ..third.settle()
+    };
+    let Settled::Accepted(accepted) = world.store.settle(settle).await.unwrap() else {
+        panic!("not accepted");
+    };
+    match accepted.next.unwrap() {
+        Acquired::Settled(entry) => assert_eq!(entry.number, 4),
+        other => panic!("not settled but {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_was_looked_up_before_the_order_was_lost_does_not_count() {
+    let (world, _, held) = with_a_chain().await;
+    world.store.lookup(key("o1", "k2")).await.unwrap();
+    // Another node takes the order away, settles the key, and lets go.
+    let void = "UPDATE orders SET fence = NULL, session = NULL";
+    world.hand.batch_execute(void).await.unwrap();
+    let other = world.place.open(PostgresOptions::default()).await;
+    let session = join(&other, "b").await;
+    let elsewhere = hold(&other, request(session, "o1", "k2")).await;
+    applied(other.settle(elsewhere.settle()).await.unwrap()).await;
+    let settle = Settle {
+        then: Then::HandOver(Box::new(world.request("o1", "k2"))),
+        ..held.settle()
+    };
+    match world.store.settle(settle).await.unwrap() {
+        Settled::Accepted(accepted) => {
+            let fate = accepted.durable.await.unwrap();
+            assert_eq!(fate, Fate::Lost(Loss::NotHeld));
+        }
+        Settled::Lost(loss) => assert_eq!(loss, Loss::NotHeld),
+        other => panic!("neither accepted nor lost but {other:?}"),
+    }
+    assert_eq!(world.count("o1").await, 2);
+}
+
+#[tokio::test]
+async fn a_new_session_is_looked_at() {
+    let (world, _, held) = with_a_chain().await;
+    world.store.lookup(key("o1", "k2")).await.unwrap();
+    let session = join(&world.store, "another").await;
+    world.store.leave(Leave { session }).await.unwrap();
+    let settle = Settle {
+        then: Then::HandOver(Box::new(request(session, "o1", "k2"))),
+        ..held.settle()
+    };
+    let Settled::Accepted(accepted) = world.store.settle(settle).await.unwrap() else {
+        panic!("not accepted");
+    };
+    assert_eq!(accepted.next, Some(Acquired::SessionEnded));
 }
