@@ -1,0 +1,226 @@
+//! Journal entries as they are kept: first in the order's own document, then in the journal.
+
+use bytes::Bytes;
+use mongodb::bson::{Bson, Document as Fields, doc};
+use orderlock_core::store::{Claim, Entry, NewEntry, Position, Receipt, Retention};
+use orderlock_core::{
+    Answer, Document, Fence, Fingerprint, KeyId, OperationName, OutcomeKind, Principal, Target,
+    Timestamp, Version,
+};
+
+use crate::clock::after;
+use crate::error::Failure;
+use crate::fields::{Reader, binary, hash_hex, hex, long, micros};
+
+/// An entry, and what only the store knows of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Record {
+    pub(crate) entry: Entry,
+    /// When its answer is no longer given.
+    pub(crate) expires: Timestamp,
+    /// When its key is no longer known.
+    pub(crate) forgotten: Timestamp,
+}
+
+/// Whose lease or mark an entry is about.
+#[derive(Clone, Debug)]
+pub(crate) struct About {
+    pub(crate) key_id: KeyId,
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) operation: OperationName,
+    pub(crate) attempt: u32,
+}
+
+/// An act that leaves no answer has none to retain.
+pub(crate) const AT_ONCE: Retention = Retention {
+    answer: std::time::Duration::ZERO,
+    tombstone: std::time::Duration::ZERO,
+};
+
+impl Record {
+    /// The record of an entry that is about to be written.
+    pub(crate) fn new(mut entry: Entry, retention: Retention, now: Timestamp) -> Self {
+        let expires = after(now, retention.answer);
+        entry.expires = entry.answer.as_ref().map(|_| expires);
+        Self {
+            entry,
+            expires,
+            forgotten: after(now, retention.tombstone),
+        }
+    }
+
+    /// The entry that a claim's own settle makes.
+    pub(crate) fn of_claim(claim: &Claim, entry: NewEntry, now: Timestamp) -> Self {
+        let retention = entry.retention;
+        let entry = Entry {
+            target: claim.target(),
+            number: 0,
+            position: Position(0),
+            version: Version(0),
+            operation: entry.operation,
+            outcome: entry.outcome,
+            actor: claim.caller.principal.clone(),
+            reason: None,
+            at: entry.at,
+            attempt: entry.attempt,
+            key_id: claim.key_id,
+            fingerprint: claim.fingerprint,
+            fence: None,
+            step: 0,
+            change: None,
+            answer: entry.answer,
+            expires: None,
+        };
+        Self::new(entry, retention, now)
+    }
+
+    /// The entry of an act that no grant made. It carries no fence: no holder takes it for its own.
+    pub(crate) fn of_act(
+        target: &Target,
+        about: About,
+        (outcome, actor, reason): (OutcomeKind, Principal, Option<String>),
+        now: Timestamp,
+    ) -> Self {
+        let entry = Entry {
+            target: target.clone(),
+            number: 0,
+            position: Position(0),
+            version: Version(0),
+            operation: about.operation,
+            outcome,
+            actor,
+            reason,
+            at: now,
+            attempt: about.attempt,
+            key_id: about.key_id,
+            fingerprint: about.fingerprint,
+            fence: None,
+            step: 0,
+            change: None,
+            answer: None,
+            expires: None,
+        };
+        Self::new(entry, AT_ONCE, now)
+    }
+
+    /// The entry as it is now: without an answer that is past its retention.
+    pub(crate) fn shown(mut self, now: Timestamp) -> Entry {
+        self.entry.answer = self.entry.answer.filter(|_| now < self.expires);
+        self.entry
+    }
+
+    pub(crate) fn receipt(&self) -> Receipt {
+        Receipt {
+            number: self.entry.number,
+            expires: self.expires,
+        }
+    }
+
+    /// Whether this is what a settle of that grant has written.
+    pub(crate) fn is_of(&self, fence: Fence, step: u32) -> bool {
+        self.entry.fence == Some(fence) && self.entry.step == step
+    }
+
+    pub(crate) fn to_fields(&self) -> Result<Fields, Failure> {
+        let entry = &self.entry;
+        let mut fields = doc! {
+            "number": long(entry.number),
+            "version": long(entry.version.0),
+            "operation": entry.operation.as_str(),
+            "outcome": entry.outcome.as_str(),
+            "actor": entry.actor.as_str(),
+            "at": micros(entry.at),
+            "attempt": i64::from(entry.attempt),
+            "key": hash_hex(entry.key_id.0),
+            "fingerprint": hash_hex(entry.fingerprint.0),
+            "step": i64::from(entry.step),
+            "expires": micros(self.expires),
+            "forgotten": micros(self.forgotten),
+        };
+        if let Some(reason) = &entry.reason {
+            fields.insert("reason", reason);
+        }
+        if let Some(fence) = entry.fence {
+            fields.insert("fence", hex(fence.0));
+        }
+        if let Some(change) = &entry.change {
+            let text = std::str::from_utf8(change.as_bytes())
+                .map_err(|_| Failure::impossible("the order is not UTF-8"))?;
+            fields.insert("change", text);
+        }
+        if entry.expires.is_some() {
+            fields.insert("answered", 1);
+        }
+        if let Some(answer) = &entry.answer {
+            fields.insert("answer", answer_to_fields(answer));
+        }
+        Ok(fields)
+    }
+
+    /// Reads an entry of an order; its position is 0 while it has none.
+    pub(crate) fn from_fields(fields: &Fields, target: &Target) -> Result<Self, Failure> {
+        let reader = Reader::new("a journal entry", fields);
+        let outcome = OutcomeKind::parse(reader.text("outcome")?)
+            .ok_or_else(|| Failure::unreadable("`outcome` of a journal entry"))?;
+        let expires = reader.time("expires")?;
+        let answer = reader.document("answer")?.map(answer_from_fields);
+        let fence = match reader.has("fence") {
+            true => Some(reader.fence("fence")?),
+            false => None,
+        };
+        let change = reader.optional_text("change")?;
+        Ok(Self {
+            entry: Entry {
+                target: target.clone(),
+                number: reader.count("number")?,
+                position: Position(reader.count("position").unwrap_or(0)),
+                version: Version(reader.count("version")?),
+                operation: reader.parsed("operation")?,
+                outcome,
+                actor: reader.parsed("actor")?,
+                reason: reader.optional_text("reason")?.map(Into::into),
+                at: reader.time("at")?,
+                attempt: reader.count("attempt")?,
+                key_id: reader.key_id("key")?,
+                fingerprint: reader.fingerprint("fingerprint")?,
+                fence,
+                step: reader.count("step")?,
+                change: change.map(|text| Document::trusted(text.to_owned())),
+                answer: answer.transpose()?,
+                expires: reader.has("answered").then_some(expires),
+            },
+            expires,
+            forgotten: reader.time("forgotten")?,
+        })
+    }
+}
+
+fn answer_to_fields(answer: &Answer) -> Fields {
+    let mut fields = doc! {
+        "status": i32::from(answer.status),
+        "contentType": &answer.content_type,
+        "body": binary(&answer.body),
+    };
+    if let Some(location) = &answer.location {
+        fields.insert("location", location);
+    }
+    if let Some(version) = answer.version {
+        fields.insert("version", long(version.0));
+    }
+    fields
+}
+
+fn answer_from_fields(fields: &Fields) -> Result<Answer, Failure> {
+    let reader = Reader::new("a stored answer", fields);
+    let version = match reader.get("version") {
+        Some(Bson::Null) | None => None,
+        Some(_) => Some(Version(reader.count("version")?)),
+    };
+    Ok(Answer {
+        status: reader.count("status")?,
+        content_type: reader.text("contentType")?.to_owned(),
+        location: reader.optional_text("location")?.map(Into::into),
+        version,
+        body: Bytes::copy_from_slice(reader.bytes("body")?),
+    })
+}

@@ -1,0 +1,103 @@
+//! Leases and marks as they stand in an order's document.
+
+use std::time::Duration;
+
+use mongodb::bson::{Document as Fields, doc};
+use orderlock_core::{Caller, Fence, Lease, Mark, Recovery, Tenant};
+
+use crate::clock::span_to_micros;
+use crate::error::Failure;
+use crate::fields::{Reader, hash_hex, hex, micros};
+
+/// What stands in `locked` while Orderlock holds an order.
+pub(crate) fn locked_by(fence: Fence) -> String {
+    format!("orderlock:{fence}")
+}
+
+/// A lease, and how often its session had been renewed when it was granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Granted {
+    pub(crate) lease: Lease,
+    pub(crate) renewals: i64,
+}
+
+impl Granted {
+    pub(crate) fn to_fields(&self) -> Fields {
+        let lease = &self.lease;
+        doc! {
+            "fence": hex(lease.fence.0),
+            "session": hex(lease.session.0),
+            "renewals": self.renewals,
+            "principal": lease.caller.principal.as_str(),
+            "key": hash_hex(lease.key_id.0),
+            "fingerprint": hash_hex(lease.fingerprint.0),
+            "operation": lease.operation.as_str(),
+            "attempt": i64::from(lease.attempt),
+            "since": micros(lease.since),
+            "steps": i64::from(lease.steps),
+        }
+    }
+
+    pub(crate) fn from_fields(fields: &Fields, tenant: &Tenant) -> Result<Self, Failure> {
+        let reader = Reader::new("a lease", fields);
+        Ok(Self {
+            renewals: reader.number("renewals")?,
+            lease: Lease {
+                fence: reader.fence("fence")?,
+                session: reader.session("session")?,
+                caller: Caller {
+                    tenant: tenant.clone(),
+                    principal: reader.parsed("principal")?,
+                },
+                key_id: reader.key_id("key")?,
+                fingerprint: reader.fingerprint("fingerprint")?,
+                operation: reader.parsed("operation")?,
+                attempt: reader.count("attempt")?,
+                since: reader.time("since")?,
+                steps: reader.count("steps")?,
+            },
+        })
+    }
+}
+
+pub(crate) fn mark_to_fields(mark: &Mark) -> Fields {
+    let mut fields = doc! {
+        "principal": mark.caller.principal.as_str(),
+        "key": hash_hex(mark.key_id.0),
+        "fingerprint": hash_hex(mark.fingerprint.0),
+        "operation": mark.operation.as_str(),
+        "attempt": i64::from(mark.attempt),
+        "since": micros(mark.since),
+    };
+    if let Recovery::Resume { times, within } = mark.recovery {
+        let resume = doc! {"times": i64::from(times), "within": span_to_micros(within)};
+        fields.insert("resume", resume);
+    }
+    fields
+}
+
+pub(crate) fn mark_from_fields(fields: &Fields, tenant: &Tenant) -> Result<Mark, Failure> {
+    let reader = Reader::new("a mark", fields);
+    let recovery = match reader.document("resume")? {
+        None => Recovery::Reconcile,
+        Some(resume) => {
+            let resume = Reader::new("a mark's recovery", resume);
+            Recovery::Resume {
+                times: resume.count("times")?,
+                within: Duration::from_micros(resume.count("within")?),
+            }
+        }
+    };
+    Ok(Mark {
+        caller: Caller {
+            tenant: tenant.clone(),
+            principal: reader.parsed("principal")?,
+        },
+        key_id: reader.key_id("key")?,
+        fingerprint: reader.fingerprint("fingerprint")?,
+        operation: reader.parsed("operation")?,
+        attempt: reader.count("attempt")?,
+        recovery,
+        since: reader.time("since")?,
+    })
+}

@@ -1,0 +1,59 @@
+//! Orderlock's store on MongoDB: any number of nodes, beside services that know nothing of it.
+//!
+//! Every verb that changes an order is one `findOneAndUpdate` of one document, addressed by its
+//! `_id`, so that it is atomic on a stand-alone server, a replica set and a sharded cluster, and
+//! needs no transaction. An `acquire` is one round trip, a `settle` is one, and a hand-over is part
+//! of the settle. The journal entry is written with the change, into the order's own document; a
+//! relay moves it to the journal's collection afterwards.
+//!
+//! The collection may be one that a team has already. The document's own fields, `_id` and
+//! `locked` stay where other services expect them, and all that Orderlock adds is in one
+//! sub-document, `orderlock`. `docs/mongodb-layout.md` describes it.
+//!
+//! ```no_run
+//! use orderlock_mongodb::{MongodbOptions, MongodbStore};
+//!
+//! # async fn connect() -> Result<(), orderlock_mongodb::OpenError> {
+//! let address = "mongodb://orders@db.example/shop?collection=orders&tls=true";
+//! let store = MongodbStore::connect(address, MongodbOptions::default()).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod acquire;
+mod address;
+mod calls;
+mod clock;
+mod create;
+mod cursor;
+mod difference;
+mod document;
+mod entry;
+mod error;
+mod expire;
+mod facts;
+mod fields;
+mod grant;
+mod held;
+mod journal;
+mod json;
+mod lease;
+mod lists;
+mod next;
+mod open;
+mod operator;
+mod options;
+mod order_id;
+mod read;
+mod relay;
+mod release;
+mod resolve;
+mod sessions;
+mod settle;
+mod settle_plan;
+mod store;
+mod sweep;
+
+pub use open::OpenError;
+pub use options::MongodbOptions;
+pub use store::MongodbStore;

@@ -1,0 +1,101 @@
+//! A hand-over: the next request is decided against the order as the step before leaves it, and
+//! taken by the same write.
+
+use std::sync::Arc;
+
+use orderlock_core::StoreError;
+use orderlock_core::store::{Acquire, Acquired, Verdict};
+
+use crate::acquire::{self, lease_of, take, told, verdict, word};
+use crate::calls::Update;
+use crate::document::OrderDocument;
+use crate::error::Failure;
+use crate::facts::Word;
+use crate::grant;
+use crate::store::Inner;
+
+/// What the next request comes to, if the step is carried out.
+#[derive(Debug)]
+pub(crate) struct Next<'a> {
+    pub(crate) request: &'a Acquire,
+    verdict: Verdict,
+    word: Option<Word>,
+    /// What the node knew of the session; none if it is alive as far as was looked.
+    renewals: Option<i64>,
+}
+
+impl<'a> Next<'a> {
+    /// Decides about the next request, against the order as it is to be. Nobody else can settle a
+    /// key while this node holds the order, so that what the journal says of it stays true.
+    pub(crate) async fn decide(
+        inner: &Arc<Inner>,
+        request: &'a Acquire,
+        after: &OrderDocument,
+    ) -> Result<Self, StoreError> {
+        let now = inner.clock.now();
+        let renewals = match inner.sessions.renewals(request.session) {
+            Some(renewals) => Some(renewals),
+            None => {
+                let looked = inner.sessions.look(inner, request.session).await;
+                looked.map_err(Failure::not_applied)?
+            }
+        };
+        let word = word(inner, after, request.claim.key_id, now).await?;
+        let verdict = verdict(request, after, word.as_ref(), renewals.is_some(), now);
+        Ok(Self {
+            request,
+            verdict,
+            word,
+            renewals,
+        })
+    }
+
+    /// Adds the grant to the update that carries the step out, if there is one.
+    pub(crate) fn add_to(&self, inner: &Inner, update: &mut Update, after: &OrderDocument) {
+        let (Verdict::Grant { attempt }, Some(renewals)) = (self.verdict, self.renewals) else {
+            return;
+        };
+        let times = (renewals, inner.clock.now());
+        let (granted, mark) = lease_of(self.request, &after.state(), attempt, times);
+        take(update, &granted, mark.as_ref());
+    }
+
+    /// Whether the update takes the order for the next request.
+    pub(crate) fn is_granted(&self) -> bool {
+        matches!(self.verdict, Verdict::Grant { .. })
+    }
+
+    /// The answer to the next request, once the step is carried out and the order is as it is then.
+    pub(crate) async fn answer(
+        self,
+        inner: &Arc<Inner>,
+        order: OrderDocument,
+        session: Result<Option<i64>, Failure>,
+    ) -> Result<Acquired, StoreError> {
+        if !self.is_granted() {
+            let mark = order.mark.clone();
+            let free = order.let_go(mark);
+            return told(inner, self.request, &free, self.verdict, self.word).await;
+        }
+        match session {
+            Ok(Some(_)) => match grant::finish(inner, self.request, order).await? {
+                Some(acquired) => Ok(acquired),
+                None => acquire::acquire(inner, self.request).await,
+            },
+            Ok(None) => {
+                grant::undo(inner, self.request, &order).await?;
+                Ok(Acquired::SessionEnded)
+            }
+            Err(failure) => Err(StoreError::OutcomeUnknown(Box::new(failure))),
+        }
+    }
+
+    /// Looks whether the session of the next request goes on, beside the write.
+    pub(crate) async fn look(&self, inner: &Arc<Inner>) -> Result<Option<i64>, Failure> {
+        if self.is_granted() {
+            inner.sessions.look(inner, self.request.session).await
+        } else {
+            Ok(None)
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The relay: moves entries from orders' documents into the journal, and then trims the documents.
+//!
+//! It may die anywhere, run twice, and run on every node at once. An entry is inserted under its
+//! order and number, of which there is one, and under the next position, of which there is one:
+//! who comes second reads again. So positions have no gap, and a reader who has seen one has seen
+//! all before it. A document is trimmed only of what the journal has, durably.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use mongodb::bson::{Bson, Document as Fields, doc};
+use mongodb::options::ReadConcern;
+use orderlock_core::{OutcomeKind, StoreError};
+
+use crate::acquire::busy;
+use crate::document::OrderDocument;
+use crate::error::Failure;
+use crate::fields::{Reader, long, micros};
+use crate::store::Inner;
+
+/// How many orders are looked at together. Each may have megabytes of entries.
+const ORDERS_MAX: i64 = 32;
+
+/// How many orders are remembered as waiting. More are found by the index.
+const WANTED_MAX: usize = 4_096;
+
+/// How often an insert is tried anew because another node's relay was quicker, and how often what
+/// waits is looked for in one call.
+const TRIES: usize = 256;
+
+/// How often the relay of a node asks a server that fails, and how long it waits in between. After
+/// that the next settle, or the next reader of the journal, starts it anew.
+const REPEATS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// This node's relay.
+#[derive(Debug, Default)]
+pub(crate) struct Relay {
+    state: Mutex<State>,
+    /// One pass at a time: two on one node would only stand in each other's way.
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    wanted: HashMap<String, Bson>,
+    running: bool,
+}
+
+impl Relay {
+    /// An order has an entry that is to be moved.
+    pub(crate) fn wants(&self, inner: &Arc<Inner>, id: &Bson) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.wanted.len() < WANTED_MAX {
+            state.wanted.insert(id.to_string(), id.clone());
+        }
+        if !std::mem::replace(&mut state.running, true) {
+            let inner = Arc::clone(inner);
+            let runtime = Arc::clone(&inner.runtime);
+            runtime.spawn(async move { run(&inner).await }.boxed());
+        }
+    }
+
+    /// What waits; none if nothing does, and then the relay has stopped.
+    fn take(&self) -> Option<Vec<Bson>> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.wanted.is_empty() {
+            state.running = false;
+            return None;
+        }
+        Some(state.wanted.drain().map(|(_, id)| id).collect())
+    }
+
+    fn stop(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.running = false;
+    }
+}
+
+async fn run(inner: &Arc<Inner>) {
+    while let Some(ids) = inner.relay.take() {
+        let mut repeat = 0;
+        while let Err(error) = move_now(inner, &ids).await {
+            repeat += 1;
+            if repeat > REPEATS {
+                tracing::warn!(%error, "entries wait in their orders: the journal takes none");
+                inner.relay.stop();
+                return;
+            }
+            inner.runtime.sleep(PAUSE * 2_u32.pow(repeat)).await;
+        }
+    }
+}
+
+/// Moves what waits in these orders.
+pub(crate) async fn move_now(inner: &Arc<Inner>, ids: &[Bson]) -> Result<(), StoreError> {
+    let _turn = inner.relay.turn.lock().await;
+    for ids in ids.chunks(usize::try_from(ORDERS_MAX).unwrap_or(1)) {
+        let filter = doc! {"_id": {"$in": ids}, "orderlock.waiting": {"$exists": true}};
+        let orders = waiting(inner, filter).await?;
+        move_entries(inner, orders).await?;
+    }
+    Ok(())
+}
+
+/// Moves all that waits.
+pub(crate) async fn move_all(inner: &Arc<Inner>) -> Result<(), StoreError> {
+    let _turn = inner.relay.turn.lock().await;
+    for _ in 0..TRIES {
+        let orders = waiting(inner, doc! {"orderlock.waiting": {"$exists": true}}).await?;
+        if orders.is_empty() {
+            return Ok(());
+        }
+        move_entries(inner, orders).await?;
+    }
+    // Others settle faster than this reader moves. What is behind it, it sees the next time.
+    Ok(())
+}
+
+async fn waiting(inner: &Inner, filter: Fields) -> Result<Vec<OrderDocument>, StoreError> {
+    let query = inner
+        .calls
+        .orders
+        .find(filter)
+        .projection(doc! {"orderlock": 1})
+        .limit(ORDERS_MAX);
+    let found = inner.calls.all(query).await.map_err(Failure::not_applied)?;
+    let orders = found.into_iter().map(OrderDocument::read);
+    orders
+        .collect::<Result<_, _>>()
+        .map_err(Failure::not_applied)
+}
+
+async fn move_entries(inner: &Inner, orders: Vec<OrderDocument>) -> Result<(), StoreError> {
+    let mut entries = Vec::new();
+    for order in &orders {
+        for number in order.entries.keys() {
+            entries.push(to_journal(order, *number).map_err(Failure::not_applied)?);
+        }
+    }
+    insert(inner, entries).await?;
+    for order in &orders {
+        trim(inner, order).await?;
+    }
+    Ok(())
+}
+
+/// An entry as the journal keeps it, but for its position.
+fn to_journal(order: &OrderDocument, number: u64) -> Result<Fields, Failure> {
+    let record = order.pending(number)?;
+    let record = record.ok_or_else(|| Failure::unreadable("an entry that waits"))?;
+    let outcome = record.entry.outcome;
+    let mut fields = record.to_fields()?;
+    fields.insert("order", order.id.clone());
+    fields.insert("tenant", order.target.tenant.as_str());
+    if outcome.is_final() || outcome == OutcomeKind::Checkpoint {
+        fields.insert("speaks", 1);
+    }
+    if record.entry.answer.is_some() {
+        fields.insert("due", micros(record.expires));
+    }
+    if outcome.is_final() && outcome != OutcomeKind::Created && record.entry.expires.is_some() {
+        fields.insert("ends", micros(record.forgotten));
+    }
+    Ok(fields)
+}
+
+/// Inserts entries behind the last one, each once.
+async fn insert(inner: &Inner, mut entries: Vec<Fields>) -> Result<(), StoreError> {
+    for _ in 0..TRIES {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let last = last_position(inner).await?;
+        for (index, entry) in entries.iter_mut().enumerate() {
+            let next = last + 1 + i64::try_from(index).unwrap_or(0);
+            entry.insert("position", next);
+        }
+        let command = inner.calls.journal.insert_many(&entries).ordered(true);
+        match inner.calls.bounded(command).await {
+            Ok(_) => return Ok(()),
+            Err(failure) if failure.is_duplicate() => {
+                entries = without_moved(inner, entries).await?;
+            }
+            Err(failure) => return Err(failure.of_a_write()),
+        }
+    }
+    Err(busy())
+}
+
+/// The last position that is given away, durably or not: a gap would be left if it were not seen.
+async fn last_position(inner: &Inner) -> Result<i64, StoreError> {
+    let query = inner
+        .calls
+        .journal
+        .find_one(doc! {})
+        .sort(doc! {"position": -1})
+        .read_concern(ReadConcern::local());
+    let last = inner
+        .calls
+        .bounded(query)
+        .await
+        .map_err(Failure::not_applied)?;
+    match last {
+        None => Ok(0),
+        Some(fields) => Reader::new("a journal entry", &fields)
+            .number("position")
+            .map_err(Failure::not_applied),
+    }
+}
+
+/// Leaves out what is in the journal by now, durably: its order is trimmed of it.
+async fn without_moved(inner: &Inner, entries: Vec<Fields>) -> Result<Vec<Fields>, StoreError> {
+    let mut left = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let filter = doc! {"order": entry.get("order"), "number": entry.get("number")};
+        let query = inner.calls.journal.find_one(filter);
+        let found = inner
+            .calls
+            .bounded(query)
+            .await
+            .map_err(Failure::not_applied)?;
+        if found.is_none() {
+            left.push(entry);
+        }
+    }
+    Ok(left)
+}
+
+/// Takes out of an order what the journal has. If nothing has come in the meantime, the order waits
+/// no longer.
+async fn trim(inner: &Inner, order: &OrderDocument) -> Result<(), StoreError> {
+    let whole = doc! {"_id": &order.id, "orderlock.number": long(order.number)};
+    let all = doc! {"$unset": {"orderlock.entries": "", "orderlock.waiting": ""}};
+    let done = inner.calls.touch(whole, all).await;
+    if done.map_err(Failure::of_a_write)? {
+        return Ok(());
+    }
+    let mut moved = Fields::new();
+    for number in order.entries.keys() {
+        moved.insert(format!("orderlock.entries.e{number}"), "");
+    }
+    if moved.is_empty() {
+        return Ok(());
+    }
+    let trimmed = inner
+        .calls
+        .touch(doc! {"_id": &order.id}, doc! {"$unset": moved})
+        .await;
+    trimmed.map(drop).map_err(Failure::of_a_write)
+}

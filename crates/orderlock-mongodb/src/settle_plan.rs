@@ -1,0 +1,204 @@
+//! The one write of a settle, and the order as it leaves it.
+
+use mongodb::bson::{Bson, Document as Fields, doc};
+use orderlock_core::store::{Change, Settle, Then};
+use orderlock_core::{Document, OwnedIndex, Timestamp, Version};
+
+use crate::calls::Update;
+use crate::difference::{Absent, Difference, difference};
+use crate::document::{Locked, OrderDocument, index_of};
+use crate::entry::Record;
+use crate::error::Failure;
+use crate::facts::Word;
+use crate::fields::{hash_hex, long, micros};
+use crate::json;
+
+/// What MongoDB takes as one document, less what is beside the fields that are counted here.
+const BYTES_MAX: usize = 16 * 1024 * 1024 - 64 * 1024;
+
+/// A step that changes one order: what is written, and the order as it is then.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) update: Update,
+    pub(crate) after: OrderDocument,
+    pub(crate) record: Record,
+}
+
+/// Plans a settle, on the order as its grant (or its last checkpoint) left it.
+pub(crate) fn settle(
+    request: &Settle,
+    order: &OrderDocument,
+    now: Timestamp,
+) -> Result<Plan, Failure> {
+    let mut record = Record::of_claim(&request.claim, request.entry.clone(), now);
+    record.entry.fence = Some(request.fence);
+    record.entry.step = request.step;
+    let mut plan = Plan::new(order, record);
+    if let Some(change) = &request.change {
+        plan.change(change)?;
+    }
+    plan.write_entry(now)?;
+    match &request.then {
+        Then::Keep => plan.keep(),
+        Then::Unlock | Then::HandOver(_) => plan.unlock(),
+    }
+    Ok(plan)
+}
+
+impl Plan {
+    pub(crate) fn new(order: &OrderDocument, mut record: Record) -> Self {
+        record.entry.number = order.number + 1;
+        record.entry.version = order.version;
+        Self {
+            update: Update::default(),
+            after: order.clone(),
+            record,
+        }
+    }
+
+    /// The order's fields change, and its version moves.
+    pub(crate) fn change(&mut self, change: &Change) -> Result<(), Failure> {
+        let absent = match self.after.exact {
+            true => Absent::Removed,
+            false => Absent::Kept,
+        };
+        let returned = json::to_fields(&change.after)?;
+        let Difference { set, unset, after } = difference(&self.after.own, &returned, absent);
+        self.update.set.extend(set);
+        unset.into_iter().for_each(|path| self.update.unset(path));
+        let version = self.after.version.next();
+        self.update.set.insert("orderlock.version", long(version.0));
+        self.update
+            .set
+            .insert("orderlock.updated", micros(change.at));
+        self.update.set.insert("orderlock.hash", json::hash(&after));
+        let written = json::to_document(&after)?;
+        let text = (absent == Absent::Removed && !json::says_the_same(&written, &change.after))
+            .then(|| text_of(&change.after))
+            .transpose()?;
+        match text {
+            Some(text) => {
+                self.update.set.insert("orderlock.text", text);
+                self.record.entry.change = Some(change.after.clone());
+            }
+            None => {
+                self.update.unset("orderlock.text");
+                self.record.entry.change = Some(written);
+            }
+        }
+        match index_to_fields(&change.index, &after) {
+            Some(index) => drop(self.update.set.insert("orderlock.index", index)),
+            None => self.update.unset("orderlock.index"),
+        }
+        self.after.own = after;
+        self.moved_to(version);
+        Ok(())
+    }
+
+    fn moved_to(&mut self, version: Version) {
+        self.after.version = version;
+        self.record.entry.version = version;
+    }
+
+    /// The entry is written into the order's document, and its key is listed there.
+    pub(crate) fn write_entry(&mut self, now: Timestamp) -> Result<(), Failure> {
+        let number = self.record.entry.number;
+        let fields = self.record.to_fields()?;
+        self.after.number = number;
+        self.after.entries.insert(number, fields.clone());
+        self.update.set.insert("orderlock.number", long(number));
+        self.update.set.insert("orderlock.waiting", 1);
+        self.update
+            .set
+            .insert(format!("orderlock.entries.e{number}"), fields);
+        if let Some(word) = Word::of(&self.record) {
+            let key_id = self.record.entry.key_id;
+            let entries = &self.after.entries;
+            let waits = |number| entries.contains_key(&number);
+            let taken = self.after.keys.list(key_id, word.clone(), waits, now);
+            for key in taken {
+                self.update.unset(format!("orderlock.keys.{key}"));
+            }
+            let key = hash_hex(key_id.0);
+            self.update
+                .set
+                .insert(format!("orderlock.keys.{key}"), word.to_fields());
+            if self.after.keys.spilled {
+                self.update.set.insert("orderlock.spilled", 1);
+            }
+        }
+        self.fits()
+    }
+
+    /// Whether MongoDB takes such a document: looked at before it is sent.
+    fn fits(&self) -> Result<(), Failure> {
+        let entries: usize = self.after.entries.values().map(size).sum();
+        let text = self
+            .update
+            .set
+            .get_str("orderlock.text")
+            .map_or(0, str::len);
+        let bytes = size(&self.after.own) + text + entries;
+        if bytes > BYTES_MAX {
+            return Err(Failure::impossible(
+                "the order and the entries that wait in its document are over MongoDB's 16 MiB",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The lease ends, and with it the mark of its key.
+    pub(crate) fn unlock(&mut self) {
+        self.update.set.insert("locked", Bson::Null);
+        self.update.unset("orderlock.lease");
+        if self.after.mark.take().is_some() {
+            self.update.unset("orderlock.mark");
+        }
+        self.after.granted = None;
+        self.after.locked = Locked::Free;
+    }
+
+    /// The lease ends, and a mark stays.
+    pub(crate) fn void(&mut self) {
+        self.update.set.insert("locked", Bson::Null);
+        self.update.unset("orderlock.lease");
+    }
+
+    /// The mark ends; nobody holds the order.
+    pub(crate) fn unmark(&mut self) {
+        self.update.unset("orderlock.mark");
+    }
+
+    /// The lease stays, one step further.
+    fn keep(&mut self) {
+        if let Some(granted) = &mut self.after.granted {
+            granted.lease.steps = granted.lease.steps.saturating_add(1);
+            let steps = i64::from(granted.lease.steps);
+            self.update.set.insert("orderlock.lease.steps", steps);
+        }
+    }
+}
+
+/// What is kept of what lists find an order by: nothing, if its own fields say the same.
+pub(crate) fn index_to_fields(index: &OwnedIndex, own: &Fields) -> Option<Fields> {
+    if *index == index_of(own) {
+        return None;
+    }
+    let mut fields = doc! {};
+    if let Some(status) = &index.status {
+        fields.insert("status", status);
+    }
+    if let Some(customer) = &index.customer {
+        fields.insert("customer", customer);
+    }
+    Some(fields)
+}
+
+pub(crate) fn text_of(document: &Document) -> Result<String, Failure> {
+    String::from_utf8(document.as_bytes().to_vec())
+        .map_err(|_| Failure::impossible("the order is not UTF-8"))
+}
+
+fn size(fields: &Fields) -> usize {
+    fields.to_vec().map_or(usize::MAX / 4, |bytes| bytes.len())
+}

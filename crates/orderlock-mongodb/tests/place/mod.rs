@@ -1,0 +1,55 @@
+//! Where tests find their server, and a database on it for each.
+
+use mongodb::bson::Document as Fields;
+use mongodb::{Client, Collection};
+use orderlock_mongodb::{MongodbOptions, MongodbStore};
+
+/// The address of a throw-away server, without a database.
+pub(crate) fn server() -> String {
+    let address = std::env::var("ORDERLOCK_TEST_MONGODB_URI").expect(
+        "these tests need a MongoDB of their own: `cargo xtask test tests` starts one, or set \
+         ORDERLOCK_TEST_MONGODB_URI to a throw-away server",
+    );
+    address.trim_end_matches('/').to_owned()
+}
+
+/// A database of its own, empty.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    name: String,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        let id = mongodb::bson::oid::ObjectId::new();
+        Self {
+            name: format!("place_{id}"),
+        }
+    }
+
+    /// The address of this place.
+    pub(crate) fn address(&self) -> String {
+        self.address_on(&server())
+    }
+
+    /// The address of this place by another way to the server.
+    pub(crate) fn address_on(&self, server: &str) -> String {
+        format!("{server}/{}?collection=orders", self.name)
+    }
+
+    pub(crate) async fn open(&self, options: MongodbOptions) -> MongodbStore {
+        MongodbStore::connect(&self.address(), options)
+            .await
+            .unwrap()
+    }
+
+    /// The orders, as another service sees them.
+    pub(crate) async fn orders(&self) -> Collection<Fields> {
+        self.collection("orders").await
+    }
+
+    pub(crate) async fn collection(&self, name: &str) -> Collection<Fields> {
+        let client = Client::with_uri_str(server()).await.unwrap();
+        client.database(&self.name).collection(name)
+    }
+}
