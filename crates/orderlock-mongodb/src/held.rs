@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use mongodb::bson::Bson;
 use orderlock_core::Fence;
 
 use crate::document::OrderDocument;
@@ -27,8 +28,12 @@ impl HeldOrders {
         held.insert(fence, Arc::new(order));
     }
 
-    pub(crate) fn get(&self, fence: Fence) -> Option<Arc<OrderDocument>> {
-        self.lock().get(&fence).map(Arc::clone)
+    /// The order that was granted under this fence, if it is the one that is asked for.
+    pub(crate) fn get(&self, fence: Fence, id: &Bson) -> Option<Arc<OrderDocument>> {
+        let held = self.lock();
+        held.get(&fence)
+            .filter(|order| order.id == *id)
+            .map(Arc::clone)
     }
 
     pub(crate) fn forget(&self, fence: Fence) {

@@ -35,6 +35,12 @@ pub(crate) async fn history(
     let Some(order) = found else {
         return Ok(None);
     };
+    if !order.entries.is_empty() {
+        // What can be moved now is told with its position; what cannot is told all the same.
+        if let Err(error) = relay::move_now(inner, std::slice::from_ref(&id)).await {
+            tracing::warn!(%error, "entries wait in their order: the journal takes none");
+        }
+    }
     let limit = request.limit.clamp(1, PAGE_MAX);
     let query = inner
         .calls
@@ -48,6 +54,7 @@ pub(crate) async fn history(
         .iter()
         .map(|fields| Record::from_fields(fields, &request.target));
     let pending = order.pending_all().map_err(Failure::not_applied)?;
+    // The journal's word comes second and stays: it has the position.
     for record in pending.into_iter().map(Ok).chain(moved) {
         let record: Record = record.map_err(Failure::not_applied)?;
         entries.insert(record.entry.number, record);

@@ -114,7 +114,8 @@ fn hash_value(hasher: &mut blake3::Hasher, value: &Bson) {
             }
         }
         Bson::String(text) => part(hasher, b's', text.as_bytes()),
-        Bson::Double(number) => part(hasher, b'd', &number.to_bits().to_le_bytes()),
+        // Fifteen digits: what every server that speaks the protocol gives back as it got it.
+        Bson::Double(number) => part(hasher, b'd', format!("{number:.14e}").as_bytes()),
         other => match integer(other) {
             Some(number) => part(hasher, b'i', &number.to_le_bytes()),
             None => part(hasher, b'o', format!("{other:?}").as_bytes()),

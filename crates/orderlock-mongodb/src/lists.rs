@@ -168,13 +168,16 @@ async fn held(inner: &Arc<Inner>, held: bool) -> Result<Fields, StoreError> {
         .map_err(Failure::not_applied)?;
     let alive: Vec<Bson> = alive.into_iter().map(|id| hex(id.0).into()).collect();
     Ok(if held {
-        doc! {"locked": {"$ne": null}, "$or": [
+        doc! {"locked": {"$type": "string"}, "$or": [
             {"orderlock.lease": null},
             {"orderlock.lease.session": {"$in": alive}},
         ]}
     } else {
+        // Null and missing each have a line of their own: within an alternative, not every server
+        // takes the one for the other.
         doc! {"$or": [
-            {"locked": null},
+            {"locked": {"$type": "null"}},
+            {"locked": {"$exists": false}},
             {"orderlock.lease.session": {"$exists": true, "$nin": alive}},
         ]}
     })

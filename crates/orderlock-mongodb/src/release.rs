@@ -61,7 +61,7 @@ async fn hand_over(
     next: &Acquire,
     id: &Bson,
 ) -> Result<Released, StoreError> {
-    let mut known = inner.held.get(request.fence);
+    let mut known = inner.held.get(request.fence, id);
     for _ in 0..TRIES {
         let order = match known.take() {
             Some(order) => order,

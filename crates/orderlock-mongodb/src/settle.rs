@@ -21,7 +21,7 @@ pub(crate) async fn settle(inner: &Arc<Inner>, request: &Settle) -> Result<Settl
     let Some(id) = inner.ids.id(&request.claim.target()) else {
         return Ok(Settled::Lost(Loss::NotHeld));
     };
-    let mut known = inner.held.get(request.fence);
+    let mut known = inner.held.get(request.fence, &id);
     for _ in 0..TRIES {
         let order = match known.take() {
             Some(order) => order,
@@ -40,7 +40,7 @@ pub(crate) async fn settle(inner: &Arc<Inner>, request: &Settle) -> Result<Settl
                 }
             }
             // What this node remembers may be old: only the order itself says no.
-            Some(_) if inner.held.get(request.fence).is_some() => {
+            Some(_) if inner.held.get(request.fence, &id).is_some() => {
                 inner.held.forget(request.fence);
             }
             Some(loss) => return written_or_lost(inner, request, &order, loss).await,

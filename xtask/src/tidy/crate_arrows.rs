@@ -5,13 +5,19 @@ use crate::cargo::{Dependency, Package, Workspace};
 
 /// Each room, and the rooms that it may use. A new arrow is a decision: write it down in
 /// `docs/decisions/`, then here.
-const ROOMS: [(&str, &[&str]); 9] = [
+const ROOMS: [(&str, &[&str]); 10] = [
     ("orderlock-server", &["orderlock-orders", "orderlock"]),
     ("orderlock-orders", &["orderlock-core"]),
     (
         "orderlock",
-        &["orderlock-core", "orderlock-postgres", "orderlock-sqlite"],
+        &[
+            "orderlock-core",
+            "orderlock-mongodb",
+            "orderlock-postgres",
+            "orderlock-sqlite",
+        ],
     ),
+    ("orderlock-mongodb", &["orderlock-core"]),
     ("orderlock-postgres", &["orderlock-core"]),
     ("orderlock-sqlite", &["orderlock-core"]),
     ("orderlock-testkit", &["orderlock-core"]),
