@@ -9,10 +9,10 @@ use orderlock_core::{LeaseState, Timestamp};
 use rusqlite::Connection;
 
 use crate::error::Fault;
-use crate::keys::{KeyRow, entry_at, progress};
+use crate::keys::{KeyRow, progress};
 use crate::leases::{Held, Session};
 use crate::marks::write_mark;
-use crate::rows::{OrderRow, WholeOrder};
+use crate::rows::{Latest, OrderRow};
 use crate::turn::Turn;
 
 /// What is to be done about a request for a lease.
@@ -43,17 +43,17 @@ pub(crate) fn lock_state(order: &OrderRow, held: Option<&Held>) -> LeaseState {
 /// Decides, from facts that the caller holds still.
 pub(crate) fn decide_acquire(
     request: &Acquire,
-    whole: Option<&WholeOrder>,
-    key: Option<&FoundKey<'_>>,
+    latest: Option<&Latest>,
+    key: Option<FoundKey<'_>>,
     held: Option<&Held>,
     session: Option<&Session>,
     now: Timestamp,
 ) -> Result<Decided, Fault> {
-    let Some(whole) = whole else {
+    let Some(latest) = latest else {
         return Ok(Decided::Answer(Acquired::NotFound));
     };
-    let order = &whole.order;
-    let known = key.map_or(KeyFacts::New, |key| key.row.facts);
+    let order = &latest.whole.order;
+    let known = key.as_ref().map_or(KeyFacts::New, |key| key.row.facts);
     let state = lock_state(order, held);
     let facts = Facts {
         version: Some(order.version),
@@ -69,18 +69,18 @@ pub(crate) fn decide_acquire(
             let state = next.map_err(|error| Fault::refused(error.to_string()))?;
             let held = Held::new(state, order.row, renewals)
                 .ok_or_else(|| Fault::refused("a grant left no lease"))?;
-            let grant = describe_grant(request, whole, key, (attempt, now))?;
+            let grant = describe_grant(request, latest, key.as_ref(), (attempt, now))?;
             Ok(Decided::Grant(held, grant))
         }
         Verdict::Repeat => {
             let run = state
                 .lease()
                 .map_or((1, now), |lease| (lease.attempt, lease.since));
-            let grant = describe_grant(request, whole, key, run)?;
+            let grant = describe_grant(request, latest, key.as_ref(), run)?;
             Ok(Decided::Answer(Acquired::Granted(grant)))
         }
         verdict => {
-            let answer = refusal(verdict, order, key, &state, now)?;
+            let answer = refusal(verdict, order, key, &state)?;
             Ok(Decided::Answer(answer))
         }
     }
@@ -89,9 +89,8 @@ pub(crate) fn decide_acquire(
 fn refusal(
     verdict: Verdict,
     order: &OrderRow,
-    key: Option<&FoundKey<'_>>,
+    key: Option<FoundKey<'_>>,
     state: &LeaseState,
-    now: Timestamp,
 ) -> Result<Acquired, Fault> {
     let holder = || {
         let lease = state.lease().map(|lease| lease.view(&order.target));
@@ -100,7 +99,7 @@ fn refusal(
     Ok(match verdict {
         Verdict::Settled => {
             let key = key.ok_or_else(|| Fault::refused("a settled key has no entry"))?;
-            Acquired::Settled(entry_at(key.connection, key.row.position, now)?)
+            Acquired::Settled(key.row.entry)
         }
         Verdict::InProgress => Acquired::InProgress(holder()?),
         Verdict::Held => Acquired::Held(holder()?),
@@ -122,20 +121,20 @@ fn refusal(
 
 fn describe_grant(
     request: &Acquire,
-    whole: &WholeOrder,
+    latest: &Latest,
     key: Option<&FoundKey<'_>>,
     (attempt, since): (u32, Timestamp),
 ) -> Result<Box<Grant>, Fault> {
-    let (order, key_id) = (&whole.order, request.claim.key_id);
+    let (whole, key_id) = (&latest.whole, request.claim.key_id);
     let begun = key.filter(|key| key.row.facts != KeyFacts::New);
     let progress = match begun {
-        Some(key) => progress(key.connection, order.row, key_id, attempt, since)?,
+        Some(key) => progress(key.connection, latest.place(), key_id, attempt, since)?,
         None => None,
     };
     Ok(Box::new(Grant {
         fence: request.fence,
         progress,
-        version: order.version,
+        version: whole.order.version,
         document: whole.document.clone(),
         index: whole.index.clone(),
         times: whole.times,
@@ -150,9 +149,9 @@ pub(crate) fn acquire(turn: &mut Turn<'_>, request: &Acquire) -> Result<Acquired
     let held = turn.held(&target);
     let session = turn.session(request.session);
     let latest = turn.order(&target)?;
-    let whole = latest.as_ref().map(|latest| &latest.whole);
-    let key = match whole {
-        Some(whole) => turn.key(&whole.order, request.claim.key_id)?,
+    let latest = latest.as_deref();
+    let key = match latest {
+        Some(latest) => turn.key(latest, request.claim.key_id)?,
         None => None,
     };
     let key = key.map(|row| FoundKey {
@@ -160,7 +159,7 @@ pub(crate) fn acquire(turn: &mut Turn<'_>, request: &Acquire) -> Result<Acquired
         connection: turn.connection,
     });
     let (held, session) = (held.as_ref(), session.as_ref());
-    match decide_acquire(request, whole, key.as_ref(), held, session, turn.now)? {
+    match decide_acquire(request, latest, key, held, session, turn.now)? {
         Decided::Answer(answer) => Ok(answer),
         Decided::Grant(held, grant) => {
             if let Some(mark) = held.state().mark() {

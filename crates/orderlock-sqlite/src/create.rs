@@ -6,7 +6,7 @@ use rusqlite::params;
 
 use crate::error::Fault;
 use crate::journal::{self, Append, Memory};
-use crate::keys::entry_at;
+use crate::newest::{Journal, key_hash};
 use crate::rows::{Latest, OrderRow, WholeOrder, signed};
 use crate::time;
 use crate::turn::Turn;
@@ -16,7 +16,7 @@ pub(crate) fn create(turn: &mut Turn<'_>, request: &Create) -> Result<Created, F
     // Nobody holds an order that is not there, but a reader must see that it is being written.
     turn.held(&claim.target());
     if let Some(latest) = turn.order(&claim.target())? {
-        let Some(key) = turn.key(&latest.whole.order, claim.key_id)? else {
+        let Some(key) = turn.key(&latest, claim.key_id)? else {
             return Ok(Created::Exists);
         };
         return Ok(match key.facts {
@@ -25,9 +25,7 @@ pub(crate) fn create(turn: &mut Turn<'_>, request: &Create) -> Result<Created, F
             {
                 Created::Reused
             }
-            KeyFacts::Final { retained: true, .. } => {
-                Created::Settled(entry_at(turn.connection, key.position, turn.now)?)
-            }
+            KeyFacts::Final { retained: true, .. } => Created::Settled(key.entry),
             KeyFacts::Final { .. } => Created::Expired,
             KeyFacts::Progress { .. } | KeyFacts::New => Created::Exists,
         });
@@ -42,9 +40,13 @@ pub(crate) fn create(turn: &mut Turn<'_>, request: &Create) -> Result<Created, F
 
 fn insert(turn: &mut Turn<'_>, request: &Create) -> Result<Created, Fault> {
     let claim = &request.claim;
+    let position = journal::next_position(turn.connection)?;
+    let mut told = Journal::EMPTY;
+    told.add(key_hash(claim.key_id), position);
     let mut insert = turn.connection.prepare_cached(
-        "INSERT INTO orders (tenant, id, version, status, customer, created, updated, document)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO orders (tenant, id, version, status, customer, created, updated, number,
+             newest, document)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
     let row = insert.insert(params![
         claim.caller.tenant.as_str(),
@@ -54,6 +56,8 @@ fn insert(turn: &mut Turn<'_>, request: &Create) -> Result<Created, Fault> {
         request.index.customer,
         time::to_sql(request.times.created),
         time::to_sql(request.times.updated),
+        signed(told.number),
+        told.newest,
         &request.document.as_bytes()[..],
     ])?;
     let latest = Latest {
@@ -71,7 +75,7 @@ fn insert(turn: &mut Turn<'_>, request: &Create) -> Result<Created, Fault> {
             },
             document: Document::trusted(request.document.as_bytes().to_vec()),
         },
-        number: 0,
+        journal: told,
     };
     let entry = &request.entry;
     let append = Append {
@@ -84,12 +88,11 @@ fn insert(turn: &mut Turn<'_>, request: &Create) -> Result<Created, Fault> {
         key_id: claim.key_id,
         fingerprint: claim.fingerprint,
         grant: None,
-        changed: true,
         memory: Some(Memory {
             answer: entry.answer.as_ref(),
             retention: entry.retention,
         }),
     };
-    let written = journal::append(turn.connection, latest, &append, turn.now)?;
+    let written = journal::begin(turn.connection, latest, position, &append, turn.now)?;
     Ok(Created::Inserted(turn.keep(written)))
 }

@@ -8,8 +8,9 @@ use rusqlite::Connection;
 
 use crate::acquire::{Decided, FoundKey, decide_acquire, hand_over};
 use crate::error::Fault;
-use crate::keys::{find_key, key_hash, key_hashes};
+use crate::keys::find_key;
 use crate::leases::{Held, Slot};
+use crate::newest::{key_hash, older_keys};
 use crate::orders::{KEYS_MAX, KnownOrder, Orders};
 use crate::pages::HeldRows;
 use crate::read::{self, Snapshot, view};
@@ -101,8 +102,8 @@ impl Inner {
         let now = self.runtime.wall();
         let known = self.known(orders, &target)?;
         if let Some(known) = known.filter(|known| known.lacks(key_hash(key_id))) {
-            let whole = &known.latest().whole;
-            return decide_acquire(request, Some(whole), None, held, session, now);
+            let latest = Some(&**known.latest());
+            return decide_acquire(request, latest, None, held, session, now);
         }
         self.readers.read(|snapshot| {
             let known = orders.get(&target);
@@ -111,14 +112,14 @@ impl Inner {
                 Some(latest) => Some(latest),
                 None => read_latest(orders, snapshot, &target)?,
             };
-            let whole = latest.as_ref().map(|latest| &latest.whole);
-            let row = match whole {
-                Some(whole) => find_key(snapshot, whole.order.row, key_id, now)?,
+            let latest = latest.as_deref();
+            let row = match latest {
+                Some(latest) => find_key(snapshot, latest.place(), key_id, now)?,
                 None => None,
             };
             let connection = snapshot;
             let key = row.map(|row| FoundKey { row, connection });
-            decide_acquire(request, whole, key.as_ref(), held, session, now)
+            decide_acquire(request, latest, key, held, session, now)
         })
     }
 
@@ -131,7 +132,7 @@ impl Inner {
     ) -> Result<Option<&'a KnownOrder>, Fault> {
         let unread = orders.get(target).filter(|known| known.keys_are_unread());
         if let Some(row) = unread.map(|known| known.latest().whole.order.row) {
-            let keys = |file: &_| key_hashes(file, row, KEYS_MAX + 1);
+            let keys = |file: &_| older_keys(file, row, KEYS_MAX + 1);
             orders.learn_keys(target, self.readers.look(keys)?);
         }
         Ok(orders.get(target).map(|known| &*known))

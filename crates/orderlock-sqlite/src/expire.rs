@@ -5,7 +5,7 @@ use orderlock_core::store::{Expire, Expired};
 use rusqlite::{Connection, params};
 
 use crate::error::Fault;
-use crate::keys::key_hash;
+use crate::newest::{find_by_key, journal_at};
 use crate::rows::signed;
 use crate::time;
 use crate::turn::Turn;
@@ -46,29 +46,41 @@ fn end_tombstones(
     now: i64,
     limit: usize,
 ) -> rusqlite::Result<(usize, usize)> {
-    let due: Vec<(i64, [u8; 32], bool)> = connection
+    let due: Vec<(i64, i64, [u8; 32], bool)> = connection
         .prepare_cached(
-            "SELECT k.position, e.key_id, e.outcome = 'checkpoint'
+            "SELECT k.position, e.order_row, e.key_id, e.outcome = 'checkpoint'
              FROM keys k JOIN entries e ON e.position = k.position
              WHERE k.status IS NULL AND k.forgotten IS NOT NULL AND k.forgotten <= ?1
              ORDER BY k.forgotten LIMIT ?2",
         )?
         .query_map(params![now, signed(limit as u64)], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         })?
         .collect::<Result<_, _>>()?;
     let rows = due.len();
     let mut tombstones = 0;
-    for (position, key_id, checkpoint) in due {
-        connection
-            .prepare_cached(
-                "DELETE FROM keys WHERE key_hash = ?1 AND position <= ?2 AND EXISTS (
-                     SELECT 1 FROM entries e
-                     WHERE e.position = keys.position AND e.key_id = ?3
-                         AND e.outcome != 'created')",
-            )?
-            .execute(params![key_hash(KeyId(key_id)), position, key_id])?;
+    for (position, order, key_id, checkpoint) in due {
+        let journal = journal_at(connection, order)?;
+        let forget = |of_key: i64| {
+            if of_key <= position {
+                forget(connection, of_key, key_id)?;
+            }
+            Ok(None::<()>)
+        };
+        find_by_key(connection, (order, &journal), KeyId(key_id), forget)?;
         tombstones += usize::from(!checkpoint);
     }
     Ok((rows, tombstones))
+}
+
+/// Removes what is remembered of a key with one entry, if that is an entry of the key.
+fn forget(connection: &Connection, position: i64, key_id: [u8; 32]) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "DELETE FROM keys WHERE position = ?1 AND EXISTS (
+                 SELECT 1 FROM entries e
+                 WHERE e.position = ?1 AND e.key_id = ?2 AND e.outcome != 'created')",
+        )?
+        .execute(params![position, key_id])?;
+    Ok(())
 }

@@ -49,6 +49,7 @@ mod leases;
 mod log;
 mod marks;
 mod migrate;
+mod newest;
 mod node;
 mod open;
 mod operator;

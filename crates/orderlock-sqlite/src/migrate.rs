@@ -9,9 +9,10 @@ use crate::open::OpenError;
 /// "Olck", in SQLite's field for whose file it is.
 const APPLICATION_ID: i64 = 0x4f6c_636b;
 
-const STEPS: &[M<'_>] = &[M::up(include_str!(
-    "../migrations/0001_orders_and_journal.sql"
-))];
+const STEPS: &[M<'_>] = &[
+    M::up(include_str!("../migrations/0001_orders_and_journal.sql")),
+    M::up(include_str!("../migrations/0002_newest_entries.sql")),
+];
 
 /// Refuses a file that is another program's or a newer one's, before anything is written to it.
 pub(crate) fn inspect(connection: &Connection) -> Result<(), OpenError> {
@@ -29,9 +30,14 @@ pub(crate) fn inspect(connection: &Connection) -> Result<(), OpenError> {
 
 /// Brings the file to this program's layout. A new file gets its own epoch.
 ///
-/// Every step is one transaction, so that a file is never left between two versions.
-pub(crate) fn migrate(connection: &mut Connection, runtime: &dyn Runtime) -> Result<(), OpenError> {
+/// Every step is one transaction, so that a file is never left between two versions. Returns
+/// whether there was one to take: it may have written the whole file anew.
+pub(crate) fn migrate(
+    connection: &mut Connection,
+    runtime: &dyn Runtime,
+) -> Result<bool, OpenError> {
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     Migrations::from_slice(STEPS)
         .to_latest(connection)
         .map_err(|error| match error {
@@ -42,7 +48,7 @@ pub(crate) fn migrate(connection: &mut Connection, runtime: &dyn Runtime) -> Res
         "INSERT INTO store (one, epoch, owner) VALUES (1, ?1, 0) ON CONFLICT DO NOTHING",
         [runtime.random().to_be_bytes()],
     )?;
-    Ok(())
+    Ok(i64::try_from(STEPS.len()) != Ok(found))
 }
 
 /// Raises the owner's number, and so takes the file from whoever had it. Returns the new number.
@@ -63,6 +69,15 @@ fn has_tables(connection: &Connection) -> rusqlite::Result<bool> {
         .query_row("SELECT 1 FROM sqlite_schema LIMIT 1", [], |_| Ok(()))
         .optional()
         .map(|found| found.is_some())
+}
+
+/// Makes a file as an earlier version of this program has made it.
+#[cfg(test)]
+pub(crate) fn make_layout(connection: &mut Connection, version: usize) {
+    let id = connection.pragma_update(None, "application_id", APPLICATION_ID);
+    id.expect("a new file takes a number");
+    let made = Migrations::from_slice(&STEPS[..version]).to_latest(connection);
+    made.expect("a new file takes a layout");
 }
 
 #[cfg(test)]

@@ -119,7 +119,10 @@ pub(crate) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, OpenE
     migrate::inspect(&writer)?;
     configure(&writer)?;
     empty_the_log(&writer)?;
-    migrate::migrate(&mut writer, &*options.runtime)?;
+    if migrate::migrate(&mut writer, &*options.runtime)? {
+        // The log is as long as all that was written anew.
+        writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    }
     let new_epoch = options.new_epoch.then(|| options.runtime.random());
     let owner = migrate::take_ownership(&writer, new_epoch)?;
     let readers = (0..options.readers)

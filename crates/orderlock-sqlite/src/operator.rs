@@ -7,7 +7,6 @@ use crate::acquire::lock_state;
 use crate::error::Fault;
 use crate::journal::{self, Append, Memory};
 use crate::marks::clear_mark;
-use crate::rows::Latest;
 use crate::turn::Turn;
 
 /// Voids one grant. A mark stays.
@@ -36,10 +35,9 @@ pub(crate) fn break_lease(turn: &mut Turn<'_>, request: &BreakLease) -> Result<B
         key_id: lease.key_id,
         fingerprint: lease.fingerprint,
         grant: None,
-        changed: false,
         memory: None,
     };
-    let written = journal::append(turn.connection, Latest::clone(&latest), &append, turn.now)?;
+    let written = journal::append(turn.connection, &latest, None, &append, turn.now)?;
     turn.keep(written);
     held.state()
         .next(LeaseEvent::Voided(fence))
@@ -68,7 +66,7 @@ pub(crate) fn resolve(turn: &mut Turn<'_>, request: &Resolve) -> Result<Resolved
     let (LeaseState::Unattended(mark), Ok(LeaseState::Free)) = (&state, resolved) else {
         return Ok(Resolved::NotMarked);
     };
-    let mut after = Latest::clone(&latest);
+    let mut changed = None;
     let append = match &request.decision {
         Decision::RunAgain => cleared(turn, request, mark),
         Decision::Settle {
@@ -93,12 +91,9 @@ pub(crate) fn resolve(turn: &mut Turn<'_>, request: &Resolve) -> Result<Resolved
                     "an order of {size} bytes is too large"
                 )));
             }
-            if let Some(change) = change {
-                after = journal::apply(turn.connection, &latest, change)?;
-            }
+            changed = change.as_ref();
             Append {
                 outcome: *outcome,
-                changed: change.is_some(),
                 memory: Some(Memory {
                     answer: Some(answer),
                     retention: *retention,
@@ -107,7 +102,7 @@ pub(crate) fn resolve(turn: &mut Turn<'_>, request: &Resolve) -> Result<Resolved
             }
         }
     };
-    let written = journal::append(turn.connection, after, &append, turn.now)?;
+    let written = journal::append(turn.connection, &latest, changed, &append, turn.now)?;
     let receipt = turn.keep(written);
     clear_mark(turn, (&order.target, order.row))?;
     Ok(Resolved::Resolved(receipt))
@@ -125,7 +120,6 @@ fn cleared<'a>(turn: &Turn<'_>, request: &'a Resolve, mark: &'a Mark) -> Append<
         key_id: mark.key_id,
         fingerprint: mark.fingerprint,
         grant: None,
-        changed: false,
         memory: None,
     }
 }

@@ -17,9 +17,10 @@ use std::sync::Arc;
 use orderlock_core::Target;
 
 use crate::leases::ByTarget;
+use crate::newest::KeyHash;
 use crate::rows::Latest;
 
-/// An order with more keys than this has them looked up in the file.
+/// An order with more older keys than this has them looked up in the file.
 pub(crate) const KEYS_MAX: usize = 128;
 
 /// What an order takes beside its document and its keys, about: its row, its place in both lists,
@@ -27,20 +28,20 @@ pub(crate) const KEYS_MAX: usize = 128;
 const OVERHEAD: usize =
     size_of::<Latest>() + size_of::<KnownOrder>() + 2 * size_of::<Target>() + 160;
 
-/// The keys of an order, by the first 64 bits of their ids.
+/// The keys of those entries that an order's row does not tell.
 #[derive(Debug)]
-enum Keys {
+enum Older {
     /// Nobody has asked for them yet.
     Unread,
-    /// Every key that the file has of the order, and perhaps some that it has no longer.
-    All(Vec<i64>),
+    /// Every one that the file has, and perhaps some that it has no longer.
+    All(Vec<KeyHash>),
     /// Too many to be kept here.
     Many,
 }
 
-impl Keys {
+impl Older {
     /// Takes the keys that the file has, read up to one more than are kept.
-    fn read(keys: Vec<i64>) -> Self {
+    fn read(keys: Vec<KeyHash>) -> Self {
         if keys.len() > KEYS_MAX {
             Self::Many
         } else {
@@ -48,11 +49,11 @@ impl Keys {
         }
     }
 
-    fn add(&mut self, written: &[i64]) {
+    fn add(&mut self, written: impl Iterator<Item = KeyHash>) {
         let Self::All(keys) = self else { return };
         for key in written {
-            if !keys.contains(key) {
-                keys.push(*key);
+            if !keys.contains(&key) {
+                keys.push(key);
             }
         }
         if keys.len() > KEYS_MAX {
@@ -65,29 +66,52 @@ impl Keys {
 #[derive(Debug)]
 pub(crate) struct KnownOrder {
     latest: Arc<Latest>,
-    keys: Keys,
+    older: Older,
     /// It was asked for since its last turn to go.
     used: bool,
 }
 
 impl KnownOrder {
+    fn new(latest: Arc<Latest>) -> Self {
+        let older = match latest.journal.older() {
+            0 => Older::All(Vec::new()),
+            _ => Older::Unread,
+        };
+        Self {
+            latest,
+            older,
+            used: false,
+        }
+    }
+
     pub(crate) fn latest(&self) -> &Arc<Latest> {
         &self.latest
     }
 
     pub(crate) fn keys_are_unread(&self) -> bool {
-        matches!(self.keys, Keys::Unread)
+        matches!(self.older, Older::Unread)
     }
 
     /// Whether the file certainly has no entry of that key. If not, it has to be asked.
-    pub(crate) fn lacks(&self, key: i64) -> bool {
-        matches!(&self.keys, Keys::All(keys) if !keys.contains(&key))
+    pub(crate) fn lacks(&self, key: KeyHash) -> bool {
+        let newest = &self.latest.journal.newest;
+        matches!(&self.older, Older::All(keys) if !keys.contains(&key))
+            && newest.keys().all(|other| other != key)
+    }
+
+    /// Takes the order as it is by now. What its row told before and does not tell now is older.
+    fn advance(&mut self, latest: Arc<Latest>, written: &[KeyHash]) {
+        let before = std::mem::replace(&mut self.latest, latest);
+        if self.latest.journal.older() != before.journal.older() {
+            let told = before.journal.newest.keys();
+            self.older.add(told.chain(written.iter().copied()));
+        }
     }
 
     fn bytes(&self) -> usize {
-        let keys = match &self.keys {
-            Keys::All(keys) => size_of_val(&keys[..]),
-            Keys::Unread | Keys::Many => 0,
+        let keys = match &self.older {
+            Older::All(keys) => size_of_val(&keys[..]),
+            Older::Unread | Older::Many => 0,
         };
         OVERHEAD + self.latest.whole.document.size() + keys
     }
@@ -122,25 +146,15 @@ impl Orders {
 
     /// Puts an order here as it is on the disk by now, with the keys that were written since it was
     /// put here last.
-    pub(crate) fn put(&mut self, latest: Arc<Latest>, written: &[i64]) {
+    pub(crate) fn put(&mut self, latest: Arc<Latest>, written: &[KeyHash]) {
         let target = &latest.whole.order.target;
         if let Some(known) = self.known.get_mut(target) {
             self.bytes -= known.bytes();
-            known.latest = latest;
-            known.keys.add(written);
+            known.advance(latest, written);
             self.bytes += known.bytes();
         } else {
             let target = target.clone();
-            // Each entry settles one key at most: as many keys as entries are all of them.
-            let complete = latest.number == written.len() as u64;
-            let known = KnownOrder {
-                latest,
-                keys: match complete {
-                    true => Keys::read(written.to_vec()),
-                    false => Keys::Unread,
-                },
-                used: false,
-            };
+            let known = KnownOrder::new(latest);
             self.bytes += known.bytes();
             self.turns.push_back(target.clone());
             self.known.insert(target, known);
@@ -148,11 +162,11 @@ impl Orders {
         self.make_room();
     }
 
-    /// Takes the keys of a known order, read up to one more than are kept.
-    pub(crate) fn learn_keys(&mut self, target: &Target, keys: Vec<i64>) {
+    /// Takes the keys of a known order's older entries, read up to one more than are kept.
+    pub(crate) fn learn_keys(&mut self, target: &Target, keys: Vec<KeyHash>) {
         if let Some(known) = self.known.get_mut(target) {
             self.bytes -= known.bytes();
-            known.keys = Keys::read(keys);
+            known.older = Older::read(keys);
             self.bytes += known.bytes();
         }
         self.make_room();
@@ -198,17 +212,23 @@ mod tests {
     use orderlock_testkit::fixtures;
 
     use super::*;
+    use crate::newest::{Journal, Newest};
     use crate::rows::{OrderRow, WholeOrder};
 
-    /// An order of so many bytes.
+    /// An order of so many bytes, whose row tells none of its entries.
     fn latest(order: usize, number: u64, bytes: usize) -> Arc<Latest> {
+        let newest = Newest::NONE;
+        with_journal(order, Journal { number, newest }, bytes)
+    }
+
+    fn with_journal(order: usize, journal: Journal, bytes: usize) -> Arc<Latest> {
         let at = Timestamp::UNIX_EPOCH;
         Arc::new(Latest {
             whole: WholeOrder {
                 order: OrderRow {
                     row: 1,
                     target: target(order),
-                    version: Version(number),
+                    version: Version(journal.number),
                     mark: None,
                 },
                 index: OwnedIndex::default(),
@@ -218,7 +238,7 @@ mod tests {
                 },
                 document: Document::trusted(vec![b'x'; bytes]),
             },
-            number,
+            journal,
         })
     }
 
@@ -276,18 +296,31 @@ mod tests {
         let mut orders = Orders::new(1 << 20);
         let lacks =
             |orders: &mut Orders, order, key| orders.get(&target(order)).unwrap().lacks(key);
-        // Read from the file, after others have written entries.
-        orders.put(latest(0, 3, 1), &[7]);
+        // Read from the file, which has more entries than the row tells.
+        let mut journal = Journal::EMPTY;
+        journal.number = 2;
+        journal.add(7, 30);
+        orders.put(with_journal(0, journal, 1), &[]);
         assert!(!lacks(&mut orders, 0, 8), "there may be others");
-        orders.learn_keys(&target(0), vec![5, 6, 7]);
-        assert!(lacks(&mut orders, 0, 8) && !lacks(&mut orders, 0, 5));
-        // Written from its first entry on.
-        orders.put(latest(1, 2, 1), &[1, 2]);
-        orders.put(latest(1, 3, 1), &[3]);
-        assert!(lacks(&mut orders, 1, 4) && !lacks(&mut orders, 1, 3));
-        let many: Vec<i64> = (10..).take(KEYS_MAX).collect();
-        orders.put(latest(1, 3, 1), &many);
-        assert!(!lacks(&mut orders, 1, 4), "they are not kept any more");
+        orders.learn_keys(&target(0), vec![5, 6]);
+        assert!(lacks(&mut orders, 0, 8));
+        assert!(!lacks(&mut orders, 0, 5) && !lacks(&mut orders, 0, 7));
+        // The row tells all of them, then none of those any more.
+        let mut journal = Journal::EMPTY;
+        journal.add(1, 10);
+        journal.add(2, 20);
+        orders.put(with_journal(1, journal, 1), &[1, 2]);
+        assert!(lacks(&mut orders, 1, 4) && !lacks(&mut orders, 1, 2));
+        journal.newest = Newest::NONE;
+        journal.number = 3;
+        journal.add(4, 50);
+        orders.put(with_journal(1, journal, 1), &[3, 4]);
+        assert!(lacks(&mut orders, 1, 5));
+        assert!((1..=4).all(|key| !lacks(&mut orders, 1, key)));
+        let many: Vec<KeyHash> = (10..).take(KEYS_MAX).collect();
+        journal.newest = Newest::NONE;
+        orders.put(with_journal(1, journal, 1), &many);
+        assert!(!lacks(&mut orders, 1, 5), "they are not kept any more");
         // Read anew, that is found out again.
         orders.learn_keys(&target(1), (0..).take(KEYS_MAX + 1).collect());
         assert!(!lacks(&mut orders, 1, -1));

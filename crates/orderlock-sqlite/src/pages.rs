@@ -10,10 +10,12 @@ use orderlock_core::{LeaseView, StoreError, Tenant, Timestamp};
 use rusqlite::{Connection, named_params};
 
 use crate::error::Fault;
+use crate::keys::entry_at;
 use crate::leases::Held;
+use crate::newest::{find_journal, positions_after};
 use crate::read::{lease_view, view};
 use crate::rows::{
-    WholeOrder, entry_columns, entry_row, find_order, order_at, order_columns, signed, whole_order,
+    WholeOrder, entry_columns, entry_row, order_at, order_columns, signed, unsigned, whole_order,
     whole_order_at, whole_orders,
 };
 
@@ -188,18 +190,17 @@ pub(crate) fn history(
     now: Timestamp,
 ) -> Result<Option<Page<Entry>>, Fault> {
     let after = place("h", request.cursor.as_ref())?.unwrap_or(0);
-    let Some(order) = find_order(connection, &request.target)? else {
+    let target = &request.target;
+    let Some((order, journal)) = find_journal(connection, target)? else {
         return Ok(None);
     };
-    let mut statement = connection.prepare_cached(concat!(
-        "SELECT ",
-        entry_columns!(),
-        "WHERE e.order_row = :order AND e.number > :after ORDER BY e.number"
-    ))?;
-    let rows = statement.query_map(
-        named_params! { ":order": order.row, ":after": after },
-        |row| entry_row(row, now).map(|entry| placed_entry(signed(entry.number), entry)),
-    )?;
+    // One more than the page has room for, so that it is known whether any is left.
+    let most = request.limit.clamp(1, ROWS_MAX) + 1;
+    let positions = positions_after(connection, (order, &journal), unsigned(after), most)?;
+    let rows = positions.into_iter().map(|position| {
+        let entry = entry_at(connection, target, position, now)?;
+        Ok(placed_entry(signed(entry.number), entry))
+    });
     let (items, next) = fill(rows, request.limit)?;
     Ok(Some(Page {
         items,

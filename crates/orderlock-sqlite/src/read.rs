@@ -11,8 +11,9 @@ use rusqlite::Connection;
 
 use crate::acquire::lock_state;
 use crate::error::Fault;
-use crate::keys::{entry_at, find_key_of};
+use crate::keys::find_key;
 use crate::leases::{Held, lock};
+use crate::newest::{Place, find_journal};
 use crate::rows::{OrderRow, WholeOrder, find_order};
 
 /// The connections that read. Whoever needs a part of the leases too locks that first.
@@ -129,11 +130,18 @@ pub(crate) fn lookup(
     held: Option<&Held>,
     now: Timestamp,
 ) -> Result<Known, Fault> {
-    if let Some(key) = find_key_of(connection, &request.target, request.key_id, now)? {
+    let target = &request.target;
+    let Some((row, journal)) = find_journal(connection, target)? else {
+        return Ok(Known::Unknown);
+    };
+    let place = Place {
+        target,
+        row,
+        journal: &journal,
+    };
+    if let Some(key) = find_key(connection, place, request.key_id, now)? {
         match key.facts {
-            KeyFacts::Final { retained: true, .. } => {
-                return Ok(Known::Settled(entry_at(connection, key.position, now)?));
-            }
+            KeyFacts::Final { retained: true, .. } => return Ok(Known::Settled(key.entry)),
             KeyFacts::Final { fingerprint, .. } => return Ok(Known::Expired(fingerprint)),
             KeyFacts::Progress { .. } | KeyFacts::New => {}
         }
@@ -141,12 +149,12 @@ pub(crate) fn lookup(
     if let Some(held) = held {
         let lease = held.lease();
         return Ok(if lease.key_id == request.key_id {
-            Known::Running(lease.view(&request.target))
+            Known::Running(lease.view(target))
         } else {
             Known::Unknown
         });
     }
-    let mark = find_order(connection, &request.target)?.and_then(|order| order.mark);
+    let mark = find_order(connection, target)?.and_then(|order| order.mark);
     let mine = mark.filter(|mark| mark.key_id == request.key_id);
     Ok(mine.map_or(Known::Unknown, |mark| Known::Marked(Box::new(mark))))
 }

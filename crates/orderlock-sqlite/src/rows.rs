@@ -8,6 +8,7 @@ use orderlock_core::{
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
+use crate::newest::{Journal, Place, journal};
 use crate::time;
 
 /// An order's row without its content, and the mark on it.
@@ -32,8 +33,17 @@ pub(crate) struct WholeOrder {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Latest {
     pub(crate) whole: WholeOrder,
-    /// The number of its last entry.
-    pub(crate) number: u64,
+    pub(crate) journal: Journal,
+}
+
+impl Latest {
+    pub(crate) fn place(&self) -> Place<'_> {
+        Place {
+            target: &self.whole.order.target,
+            row: self.whole.order.row,
+            journal: &self.journal,
+        }
+    }
 }
 
 /// The columns of [`order_row`], of `orders o LEFT JOIN marks m`.
@@ -62,15 +72,35 @@ macro_rules! whole_orders {
 /// The columns of [`entry_row`], of `entries e`, its order and what is remembered of its key.
 macro_rules! entry_columns {
     () => {
-        "e.position, o.tenant, o.id, e.number, e.version, e.operation, e.outcome, e.actor, \
-         e.reason, e.at, e.attempt, e.key_id, e.fingerprint, e.fence, e.step, e.change, \
-         k.expires, k.status, k.content_type, k.location, k.version, k.body \
-         FROM entries e JOIN orders o ON o.row = e.order_row \
-         LEFT JOIN keys k ON k.position = e.position "
+        concat!(
+            entry_columns!("o.tenant, o.id", ""),
+            "FROM entries e JOIN orders o ON o.row = e.order_row \
+             LEFT JOIN keys k ON k.position = e.position "
+        )
+    };
+    ($target:literal, $others:literal) => {
+        concat!(
+            "e.position, ",
+            $target,
+            ", e.number, e.version, e.operation, e.outcome, e.actor, \
+             e.reason, e.at, e.attempt, e.key_id, e.fingerprint, e.fence, e.step, e.change, \
+             k.expires, k.status, k.content_type, k.location, k.version, k.body ",
+            $others
+        )
     };
 }
 
-pub(crate) use {entry_columns, order_columns, whole_orders};
+/// The same, then others, where the order is known: its address is the first two parameters.
+macro_rules! own_entry_columns {
+    ($others:literal) => {
+        concat!(
+            entry_columns!("?1, ?2", $others),
+            "FROM entries e LEFT JOIN keys k ON k.position = e.position "
+        )
+    };
+}
+
+pub(crate) use {entry_columns, order_columns, own_entry_columns, whole_orders};
 
 /// An order by its address.
 pub(crate) fn find_order(
@@ -96,13 +126,13 @@ pub(crate) fn find_latest(
     connection
         .prepare_cached(concat!(
             "SELECT ",
-            whole_orders!(", (SELECT max(e.number) FROM entries e WHERE e.order_row = o.row) "),
+            whole_orders!(", o.number, o.newest "),
             "WHERE o.tenant = ?1 AND o.id = ?2"
         ))?
         .query_row([target.tenant.as_str(), target.order.as_str()], |row| {
             Ok(Latest {
                 whole: whole_order(row)?,
-                number: row.get::<_, Option<i64>>(17)?.map_or(0, unsigned),
+                journal: journal(row, 17)?,
             })
         })
         .optional()

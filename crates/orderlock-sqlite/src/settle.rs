@@ -31,7 +31,7 @@ pub(crate) fn settle(turn: &mut Turn<'_>, request: &Settle) -> Result<Settled, F
     let (fence, step) = (request.fence, request.step);
     let (settled, written) = match &held {
         Some(held) if held.awaits(request.claim.key_id, fence, step) => (false, None),
-        _ => in_the_journal(turn, request, order)?,
+        _ => in_the_journal(turn, request, &latest)?,
     };
     let facts = SettleFacts {
         version: Some(order.version),
@@ -61,13 +61,13 @@ pub(crate) fn settle(turn: &mut Turn<'_>, request: &Settle) -> Result<Settled, F
 fn in_the_journal(
     turn: &Turn<'_>,
     request: &Settle,
-    order: &OrderRow,
+    latest: &Latest,
 ) -> Result<(bool, Option<Receipt>), Fault> {
     let (key_id, fence, step) = (request.claim.key_id, request.fence, request.step);
-    let Some(key) = turn.key(order, key_id)? else {
+    let Some(key) = turn.key(latest, key_id)? else {
         return Ok((false, None));
     };
-    let written = find_settle(turn.connection, order.row, key_id, fence, step)?;
+    let written = find_settle(turn.connection, latest.place(), key_id, fence, step)?;
     Ok((matches!(key.facts, KeyFacts::Final { .. }), written))
 }
 
@@ -127,10 +127,6 @@ fn write_rows(
     latest: &Latest,
 ) -> Result<Result<Written, Fault>, Fault> {
     turn.all_or_nothing(|connection| {
-        let latest = match &request.change {
-            Some(change) => journal::apply(connection, latest, change)?,
-            None => latest.clone(),
-        };
         let entry = &request.entry;
         let append = Append {
             operation: &entry.operation,
@@ -142,13 +138,13 @@ fn write_rows(
             key_id: request.claim.key_id,
             fingerprint: request.claim.fingerprint,
             grant: Some((request.fence, request.step)),
-            changed: request.change.is_some(),
             memory: Some(Memory {
                 answer: entry.answer.as_ref(),
                 retention: entry.retention,
             }),
         };
-        Ok(journal::append(connection, latest, &append, turn.now)?)
+        let change = request.change.as_ref();
+        journal::append(connection, latest, change, &append, turn.now)
     })
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use orderlock_core::{SessionId, Target};
 
 use crate::leases::{ByTarget, Held, Leases, Session};
+use crate::newest::KeyHash;
 use crate::rows::Latest;
 
 /// The changes of a batch that is not on the disk yet.
@@ -31,7 +32,7 @@ pub(crate) struct StagedSlot {
     /// The order as the batch leaves it; none if the file has to be asked.
     pub(crate) latest: Option<Arc<Latest>>,
     /// Where the keys are looked up that the batch has written entries of.
-    pub(crate) keys: Vec<i64>,
+    pub(crate) keys: Vec<KeyHash>,
 }
 
 #[derive(Debug)]

@@ -12,9 +12,10 @@ use rusqlite::Connection;
 use crate::batch::run;
 use crate::error::Fault;
 use crate::journal::Written;
-use crate::keys::{KeyRow, find_key, key_hash};
+use crate::keys::{KeyRow, find_key};
 use crate::leases::{Held, Leases, Session};
-use crate::rows::{Latest, OrderRow, find_latest};
+use crate::newest::key_hash;
+use crate::rows::{Latest, find_latest};
 use crate::staged::{Staged, StagedSlot, Undo};
 
 /// One job's turn at the writing connection.
@@ -76,8 +77,8 @@ impl Turn<'_> {
     }
 
     /// What the journal so far says of a key of this order, if anything.
-    pub(crate) fn key(&self, order: &OrderRow, key_id: KeyId) -> Result<Option<KeyRow>, Fault> {
-        let (target, key) = (&order.target, key_hash(key_id));
+    pub(crate) fn key(&self, latest: &Latest, key_id: KeyId) -> Result<Option<KeyRow>, Fault> {
+        let (target, key) = (&latest.whole.order.target, key_hash(key_id));
         let below = self.below.and_then(|below| below.slots.get(target));
         let mut unflushed = below.into_iter().chain(self.staged.slots.get(target));
         let written = unflushed.any(|slot| slot.keys.contains(&key));
@@ -91,7 +92,7 @@ impl Turn<'_> {
         if !written && lacks() {
             return Ok(None);
         }
-        find_key(self.connection, order.row, key_id, self.now)
+        Ok(find_key(self.connection, latest.place(), key_id, self.now)?)
     }
 
     /// Takes into memory what stands in the transaction.
@@ -99,7 +100,7 @@ impl Turn<'_> {
         let target = written.latest.whole.order.target.clone();
         let slot = self.slot(&target);
         slot.latest = Some(Arc::new(written.latest));
-        slot.keys.extend(written.key);
+        slot.keys.push(written.key);
         written.receipt
     }
 

@@ -1,7 +1,9 @@
 //! What memory knows of orders: that it is the same as the file, and what becomes of it.
 
-use orderlock_core::store::{Acquired, Entry, Filter, History, List, OrderView, Read};
-use orderlock_core::{OrderStore as _, OwnedIndex, Recovery, StoreError, Tenant, Version};
+use orderlock_core::store::{
+    Acquired, Entry, Filter, History, List, Loss, OrderView, Read, Settled,
+};
+use orderlock_core::{OrderStore as _, OwnedIndex, Recovery, Tenant, Version};
 use orderlock_testkit::fixtures;
 use rusqlite::Connection;
 
@@ -109,8 +111,11 @@ async fn a_change_behind_the_back_of_memory_is_not_written_over() {
     other
         .execute("UPDATE orders SET version = 7, status = 'theirs'", [])
         .unwrap();
-    let refused = bench.store.settle(settle).await.unwrap_err();
-    assert!(matches!(refused, StoreError::Corrupt(_)), "{refused:?}");
+    let lost = bench.store.settle(settle).await.unwrap();
+    assert!(
+        matches!(lost, Settled::Lost(Loss::VersionMoved)),
+        "{lost:?}"
+    );
     let view = view(&bench.store).await;
     assert_eq!(view.version, Version(7));
     assert_eq!(view.index.status.as_deref(), Some("theirs"));

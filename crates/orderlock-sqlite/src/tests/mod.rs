@@ -6,7 +6,9 @@ mod faults;
 mod flushing;
 mod full;
 mod handover;
+mod journal;
 mod memory;
+mod migration;
 mod pause;
 mod plans;
 mod races;
@@ -31,7 +33,8 @@ use tokio::task::JoinHandle;
 
 use crate::error::Fault;
 use crate::flusher::{Log, LogFile};
-use crate::keys::{find_key_of, key_hashes};
+use crate::keys::find_key;
+use crate::newest::key_hash;
 use crate::rows::find_latest;
 use crate::turn::Turn;
 use crate::{SqliteOptions, SqliteStore};
@@ -102,8 +105,7 @@ impl Bench {
     pub(super) fn agree(&self) -> usize {
         let inner = self.store.inner();
         let (readers, now) = (&inner.readers, self.runtime.wall());
-        let dangling = |file: &Connection| file.prepare("PRAGMA foreign_key_check")?.exists([]);
-        assert!(!readers.look(dangling).unwrap(), "a row refers to none");
+        readers.look(journal::tells_every_entry).unwrap();
         let mut count = 0;
         for shard in inner.leases.each_shard() {
             for known in shard.orders.iter() {
@@ -111,9 +113,12 @@ impl Bench {
                 let order = &latest.whole.order;
                 let filed = readers.look(|file| find_latest(file, &order.target));
                 assert_eq!(filed.unwrap().as_ref(), Some(latest));
-                let keys = readers.look(|file| key_hashes(file, order.row, usize::MAX));
-                let lacking = keys.unwrap().into_iter().find(|key| known.lacks(*key));
-                assert_eq!(lacking, None, "{} of {}", order.target, latest.number);
+                let keys = readers.look(|file| journal::remembered(file, order.row));
+                let lacking = keys
+                    .unwrap()
+                    .into_iter()
+                    .find(|key| known.lacks(key_hash(*key)));
+                assert_eq!(lacking, None, "{} of {:?}", order.target, latest.journal);
                 count += 1;
             }
             for (target, slot) in &shard.slots {
@@ -121,8 +126,11 @@ impl Bench {
                 let Some(held) = &slot.held else { continue };
                 let lease = held.lease();
                 if held.awaits(lease.key_id, lease.fence, lease.steps) {
-                    let key = readers.read(|file| find_key_of(file, target, lease.key_id, now));
-                    let facts = key.unwrap().map(|key| key.facts);
+                    let key = |file: &Connection| {
+                        let latest = find_latest(file, target)?.unwrap();
+                        find_key(file, latest.place(), lease.key_id, now)
+                    };
+                    let facts = readers.look(key).unwrap().map(|key| key.facts);
                     assert!(
                         !matches!(facts, Some(KeyFacts::Final { .. })),
                         "{target}: {held:?}"
