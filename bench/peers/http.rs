@@ -10,22 +10,22 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{patch, post};
 use bytes::Bytes;
+use orderlock::Problem;
 use orderlock::header::{IDEMPOTENT_REPLAYED, idempotency_key};
 use orderlock::problems::HANDLER_FAILED;
-use orderlock::{Problem, Runtime as _, TokioRuntime};
 use orderlock_orders::{Command, NewOrder, OrderOperation};
 
-use super::pool::{Pool, Statements};
 use super::work::{Answer, Kept, Work};
 use crate::{Store, servers};
 
 /// How a rival keeps operations on one order apart, and runs each once under its key.
 pub(super) trait Rival: Send + Sync + Sized + 'static {
-    type Statements: Statements;
+    /// Makes what it needs in the database at an address: with so many orders for handlers that
+    /// sleep.
+    fn open(address: &str, sleepers: usize) -> impl Future<Output = Result<Self>> + Send;
 
-    fn new(pool: Pool<Self::Statements>) -> Self;
-
-    fn pool(&self) -> &Pool<Self::Statements>;
+    /// Makes an order, unless its key has made it before.
+    fn create(&self, key: &str, document: Vec<u8>) -> impl Future<Output = Result<Kept>> + Send;
 
     fn run(&self, asked: &Asked, work: Work) -> impl Future<Output = Result<Reply>> + Send;
 }
@@ -46,9 +46,9 @@ pub(super) struct Reply {
 pub(super) fn serve<R: Rival>(store: &Store) -> Result<()> {
     crate::machine::allow_many_files()?;
     let address = store.store.as_deref();
-    let address = address.context("a rival needs the address of a PostgreSQL: --store")?;
+    let address = address.context("a rival needs the address of a database: --store")?;
     servers::serve(async {
-        let rival = R::new(Pool::open(address, store.sleepers).await?);
+        let rival = R::open(address, store.sleepers).await?;
         Ok(Router::new()
             .route("/v1/orders", post(create::<R>))
             .route("/v1/orders/{id}", patch(edit::<R>))
@@ -66,19 +66,10 @@ async fn create<R: Rival>(
     let new = NewOrder::read(&body).map_err(Problem::from)?;
     let document =
         serde_json::to_vec(&orderlock_orders::create(new)).map_err(anyhow::Error::from)?;
-    let order = make(rival.pool(), key.as_str(), document).await?;
+    let order = rival.create(key.as_str(), document).await?;
     let answer = Answer::success(201, order.version, &order.shown());
     let location = (header::LOCATION, format!("/v1/orders/{}", order.id));
     Ok(([location], Reply::fresh(answer)).into_response())
-}
-
-async fn make<S: Statements>(pool: &Pool<S>, key: &str, document: Vec<u8>) -> Result<Kept> {
-    let connection = pool.take().await?;
-    let now = TokioRuntime.wall();
-    let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 3] = [&key, &now, &document];
-    let made = connection.client.query_one(&connection.create, &parameters);
-    let row = made.await?;
-    Ok(Kept::read(row.try_get("id")?, &row)?)
 }
 
 async fn edit<R: Rival>(

@@ -59,14 +59,13 @@ impl Statements for Prepared {
 }
 
 impl Rival for OneTransaction {
-    type Statements = Prepared;
-
-    fn new(pool: Pool<Prepared>) -> Self {
-        Self { pool }
+    async fn open(address: &str, sleepers: usize) -> Result<Self> {
+        let pool = Pool::open(address, sleepers).await?;
+        Ok(Self { pool })
     }
 
-    fn pool(&self) -> &Pool<Prepared> {
-        &self.pool
+    async fn create(&self, key: &str, document: Vec<u8>) -> Result<Kept> {
+        self.pool.create(key, &document).await
     }
 
     async fn run(&self, asked: &Asked, work: Work) -> Result<Reply> {

@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use deadpool::managed::{self, Metrics, RecycleError, RecycleResult};
+use orderlock::{Runtime as _, TokioRuntime};
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Config, NoTls, Statement};
+
+use super::work::Kept;
 
 /// How many connections there are: many enough to keep two dozen processors busy.
 const SIZE: usize = 32;
@@ -76,6 +80,16 @@ impl<S: Statements> Pool<S> {
             .create_timeout(Some(WAIT_MAX))
             .build()?;
         Ok(Self(pool))
+    }
+
+    /// Makes an order, unless its key has made it before.
+    pub(super) async fn create(&self, key: &str, document: &[u8]) -> Result<Kept> {
+        let connection = self.take().await?;
+        let now = TokioRuntime.wall();
+        let parameters: [&(dyn ToSql + Sync); 3] = [&key, &now, &document];
+        let made = connection.client.query_one(&connection.create, &parameters);
+        let row = made.await?;
+        Ok(Kept::read(row.try_get("id")?, &row)?)
     }
 
     pub(super) async fn take(&self) -> Result<Taken<S>> {

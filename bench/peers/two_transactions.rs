@@ -85,17 +85,14 @@ enum Attempt {
 }
 
 impl Rival for TwoTransactions {
-    type Statements = Prepared;
-
-    fn new(pool: Pool<Prepared>) -> Self {
-        Self {
-            pool,
-            lines: Lines::default(),
-        }
+    async fn open(address: &str, sleepers: usize) -> Result<Self> {
+        let pool = Pool::open(address, sleepers).await?;
+        let lines = Lines::default();
+        Ok(Self { pool, lines })
     }
 
-    fn pool(&self) -> &Pool<Prepared> {
-        &self.pool
+    async fn create(&self, key: &str, document: Vec<u8>) -> Result<Kept> {
+        self.pool.create(key, &document).await
     }
 
     async fn run(&self, asked: &Asked, work: Work) -> Result<Reply> {

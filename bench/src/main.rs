@@ -2,7 +2,8 @@
 //!
 //! `cargo run --release -p orderlock-bench` builds the server, starts it in a folder of its own,
 //! and loads it over HTTP from one thread, beside an axum handler that does nothing and the disk's
-//! own flush; then on a PostgreSQL, if it is given one, beside what one would write by hand.
+//! own flush; then on a PostgreSQL and a MongoDB, if it is given them, beside what one would write by
+//! hand.
 //! Servers are processes of their own, so that their processor time can be told apart.
 
 #![allow(clippy::print_stdout, reason = "a benchmark shows what it measures")]
@@ -10,6 +11,7 @@
 mod connection;
 mod database;
 mod disk;
+mod documents;
 mod figures;
 mod load;
 mod machine;
@@ -30,7 +32,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
-use plan::{Plan, WITHOUT_POSTGRES, Workload};
+use plan::{Plan, Workload};
 
 /// The server takes and gives back memory in several threads; what it is compared with shall not
 /// lose by another allocator.
@@ -58,6 +60,10 @@ struct Cli {
     /// Each system gets a schema of its own, which is dropped afterwards.
     #[arg(long, env = "ORDERLOCK_TEST_POSTGRES_URL", hide_env_values = true)]
     postgres: Option<String>,
+    /// The address of a MongoDB, without a database. Each system gets one of its own, which is
+    /// dropped afterwards.
+    #[arg(long, env = "ORDERLOCK_TEST_MONGODB_URI", hide_env_values = true)]
+    mongodb: Option<String>,
     /// After how many operations to look at the tables of the PostgreSQL, with 5,000,000 in mind.
     #[arg(long, default_value_t = 0)]
     bloat: u64,
@@ -84,12 +90,15 @@ enum Server {
     /// A rival: one transaction before the handler, and one after it.
     #[command(name = "serve-two-transactions")]
     TwoTransactions(Store),
+    /// A rival: the old pattern, on a MongoDB.
+    #[command(name = "serve-old-pattern")]
+    OldPattern(Store),
 }
 
 /// What a server keeps its orders in.
 #[derive(Debug, Args)]
 struct Store {
-    /// The address of a PostgreSQL.
+    /// The address of a database.
     #[arg(long, env = peer::STORE, hide_env_values = true)]
     store: Option<String>,
     /// How many orders it makes for handlers that sleep.
@@ -104,6 +113,7 @@ fn main() -> ExitCode {
         Some(Server::Slow(store)) => servers::slow::run(store),
         Some(Server::OneTransaction(store)) => peers::one_transaction::run(store),
         Some(Server::TwoTransactions(store)) => peers::two_transactions::run(store),
+        Some(Server::OldPattern(store)) => peers::old_pattern::run(store),
         None => measure(&cli),
     };
     match ended {
@@ -117,9 +127,9 @@ fn main() -> ExitCode {
 
 fn measure(cli: &Cli) -> Result<()> {
     let plan = Plan::of(cli)?;
-    let left_out = plan.is_full() && plan.postgres.is_none();
-    if left_out {
-        println!("{WITHOUT_POSTGRES}");
+    let left_out = plan.left_out();
+    for part in &left_out {
+        println!("{part}");
     }
     machine::allow_many_files()?;
     let measured = workloads::run(&plan)?;
@@ -130,8 +140,8 @@ fn measure(cli: &Cli) -> Result<()> {
         std::fs::write(&cli.output, text)?;
         println!("written to {}", cli.output.display());
     }
-    if left_out {
-        println!("{WITHOUT_POSTGRES}");
+    for part in &left_out {
+        println!("{part}");
     }
     Ok(())
 }

@@ -20,6 +20,7 @@ pub(crate) enum Workload {
     PostgresReplay,
     PostgresSlow,
     PostgresNodes,
+    MongodbUniform,
 }
 
 impl Workload {
@@ -37,6 +38,10 @@ impl Workload {
 pub(crate) const WITHOUT_POSTGRES: &str = "NOT MEASURED, because no address was given \
      (`--postgres` or ORDERLOCK_TEST_POSTGRES_URL): every workload on a PostgreSQL, and the rivals";
 
+/// What is said where there is no MongoDB to measure.
+pub(crate) const WITHOUT_MONGODB: &str = "NOT MEASURED, because no address was given \
+     (`--mongodb` or ORDERLOCK_TEST_MONGODB_URI): Orderlock on a MongoDB, and the old pattern";
+
 /// How much is measured.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -45,20 +50,24 @@ pub(crate) struct Plan {
     pub(crate) runs: usize,
     only: Vec<Workload>,
     pub(crate) orders: usize,
+    /// The same on a MongoDB.
+    pub(crate) documents: usize,
     pub(crate) growth: usize,
     /// How many handlers sleep at once on a file, and on a PostgreSQL.
     pub(crate) in_flight: usize,
     pub(crate) shared_in_flight: usize,
     /// The address of a PostgreSQL.
     pub(crate) postgres: Option<String>,
-    /// How many operations its tables are looked at after; none if 0.
+    /// The address of a MongoDB.
+    pub(crate) mongodb: Option<String>,
+    /// How many operations the PostgreSQL's tables are looked at after; none if 0.
     pub(crate) bloat: u64,
     pub(crate) profile: &'static str,
 }
 
 impl Plan {
     /// # Errors
-    /// If something is asked for that needs a PostgreSQL, and there is none.
+    /// If something is asked for that needs a database, and there is none.
     pub(crate) fn of(cli: &Cli) -> Result<Self> {
         let mut plan = Self {
             time: Duration::from_secs(cli.seconds),
@@ -66,10 +75,12 @@ impl Plan {
             runs: cli.runs.max(1),
             only: cli.only.clone(),
             orders: 10_000,
+            documents: 1_000,
             growth: cli.growth,
             in_flight: 10_000,
             shared_in_flight: 1_000,
             postgres: cli.postgres.clone(),
+            mongodb: cli.mongodb.clone(),
             bloat: cli.bloat,
             profile: "release",
         };
@@ -78,6 +89,7 @@ impl Plan {
             plan.warm_up = Duration::from_millis(100);
             plan.runs = 1;
             plan.orders = 200;
+            plan.documents = 200;
             plan.growth = 2_000;
             plan.in_flight = 200;
             plan.shared_in_flight = 200;
@@ -90,7 +102,22 @@ impl Plan {
             "a workload on a PostgreSQL needs one: give its address with `--postgres` or \
              ORDERLOCK_TEST_POSTGRES_URL"
         );
+        ensure!(
+            plan.mongodb.is_some() || !plan.only.contains(&Workload::MongodbUniform),
+            "a workload on a MongoDB needs one: give its address with `--mongodb` or \
+             ORDERLOCK_TEST_MONGODB_URI"
+        );
         Ok(plan)
+    }
+
+    /// What is said of what a full run leaves out.
+    pub(crate) fn left_out(&self) -> Vec<&'static str> {
+        if !self.is_full() {
+            return Vec::new();
+        }
+        let postgres = self.postgres.is_none().then_some(WITHOUT_POSTGRES);
+        let mongodb = self.mongodb.is_none().then_some(WITHOUT_MONGODB);
+        postgres.into_iter().chain(mongodb).collect()
     }
 
     /// Whether everything is measured, so that the document is whole.
@@ -99,7 +126,11 @@ impl Plan {
     }
 
     pub(crate) fn has(&self, workload: Workload) -> bool {
-        let possible = self.postgres.is_some() || !Workload::SHARED.contains(&workload);
+        let possible = match workload {
+            Workload::MongodbUniform => self.mongodb.is_some(),
+            shared if Workload::SHARED.contains(&shared) => self.postgres.is_some(),
+            _ => true,
+        };
         possible && (self.is_full() || self.only.contains(&workload))
     }
 

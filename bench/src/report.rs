@@ -5,10 +5,12 @@ use std::fmt::Write as _;
 use hdrhistogram::Histogram;
 use orderlock::{Runtime as _, TokioRuntime};
 
+use crate::Plan;
 use crate::figures::{Row, Run};
+use crate::plan::{WITHOUT_MONGODB, WITHOUT_POSTGRES};
+use crate::subject::Base;
 use crate::targets::judge;
 use crate::workloads::{Left, Measured};
-use crate::{Plan, WITHOUT_POSTGRES};
 
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
@@ -60,6 +62,7 @@ fn write_all(
     )?;
     embedded(text, measured)?;
     shared(text, measured)?;
+    documents(text, measured)?;
     writeln!(
         text,
         "\n## Targets\n\n| target | measured | met |\n| --- | ---: | --- |"
@@ -77,7 +80,7 @@ fn embedded(text: &mut String, measured: &Measured) -> Result<(), std::fmt::Erro
          | workload | connections | requests/s (min to max) | p50 ms | p99 ms | max ms | server us | load us | flushes | bytes written | memory MiB | wrong |\n\
          | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
     );
-    for row in measured.rows.iter().filter(|row| !row.system.is_shared()) {
+    for row in of(measured, Base::File) {
         let run = row.median();
         let flushes = run.flushes.map_or("-".to_owned(), |it| format!("{it:.3}"));
         writeln!(
@@ -155,6 +158,40 @@ fn shared(text: &mut String, measured: &Measured) -> Result<(), std::fmt::Error>
         "\nAn update in place (HOT) finds room on its page and touches no index. Sizes are with indexes.\n",
     );
     Ok(())
+}
+
+fn documents(text: &mut String, measured: &Measured) -> Result<(), std::fmt::Error> {
+    text.push_str("\n### On a MongoDB\n\n");
+    let Some(server) = &measured.documents else {
+        return writeln!(text, "{WITHOUT_MONGODB}.");
+    };
+    writeln!(text, "{server}.\n")?;
+    text.push_str(
+        "| workload | system | connections | requests/s (min to max) | p50 ms | p99 ms | max ms | server us | memory MiB | wrong |\n\
+         | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n",
+    );
+    for row in of(measured, Base::Mongodb) {
+        let run = row.median();
+        writeln!(
+            text,
+            "| {}{} | {} | {} | {} | {:.0} | {:.0} | {} |",
+            row.name,
+            mark(row),
+            row.system.name(),
+            row.concurrency,
+            speed(row),
+            run.processor,
+            run.resident as f64 / MEBIBYTE,
+            wrong(row),
+        )?;
+    }
+    text.push_str("\nThe processor time and the memory are without the database's, which counts among the others.\n");
+    Ok(())
+}
+
+fn of(measured: &Measured, base: Base) -> impl Iterator<Item = &Row> {
+    let rows = measured.rows.iter();
+    rows.filter(move |row| row.system.base() == base)
 }
 
 fn remains(text: &mut String, left: &Left) -> Result<(), std::fmt::Error> {

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::database::{Schema, Tables};
+use crate::documents::Own;
 use crate::machine::{Used, resident};
 use crate::peer::Peer;
 
@@ -23,6 +24,19 @@ pub(crate) enum System {
     OneTransaction,
     /// The rival with one before the handler and one after it.
     TwoTransactions,
+    /// Orderlock on a MongoDB.
+    MongodbNode,
+    /// The rival there.
+    OldPattern,
+}
+
+/// What a system keeps its orders in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Base {
+    /// A file, or nothing.
+    File,
+    Postgres,
+    Mongodb,
 }
 
 impl System {
@@ -35,26 +49,31 @@ impl System {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Noop => "no-op",
-            Self::Embedded | Self::OneNode => "Orderlock",
+            Self::Embedded | Self::OneNode | Self::MongodbNode => "Orderlock",
             Self::TwoNodes => "Orderlock, two nodes",
             Self::OneTransaction => "rival, one transaction",
             Self::TwoTransactions => "rival, two transactions",
+            Self::OldPattern => "rival, the old pattern",
         }
     }
 
-    /// Whether it stands on a PostgreSQL.
-    pub(crate) fn is_shared(self) -> bool {
-        !matches!(self, Self::Noop | Self::Embedded)
+    pub(crate) fn base(self) -> Base {
+        match self {
+            Self::Noop | Self::Embedded => Base::File,
+            Self::MongodbNode | Self::OldPattern => Base::Mongodb,
+            _ => Base::Postgres,
+        }
     }
 }
 
 /// A system under load. The order of the fields is the order of their end: the servers before the
-/// schema that they share.
+/// schema or the database that they share.
 #[derive(Debug)]
 pub(crate) struct Subject {
     pub(crate) system: System,
     pub(crate) servers: Vec<Peer>,
     pub(crate) schema: Option<Schema>,
+    pub(crate) _own: Option<Own>,
 }
 
 impl Subject {
@@ -63,6 +82,7 @@ impl Subject {
             system,
             servers: vec![server],
             schema: None,
+            _own: None,
         }
     }
 

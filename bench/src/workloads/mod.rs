@@ -2,6 +2,7 @@
 
 mod embedded;
 mod loads;
+mod old_pattern;
 mod shared;
 
 use std::path::PathBuf;
@@ -30,6 +31,8 @@ pub(crate) struct Measured {
     /// What the PostgreSQL is, if there is one.
     pub(crate) database: Option<String>,
     pub(crate) left: Vec<Left>,
+    /// What the MongoDB is, if there is one.
+    pub(crate) documents: Option<String>,
 }
 
 /// What operations have left behind in the tables of a PostgreSQL.
@@ -92,6 +95,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Measured> {
         machine: crate::machine::describe(folder.path()),
         database: None,
         left: Vec::new(),
+        documents: None,
     };
     let mut bench = Bench {
         plan,
@@ -116,6 +120,11 @@ pub(crate) fn run(plan: &Plan) -> Result<Measured> {
         let (database, left) = bench.shared(address)?;
         measured.database = Some(database);
         measured.left = left;
+    }
+    if let Some(address) = &plan.mongodb
+        && plan.has(Workload::MongodbUniform)
+    {
+        measured.documents = Some(bench.old_pattern(address)?);
     }
     measured.rows = bench.rows;
     Ok(measured)
