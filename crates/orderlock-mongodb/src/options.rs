@@ -73,7 +73,8 @@ impl MongodbOptions {
     /// How many connections the store may have to each server: 64 by default, at most 1,000. Each
     /// is held only while a command runs.
     #[must_use]
-    pub fn with_connections(mut self, connections: u32) -> Self {
+    pub fn with_connections(mut self, connections: usize) -> Self {
+        let connections = u32::try_from(connections).unwrap_or(CONNECTIONS_MAX);
         self.connections = connections.clamp(1, CONNECTIONS_MAX);
         self
     }

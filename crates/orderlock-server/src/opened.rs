@@ -7,6 +7,7 @@ use anyhow::anyhow;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use orderlock::OrderStore;
+use orderlock::mongodb::{MongodbOptions, MongodbStore};
 use orderlock::postgres::{PostgresOptions, PostgresStore};
 use orderlock::sqlite::{SqliteOptions, SqliteStore};
 
@@ -18,6 +19,7 @@ use crate::http::JournalLag;
 pub(crate) enum Opened {
     Sqlite(SqliteStore),
     Postgres(PostgresStore),
+    Mongodb(MongodbStore),
 }
 
 impl Opened {
@@ -43,6 +45,13 @@ impl Opened {
                 let opened = PostgresStore::open(address.expose(), options).await;
                 opened.map(Self::Postgres).map_err(|error| failed(&error))
             }
+            Store::Mongodb(address) => {
+                let options = MongodbOptions::default()
+                    .with_connections(settings.store_connections.0)
+                    .with_patience(settings.store_limit.0);
+                let opened = MongodbStore::connect(address.expose(), options).await;
+                opened.map(Self::Mongodb).map_err(|error| failed(&error))
+            }
         }
     }
 
@@ -50,6 +59,7 @@ impl Opened {
         match self {
             Self::Sqlite(store) => Arc::new(store.clone()),
             Self::Postgres(store) => Arc::new(store.clone()),
+            Self::Mongodb(store) => Arc::new(store.clone()),
         }
     }
 

@@ -97,6 +97,7 @@
 //!
 //! - `sqlite` (default): the embedded store, as [`sqlite`].
 //! - `postgres`: the store that any number of nodes share, as [`postgres`].
+//! - `mongodb`: the store on a collection that other services may use beside it, as [`mongodb`].
 
 pub mod adapter;
 pub mod answer;
@@ -133,7 +134,8 @@ pub use orderlock_core::{
     Unresolved, Version, store,
 };
 
-/// The embedded store: one SQLite file.
+#[cfg(feature = "mongodb")]
+pub use orderlock_mongodb as mongodb;
 #[cfg(feature = "postgres")]
 pub use orderlock_postgres as postgres;
 #[cfg(feature = "sqlite")]

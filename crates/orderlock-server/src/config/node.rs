@@ -27,7 +27,7 @@ impl NodeName {
         match (&self.0, store) {
             (Some(name), _) => name.clone(),
             (None, Store::Sqlite(_)) => "orderlock".to_owned(),
-            (None, Store::Postgres(_)) => {
+            (None, Store::Postgres(_) | Store::Mongodb(_)) => {
                 let host = gethostname::gethostname();
                 format!("{}:{}", host.to_string_lossy(), address.port())
             }

@@ -11,6 +11,8 @@ pub enum Store {
     Sqlite(PathBuf),
     /// A PostgreSQL database that any number of nodes share.
     Postgres(DatabaseAddress),
+    /// A collection of MongoDB that any number of nodes share, with other services beside them.
+    Mongodb(DatabaseAddress),
 }
 
 /// The address of a database, with what lets one in. Shown without the password.
@@ -38,7 +40,7 @@ impl fmt::Debug for DatabaseAddress {
 }
 
 /// An address as it may be shown: what stands between a user's name and the last `@` is hidden,
-/// whatever it is, and the value of every parameter that is called a password.
+/// whatever it is, and the value of every parameter that is called a password or holds tokens.
 fn masked(address: &str) -> String {
     let (scheme, rest) = match address.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
@@ -56,7 +58,8 @@ fn masked(address: &str) -> String {
     };
     let parameters = parameters.split('&').map(|parameter| {
         let name = parameter.split('=').next().unwrap_or_default();
-        if name.ends_with("password") {
+        let lower = name.to_ascii_lowercase();
+        if lower.ends_with("password") || lower == "authmechanismproperties" {
             format!("{name}=***")
         } else {
             parameter.to_owned()
@@ -79,10 +82,14 @@ impl FromStr for Store {
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
             return Ok(Self::Postgres(DatabaseAddress(text.to_owned())));
         }
+        if text.starts_with("mongodb://") || text.starts_with("mongodb+srv://") {
+            return Ok(Self::Mongodb(DatabaseAddress(text.to_owned())));
+        }
         let Some(("sqlite", path)) = text.split_once(':') else {
             return Err(format!(
-                "`{}` is not a store that this program knows; write it like sqlite:orderlock.db or \
-                 postgres://user:password@host/database",
+                "`{}` is not a store that this program knows; write it like sqlite:orderlock.db, \
+                 postgres://user:password@host/database or \
+                 mongodb://user:password@host/database?collection=orders",
                 masked(text)
             ));
         };
@@ -108,7 +115,7 @@ impl fmt::Display for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Sqlite(file) => write!(f, "sqlite:{}", file.display()),
-            Self::Postgres(address) => address.fmt(f),
+            Self::Postgres(address) | Self::Mongodb(address) => address.fmt(f),
         }
     }
 }
@@ -125,10 +132,12 @@ mod tests {
         );
         let shared: Store = "postgres://localhost/orders".parse().unwrap();
         assert_eq!(shared.to_string(), "postgres://localhost/orders");
+        let beside: Store = "mongodb+srv://h/shop?collection=orders".parse().unwrap();
+        assert!(matches!(beside, Store::Mongodb(_)), "{beside}");
         for text in ["orders.db", "mysql://localhost/orders", "postgres:orders"] {
             let error = text.parse::<Store>().unwrap_err();
             assert!(
-                error.contains("write it like sqlite:orderlock.db or postgres://"),
+                error.contains("write it like sqlite:orderlock.db, postgres://"),
                 "{error}"
             );
         }
@@ -160,6 +169,14 @@ mod tests {
             (
                 "postgres://u:secret@/d?host=/run",
                 "postgres://u:***@/d?host=/run",
+            ),
+            (
+                "mongodb://u:secret@h:1,i:2/d?tlsCertificateKeyFilePassword=secret&tls=true",
+                "mongodb://u:***@h:1,i:2/d?tlsCertificateKeyFilePassword=***&tls=true",
+            ),
+            (
+                "mongodb://h/d?authMechanismProperties=AWS_SESSION_TOKEN:secret",
+                "mongodb://h/d?authMechanismProperties=***",
             ),
         ] {
             let store: Store = address.parse().unwrap();

@@ -47,7 +47,7 @@ macro_rules! as_text {
 
 as_text! {
     Listen: "an address and a port, like 127.0.0.1:8080";
-    Store: "`sqlite:` and the path of a file, or a `postgres://` address";
+    Store: "`sqlite:` and the path of a file, or a `postgres://` or `mongodb://` address";
     NodeName: "a name of letters, digits, `.`, `_`, `:` and `-`, or `auto`";
     LogFormat: "`text` or `json`";
     LogLevel: "error, warn, info, debug or trace";
