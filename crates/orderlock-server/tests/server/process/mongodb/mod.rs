@@ -2,7 +2,11 @@
 //! The test command builds the service, starts a server for both and says where they are; with
 //! `--without mongodb` it leaves these tests out, by the name of this module.
 
+mod beside;
+mod foreign;
 mod holes;
+mod nodes;
 mod place;
 mod provider;
+mod refunds;
 mod service;
