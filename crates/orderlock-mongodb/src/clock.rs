@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use orderlock_core::{Runtime, Timestamp};
 
+type Heard = Arc<Mutex<Option<(Timestamp, Instant)>>>;
+
 /// Where the store gets its time from.
 #[derive(Clone, Debug)]
 pub(crate) struct Clock {
     runtime: Arc<dyn Runtime>,
     /// The last time that the server told, and when it was heard; none for a clock that is given.
-    heard: Option<Arc<Mutex<Option<(Timestamp, Instant)>>>>,
+    heard: Option<Heard>,
 }
 
 impl Clock {

@@ -30,7 +30,7 @@ pub(crate) async fn create(inner: &Arc<Inner>, request: &Create) -> Result<Creat
         .calls
         .bounded(inner.calls.orders.insert_one(fields))
         .await;
-    match inserted.map_err(Failure::from) {
+    match inserted {
         Ok(_) => {
             inner.relay.wants(inner, &id);
             Ok(Created::Inserted(receipt))

@@ -60,7 +60,7 @@ pub(crate) fn id_from_text(text: &str) -> Result<Bson, StoreError> {
 }
 
 fn bytes(hex: &str) -> Option<Vec<u8>> {
-    let digits = hex.len() % 2 == 0 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let digits = hex.len().is_multiple_of(2) && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
     let pairs = digits.then(|| hex.as_bytes().chunks(2))?;
     pairs
         .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())

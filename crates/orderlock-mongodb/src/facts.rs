@@ -159,7 +159,9 @@ impl Keys {
         let mut taken = Vec::new();
         let forgotten = self.listed.iter().filter(|(_, word)| !word.is_known(now));
         taken.extend(forgotten.map(|(key, _)| key.clone()));
-        taken.iter().for_each(|key| drop(self.listed.remove(key)));
+        for key in &taken {
+            self.listed.remove(key);
+        }
         while self.listed.len() > KEYS_MAX {
             let movable = self
                 .listed

@@ -239,7 +239,9 @@ async fn still_full(
     if !inner.is_full(order) {
         return Ok(None);
     }
-    relay::move_now(inner, std::slice::from_ref(&order.id)).await?;
+    if let Err(error) = relay::move_now(inner, std::slice::from_ref(&order.id)).await {
+        tracing::warn!(%error, "entries wait in their order: the journal takes none");
+    }
     let found = inner.calls.order(&order.id).await;
     let found = found.map_err(Failure::not_applied)?;
     let full = found.is_some_and(|order| inner.is_full(&order));
