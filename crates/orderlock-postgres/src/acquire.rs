@@ -5,6 +5,7 @@
 //! finds its own fence there.
 
 use std::fmt;
+use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -14,7 +15,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use crate::batch::{Told, Work};
-use crate::clock::{Clock, span_to_sql};
+use crate::clock::{Clock, Heard, span_to_sql};
 use crate::connection::{Commit, Connection};
 use crate::error::{Broken, Failure};
 use crate::facts::{self, FACTS};
@@ -29,6 +30,7 @@ use crate::waits::WAIT;
 pub(crate) struct Granting {
     pub(crate) pool: Pool,
     pub(crate) clock: Clock,
+    pub(crate) heard: Arc<Heard>,
     /// What the commit waits for: nothing, or for grants with a mark, the disk.
     pub(crate) commit: Commit,
 }
@@ -107,6 +109,11 @@ impl Granting {
         }
         let asked = Asked::of(&left, &self.clock);
         let facts = connection.query(&FACTS, &asked.to_tell()).await?;
+        if let Some(row) = facts.first() {
+            let mut columns = Columns::of(row);
+            columns.skip(1);
+            self.heard.hear(columns.next()?);
+        }
         let answers = decide_all(&left, &[], &facts)?;
         for (place, answer) in places.into_iter().zip(answers) {
             told[place] = answer;

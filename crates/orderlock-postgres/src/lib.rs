@@ -8,6 +8,7 @@
 mod acquire;
 mod address;
 mod ahead;
+mod answers;
 mod batch;
 mod chain;
 mod clock;

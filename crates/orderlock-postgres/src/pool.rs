@@ -1,12 +1,13 @@
 //! The connections: how many there may be, and when one is thrown away.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use deadpool::managed::{self, Metrics, PoolError, QueueMode, RecycleError, RecycleResult};
 
 use crate::PostgresOptions;
+use crate::answers::Answers;
 use crate::connect::{Connected, Connector};
 use crate::connection::{Connection, Link};
 use crate::error::{Failure, chain};
@@ -21,6 +22,7 @@ impl Pool {
             connector,
             prepares,
             patience: options.patience,
+            answers: Arc::default(),
         };
         let pool = managed::Pool::builder(manager)
             .max_size(options.connections)
@@ -32,6 +34,11 @@ impl Pool {
             .build()
             .expect("a pool with time-outs is given a runtime");
         Self(pool)
+    }
+
+    /// The stored answers that were read over these connections.
+    pub(crate) fn answers(&self) -> &Answers {
+        &self.0.manager().answers
     }
 
     /// A connection for one piece of work: one that is there, or a new one. So a store that lost
@@ -56,6 +63,7 @@ pub(crate) struct Manager {
     connector: Connector,
     prepares: bool,
     patience: Duration,
+    answers: Arc<Answers>,
 }
 
 impl managed::Manager for Manager {
@@ -68,6 +76,8 @@ impl managed::Manager for Manager {
             driver,
             unconfirmed,
         } = self.connector.connect().await?;
+        // It may be that of another server, which has never had what was read before.
+        self.answers.empty();
         Ok(Link {
             client,
             driver,

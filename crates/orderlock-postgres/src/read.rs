@@ -1,5 +1,7 @@
 //! Reads of one order, and what became of keys: one statement each, and so one snapshot.
 
+use std::sync::Arc;
+
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use orderlock_core::store::{Known, Lookup, OrderView, Read};
@@ -7,7 +9,7 @@ use orderlock_core::{LeaseState, LeaseView, StoreError, Target, Timestamp};
 use tokio_postgres::types::Type;
 
 use crate::batch::{Told, Work};
-use crate::clock::Clock;
+use crate::clock::{Clock, Heard};
 use crate::connection::Sql;
 use crate::error::{Broken, Failure};
 use crate::fragments::{content_columns, entry_columns, held, lock_columns, target_columns};
@@ -111,6 +113,7 @@ pub(crate) fn lease_view(lock: &LeaseState, target: &Target) -> Option<LeaseView
 pub(crate) struct Lookups {
     pub(crate) pool: Pool,
     pub(crate) clock: Clock,
+    pub(crate) heard: Arc<Heard>,
 }
 
 impl Work for Lookups {
@@ -161,6 +164,9 @@ impl Lookups {
             .await?;
         if rows.len() != requests.len() {
             return Err(Failure::unreadable("a key was not looked up"));
+        }
+        if let Some(row) = rows.first() {
+            self.heard.hear(Columns::of(row).next()?);
         }
         let told = all()
             .zip(&rows)

@@ -7,14 +7,16 @@ use std::sync::{Arc, Mutex};
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use orderlock_core::store::{
-    Acquire, Acquired, Create, Created, Known, Lookup, Release, Released, Settle, Settled, Then,
+    Acquire, Acquired, Create, Created, Entry, Known, Lookup, Release, Released, Settle, Settled,
+    Then,
 };
-use orderlock_core::{Runtime, StoreError, Target};
+use orderlock_core::{KeyId, Runtime, StoreError, Target};
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 
 use crate::PostgresOptions;
 use crate::acquire::{Asking, Granting, commit};
+use crate::answers;
 use crate::batch::{Batcher, Batches, Bounds, Work};
 use crate::chain::Chains;
 use crate::clock::Heard;
@@ -52,6 +54,7 @@ pub struct Statistics {
 /// Everything that is written in batches.
 #[derive(Debug)]
 pub(crate) struct Writes {
+    pool: Pool,
     turns: Turns,
     creates: Batcher<Creating>,
     acquires: Batcher<Granting>,
@@ -70,9 +73,12 @@ pub(crate) struct Writes {
 
 impl Writes {
     pub(crate) fn new(pool: &Pool, options: &PostgresOptions) -> Self {
+        let clock = || options.clock.clone();
+        let heard = Arc::new(Heard::new(clock(), Arc::clone(&options.runtime)));
         let granting = |commit| Granting {
             pool: pool.clone(),
-            clock: options.clock.clone(),
+            clock: clock(),
+            heard: Arc::clone(&heard),
             commit,
         };
         let settling = Settling {
@@ -81,26 +87,26 @@ impl Writes {
         let releasing = |commit| Releasing {
             granting: granting(commit),
         };
-        let looking = Looking {
-            pool: pool.clone(),
-            clock: options.clock.clone(),
-        };
         let lookups = Lookups {
             pool: pool.clone(),
-            clock: options.clock.clone(),
+            clock: clock(),
+            heard: Arc::clone(&heard),
         };
-        let heard = Heard::new(options.clock.clone(), Arc::clone(&options.runtime));
-        let heard = Arc::new(heard);
+        let looking = Looking {
+            pool: pool.clone(),
+            clock: clock(),
+        };
         let folding = Folding {
             pool: pool.clone(),
-            clock: options.clock.clone(),
+            clock: clock(),
             heard: Arc::clone(&heard),
         };
         let creating = Creating {
             pool: pool.clone(),
-            clock: options.clock.clone(),
+            clock: clock(),
         };
         Self {
+            pool: pool.clone(),
             turns: Turns::default(),
             creates: batcher(creating, options),
             acquires: batcher(granting(Commit::Unflushed), options),
@@ -141,10 +147,28 @@ impl Writes {
     }
 
     pub(crate) async fn lookup(&self, request: Lookup) -> Result<Known, StoreError> {
-        self.chains.lookup(request).await
+        if let Some(entry) = self.remembered(request.key_id) {
+            return Ok(Known::Settled(entry));
+        }
+        let answers = self.pool.answers();
+        let reading = answers.reading();
+        let known = self.chains.lookup(request).await;
+        if let Ok(Known::Settled(entry)) = &known {
+            answers.keep(reading, entry);
+        }
+        known
+    }
+
+    /// The final entry of a key, if it is remembered, and it is known that its answer is retained.
+    fn remembered(&self, key: KeyId) -> Option<Box<Entry>> {
+        self.pool.answers().find(key, self.chains.heard.now()?)
     }
 
     pub(crate) async fn acquire(&self, request: Acquire) -> Result<Acquired, StoreError> {
+        if let Some(entry) = self.remembered(request.claim.key_id) {
+            return Ok(answers::acquired(&request.claim, entry));
+        }
+        let reading = self.pool.answers().reading();
         let target = request.claim.target();
         let turn = self.turn(target.clone()).await;
         let (fence, again) = (request.fence, self.tried.before(&request));
@@ -154,6 +178,9 @@ impl Writes {
         };
         let told = acquires.run(Some(turn), Asking { request, again }).await;
         self.tried.told((target, fence), &told);
+        if let Ok(Acquired::Settled(entry)) = &told {
+            self.pool.answers().keep(reading, entry);
+        }
         told
     }
 

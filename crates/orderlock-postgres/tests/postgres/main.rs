@@ -7,6 +7,7 @@
     reason = "these are tests: they fail loudly and say what they did"
 )]
 
+mod answers;
 mod batching;
 mod chains;
 mod cluster;
