@@ -4,3 +4,4 @@
 mod killed;
 mod paused;
 mod place;
+mod turns;
