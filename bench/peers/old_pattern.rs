@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use mongodb::bson::spec::BinarySubtype;
-use mongodb::bson::{Binary, DateTime, Document, doc};
+use mongodb::bson::{Binary, Document, doc};
 use mongodb::options::{Acknowledgment, ClientOptions, ReturnDocument, WriteConcern};
 use mongodb::{Client, Collection};
 use orderlock::problems::{ORDER_LOCKED, ORDER_NOT_FOUND};
@@ -60,7 +60,7 @@ impl Rival for OldPattern {
         };
         let mut fields = fields(&order)?;
         fields.insert("_id", &order.id);
-        fields.insert("created", date(order.created));
+        fields.insert("created", order.created.to_string());
         self.orders.insert_one(fields).await?;
         Ok(order)
     }
@@ -138,12 +138,8 @@ fn fields(order: &Kept) -> Result<Document> {
     let mut fields: Document = serde_json::from_slice(&order.document)?;
     fields.insert("locked", None::<String>);
     fields.insert("version", order.version);
-    fields.insert("updated", date(order.updated));
+    fields.insert("updated", order.updated.to_string());
     Ok(fields)
-}
-
-fn date(time: Timestamp) -> DateTime {
-    DateTime::from_millis(time.as_millisecond())
 }
 
 /// Reads an order as it lies in the collection.
@@ -155,8 +151,8 @@ fn kept(mut fields: Document) -> Result<Kept> {
     // A server may keep a number as narrow as it fits.
     let version = version.and_then(|it| it.as_i64().or_else(|| it.as_i32().map(i64::from)));
     let mut time = |name| {
-        let time = fields.remove(name).and_then(|it| it.as_datetime().copied());
-        let time = time.and_then(|it| Timestamp::from_millisecond(it.timestamp_millis()).ok());
+        let time = fields.remove(name);
+        let time = time.and_then(|it| it.as_str()?.parse::<Timestamp>().ok());
         time.with_context(|| format!("an order without {name}"))
     };
     Ok(Kept {

@@ -69,8 +69,7 @@ impl Step {
     /// Whether it asks the server of a part.
     fn asks(self, part: Part) -> bool {
         match part {
-            Part::Postgres => matches!(self, Self::Tests | Self::Bench),
-            Part::Mongodb => self == Self::Tests,
+            Part::Postgres | Part::Mongodb => matches!(self, Self::Tests | Self::Bench),
         }
     }
 
