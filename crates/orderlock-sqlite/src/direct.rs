@@ -11,7 +11,7 @@ use crate::error::Fault;
 use crate::keys::find_key;
 use crate::leases::{Held, Slot};
 use crate::newest::{key_hash, older_keys};
-use crate::orders::{KEYS_MAX, KnownOrder, Orders};
+use crate::orders::{KEYS_READ_MAX, KnownOrder, Orders};
 use crate::pages::HeldRows;
 use crate::read::{self, Snapshot, view};
 use crate::rows::{Latest, find_latest};
@@ -88,7 +88,7 @@ impl Inner {
     }
 
     /// Decides a request for an order that the writer is not at: from memory if that knows enough,
-    /// or else from one snapshot of the file. The caller holds the order's part of memory.
+    /// or else from the file. The caller holds the order's part of memory.
     fn decide(
         &self,
         orders: &mut Orders,
@@ -105,22 +105,23 @@ impl Inner {
             let latest = Some(&**known.latest());
             return decide_acquire(request, latest, None, held, session, now);
         }
-        self.readers.read(|snapshot| {
-            let known = orders.get(&target);
-            let known = known.map(|known| Arc::clone(known.latest()));
-            let latest = match known {
-                Some(latest) => Some(latest),
-                None => read_latest(orders, snapshot, &target)?,
-            };
-            let latest = latest.as_deref();
-            let row = match latest {
-                Some(latest) => find_key(snapshot, latest.place(), key_id, now)?,
-                None => None,
-            };
-            let connection = snapshot;
-            let key = row.map(|row| FoundKey { row, connection });
-            decide_acquire(request, latest, key, held, session, now)
-        })
+        // No snapshot: nobody writes to this order meanwhile, and all that is told of its key comes
+        // from one statement.
+        let file = self.readers.take();
+        let known = orders.get(&target);
+        let known = known.map(|known| Arc::clone(known.latest()));
+        let latest = match known {
+            Some(latest) => Some(latest),
+            None => read_latest(orders, &file, &target)?,
+        };
+        let latest = latest.as_deref();
+        let row = match latest {
+            Some(latest) => find_key(&file, latest.place(), key_id, now)?,
+            None => None,
+        };
+        let connection = &*file;
+        let key = row.map(|row| FoundKey { row, connection });
+        decide_acquire(request, latest, key, held, session, now)
     }
 
     /// An order that memory knows. If it is asked for again it is going to be asked for with other
@@ -132,7 +133,7 @@ impl Inner {
     ) -> Result<Option<&'a KnownOrder>, Fault> {
         let unread = orders.get(target).filter(|known| known.keys_are_unread());
         if let Some(row) = unread.map(|known| known.latest().whole.order.row) {
-            let keys = |file: &_| older_keys(file, row, KEYS_MAX + 1);
+            let keys = |file: &_| older_keys(file, row, KEYS_READ_MAX + 1);
             orders.learn_keys(target, self.readers.look(keys)?);
         }
         Ok(orders.get(target).map(|known| &*known))
@@ -175,9 +176,20 @@ impl Inner {
     pub(crate) async fn look_up(&self, request: Lookup) -> Result<Known, StoreError> {
         let target = &request.target;
         let (known, written) = {
-            let shard = self.leases.shard(target);
+            let mut shard = self.leases.shard(target);
             let held = self.leases.live(shard.slots.get(target));
             let written = self.written(shard.slots.get(target));
+            // What memory knows is on the disk, also while the writer is at the order. Then it may
+            // be settling the key that holds the order, which is worth waiting for.
+            let order = shard.orders.get(target).filter(|_| self.owned().is_ok());
+            let order = order.filter(|order| order.lacks(key_hash(request.key_id)));
+            if let Some(order) = order {
+                let mark = order.latest().whole.order.mark.as_ref();
+                let known = read::unsettled(&request, mark, held.as_ref());
+                if !written || known == Known::Unknown {
+                    return Ok(known);
+                }
+            }
             let now = self.runtime.wall();
             let look = |snapshot: &_| read::lookup(snapshot, &request, held.as_ref(), now);
             (self.readers.read(look)?, written)

@@ -11,17 +11,21 @@
 //!
 //! Forgetting is always right: then the file is asked. So is a key too many.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use orderlock_core::Target;
 
 use crate::leases::ByTarget;
 use crate::newest::KeyHash;
 use crate::rows::Latest;
 
-/// An order with more older keys than this has them looked up in the file.
-pub(crate) const KEYS_MAX: usize = 128;
+/// An order with more older keys than this has them looked up in the file, if they were not
+/// written while memory knew it.
+pub(crate) const KEYS_READ_MAX: usize = 128;
+/// The most older keys of one order that memory keeps.
+const KEYS_MAX: usize = 16 * 1024;
 
 /// What an order takes beside its document and its keys, about: its row, its place in both lists,
 /// and its names.
@@ -34,7 +38,7 @@ enum Older {
     /// Nobody has asked for them yet.
     Unread,
     /// Every one that the file has, and perhaps some that it has no longer.
-    All(Vec<KeyHash>),
+    All(HashSet<KeyHash, RandomState>),
     /// Too many to be kept here.
     Many,
 }
@@ -42,20 +46,16 @@ enum Older {
 impl Older {
     /// Takes the keys that the file has, read up to one more than are kept.
     fn read(keys: Vec<KeyHash>) -> Self {
-        if keys.len() > KEYS_MAX {
+        if keys.len() > KEYS_READ_MAX {
             Self::Many
         } else {
-            Self::All(keys)
+            Self::All(keys.into_iter().collect())
         }
     }
 
     fn add(&mut self, written: impl Iterator<Item = KeyHash>) {
         let Self::All(keys) = self else { return };
-        for key in written {
-            if !keys.contains(&key) {
-                keys.push(key);
-            }
-        }
+        keys.extend(written);
         if keys.len() > KEYS_MAX {
             *self = Self::Many;
         }
@@ -74,7 +74,7 @@ pub(crate) struct KnownOrder {
 impl KnownOrder {
     fn new(latest: Arc<Latest>) -> Self {
         let older = match latest.journal.older() {
-            0 => Older::All(Vec::new()),
+            0 => Older::All(HashSet::default()),
             _ => Older::Unread,
         };
         Self {
@@ -110,7 +110,8 @@ impl KnownOrder {
 
     fn bytes(&self) -> usize {
         let keys = match &self.older {
-            Older::All(keys) => size_of_val(&keys[..]),
+            // A place and its sign; an eighth of them stays empty at least.
+            Older::All(keys) => keys.capacity() * (size_of::<KeyHash>() + 2),
             Older::Unread | Older::Many => 0,
         };
         OVERHEAD + self.latest.whole.document.size() + keys
@@ -276,7 +277,8 @@ mod tests {
         for round in 0..50 {
             for order in 0..30 {
                 orders.put(latest(order, round, (order * 7) % 200), &[1, 2]);
-                orders.learn_keys(&target(order), vec![3; order]);
+                let keys = (0..).take(order * 5).collect();
+                orders.learn_keys(&target(order), keys);
                 if order % 5 == 0 {
                     orders.forget(&target(order));
                 }
@@ -322,7 +324,7 @@ mod tests {
         orders.put(with_journal(1, journal, 1), &many);
         assert!(!lacks(&mut orders, 1, 5), "they are not kept any more");
         // Read anew, that is found out again.
-        orders.learn_keys(&target(1), (0..).take(KEYS_MAX + 1).collect());
+        orders.learn_keys(&target(1), (0..).take(KEYS_READ_MAX + 1).collect());
         assert!(!lacks(&mut orders, 1, -1));
     }
 }

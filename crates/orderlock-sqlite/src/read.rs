@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use orderlock_core::store::{KeyFacts, Known, Lookup, OrderView};
-use orderlock_core::{LeaseView, Timestamp};
+use orderlock_core::{LeaseView, Mark, Timestamp};
 use rusqlite::Connection;
 
 use crate::acquire::lock_state;
@@ -146,15 +146,23 @@ pub(crate) fn lookup(
             KeyFacts::Progress { .. } | KeyFacts::New => {}
         }
     }
+    let mark = match held {
+        Some(_) => None,
+        None => find_order(connection, target)?.and_then(|order| order.mark),
+    };
+    Ok(unsettled(request, mark.as_ref(), held))
+}
+
+/// What is to be told of a key that is not settled.
+pub(crate) fn unsettled(request: &Lookup, mark: Option<&Mark>, held: Option<&Held>) -> Known {
     if let Some(held) = held {
         let lease = held.lease();
-        return Ok(if lease.key_id == request.key_id {
-            Known::Running(lease.view(target))
+        return if lease.key_id == request.key_id {
+            Known::Running(lease.view(&request.target))
         } else {
             Known::Unknown
-        });
+        };
     }
-    let mark = find_order(connection, target)?.and_then(|order| order.mark);
     let mine = mark.filter(|mark| mark.key_id == request.key_id);
-    Ok(mine.map_or(Known::Unknown, |mark| Known::Marked(Box::new(mark))))
+    mine.map_or(Known::Unknown, |mark| Known::Marked(Box::new(mark.clone())))
 }

@@ -179,6 +179,10 @@ async fn what_is_not_on_the_disk_is_told_to_nobody() {
         target: target.clone(),
         key_id: claim.key_id,
     };
+    let unknown = Lookup {
+        target: target.clone(),
+        key_id: other.claim.key_id,
+    };
     let settled = start(&bench.store, move |store| store.settle(settle)).await;
     flushing.begun().await;
     let store = &flushing.bench.store;
@@ -220,6 +224,8 @@ async fn what_is_not_on_the_disk_is_told_to_nobody() {
     ] {
         assert!(!waits, "nothing is told before the flush");
     }
+    // Of a key that neither the disk nor the writer's order knows, there is nothing to wait for.
+    assert_eq!(store.lookup(unknown).await.unwrap(), Known::Unknown);
     flushing.flush(Go::Open);
     accepted(settled.await.unwrap().unwrap());
     assert_eq!(read.await.unwrap().unwrap().unwrap().version, Version(2));

@@ -9,7 +9,8 @@ use rusqlite::Connection;
 
 use super::{Bench, accepted, granted, join};
 use crate::SqliteStore;
-use crate::orders::KEYS_MAX;
+use crate::newest::NEWEST_MAX;
+use crate::orders::KEYS_READ_MAX;
 
 async fn history(store: &SqliteStore) -> Vec<Entry> {
     let request = History {
@@ -75,7 +76,7 @@ async fn a_restart_finds_what_memory_knew() {
 /// With few keys memory knows them all, with many it does not; either way each is settled once.
 #[tokio::test]
 async fn a_key_is_settled_once_however_many_there_are() {
-    for count in [3, KEYS_MAX + 3] {
+    for count in [3, KEYS_READ_MAX + NEWEST_MAX + 3] {
         let mut bench = Bench::new().await;
         bench.order("o").await;
         for key in 0..count {
