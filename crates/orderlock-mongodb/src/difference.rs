@@ -16,7 +16,8 @@ pub(crate) struct Difference {
 /// How a member that the returned order leaves out is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Absent {
-    /// It was removed: Orderlock alone has written this order.
+    /// It was removed: Orderlock alone has written this order, or the handler's type knows every
+    /// member.
     Removed,
     /// It is not the handler's: others write to this order too, and their members stay.
     Kept,

@@ -80,6 +80,12 @@ impl Failure {
         }
     }
 
+    /// Whether the server refuses the way in which it was asked: not a replica set, reads of what a
+    /// majority has not enabled, options that it does not know.
+    pub(crate) fn refuses_the_question(&self) -> bool {
+        matches!(self, Self::Driver(error) if matches!(code(error), Some(72 | 115 | 123 | 148)))
+    }
+
     /// Whether a unique index stands in the way.
     pub(crate) fn is_duplicate(&self) -> bool {
         matches!(self, Self::Driver(error) if matches!(code(error), Some(11000 | 11001)))

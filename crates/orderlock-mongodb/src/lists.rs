@@ -12,8 +12,8 @@ use crate::error::Failure;
 use crate::fields::hex;
 use crate::store::Inner;
 
-/// The most orders on one page.
-const PAGE_MAX: usize = 1_000;
+/// The most orders on one page. Each may have megabytes.
+const PAGE_MAX: usize = 200;
 
 pub(crate) async fn list(
     inner: &Arc<Inner>,

@@ -100,11 +100,25 @@ pub(crate) async fn open(url: &str, options: &MongodbOptions) -> Result<Opened, 
         .map(|database| database.name().to_owned());
     let name = name.ok_or_else(|| OpenError::address("it names no database"))?;
     let database = client.database(&name);
-    let calls = calls(&database, &address.collection, options);
+    let mut calls = calls(
+        &database,
+        &address.collection,
+        options,
+        &ReadConcern::majority(),
+    );
     let hello = calls
         .bounded(database.run_command(doc! {"hello": 1}))
         .await?;
-    let server = Server::read(&hello)?;
+    let mut server = Server::read(&hello)?;
+    if !reads_what_stays(&calls).await? {
+        server.rolls_back = true;
+        calls = self::calls(
+            &database,
+            &address.collection,
+            options,
+            &ReadConcern::local(),
+        );
+    }
     if let Some(time) = server.time {
         options.clock.hear(from_micros(time.saturating_mul(1_000)));
     }
@@ -140,7 +154,19 @@ async fn client(
     Ok((client, hosts.join(",")))
 }
 
-fn calls(database: &Database, orders: &str, options: &MongodbOptions) -> Calls {
+/// Whether the server knows reads of what cannot be rolled back. Some that stand alone refuse them.
+async fn reads_what_stays(calls: &Calls) -> Result<bool, OpenError> {
+    match calls
+        .bounded(calls.meta.find_one(doc! {"_id": "epoch"}))
+        .await
+    {
+        Ok(_) => Ok(true),
+        Err(failure) if failure.refuses_the_question() => Ok(false),
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+fn calls(database: &Database, orders: &str, options: &MongodbOptions, read: &ReadConcern) -> Calls {
     let collection = |name: &str| -> Collection<Fields> {
         let write = WriteConcern::builder()
             .w(Acknowledgment::Majority)
@@ -148,7 +174,7 @@ fn calls(database: &Database, orders: &str, options: &MongodbOptions) -> Calls {
             .w_timeout(options.patience)
             .build();
         let options = CollectionOptions::builder()
-            .read_concern(ReadConcern::majority())
+            .read_concern(read.clone())
             .write_concern(write)
             .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
             .build();
@@ -238,6 +264,8 @@ struct Server {
     time: Option<i64>,
     /// Whether it is MongoDB's own, and not one that speaks its protocol.
     is_mongod: bool,
+    /// Whether reads may show what a power loss or a fail-over undoes.
+    rolls_back: bool,
 }
 
 impl Server {
@@ -255,11 +283,20 @@ impl Server {
             sharded: reader.optional_text("msg")? == Some("isdbgrid"),
             time,
             is_mongod: reader.has("topologyVersion") || reader.has("msg"),
+            rolls_back: false,
         })
     }
 
     /// What an answered settle survives, in words.
     fn durability(&self) -> String {
+        let mut words = self.writes();
+        if self.rolls_back {
+            words.push_str("; it cannot keep reads to what survives");
+        }
+        words
+    }
+
+    fn writes(&self) -> String {
         if self.sharded {
             "in the journals of a majority of the shard's members: survives the loss of a minority"
                 .into()

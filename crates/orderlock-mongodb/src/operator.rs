@@ -43,7 +43,9 @@ pub(crate) async fn break_lease(
 async fn find(inner: &Inner, request: &BreakLease) -> Result<Option<OrderDocument>, StoreError> {
     let id = &*request.lease.0;
     let filter = if let Some(fence) = id.strip_prefix("lck_").and_then(parse_u128) {
-        doc! {"locked": locked_by(Fence(fence))}
+        // The index holds only texts, and is used only by who says that it is one.
+        let text = doc! {"locked": {"$type": "string"}};
+        doc! {"$and": [{"locked": locked_by(Fence(fence))}, text]}
     } else if let Some(target) = foreign_target(request, id) {
         match inner.ids.id(&target) {
             Some(id) => doc! {"_id": id},

@@ -29,6 +29,7 @@ pub struct MongodbOptions {
     pub(crate) document_bytes_max: usize,
     pub(crate) pending_entries_max: usize,
     pub(crate) pending_bytes_max: usize,
+    pub(crate) whole_orders: bool,
     pub(crate) watch: Option<EventHandler<CommandEvent>>,
 }
 
@@ -43,6 +44,7 @@ impl Default for MongodbOptions {
             document_bytes_max: 1024 * 1024,
             pending_entries_max: 64,
             pending_bytes_max: 4 * 1024 * 1024,
+            whole_orders: false,
             watch: None,
         }
     }
@@ -56,6 +58,7 @@ impl std::fmt::Debug for MongodbOptions {
             .field("document_bytes_max", &self.document_bytes_max)
             .field("pending_entries_max", &self.pending_entries_max)
             .field("pending_bytes_max", &self.pending_bytes_max)
+            .field("whole_orders", &self.whole_orders)
             .finish_non_exhaustive()
     }
 }
@@ -102,6 +105,16 @@ impl MongodbOptions {
     pub fn with_pending(mut self, entries: usize, bytes: usize) -> Self {
         self.pending_entries_max = entries.clamp(1, 1_000);
         self.pending_bytes_max = bytes.clamp(1, DOCUMENT_BYTES_MAX);
+        self
+    }
+
+    /// Says that the orders' type knows every member of an order, and refuses to read one that it
+    /// does not know (`#[serde(deny_unknown_fields)]`, at every level). A member that a handler leaves
+    /// out is then removed, whoever wrote it; without this it stays in orders that other services
+    /// have written to.
+    #[must_use]
+    pub fn with_whole_orders(mut self) -> Self {
+        self.whole_orders = true;
         self
     }
 

@@ -108,7 +108,7 @@ fn plan(
     let mut plan = Plan::new(order, record);
     if let Some(change) = changed {
         inner.fits_document(&change.after)?;
-        plan.change(change)?;
+        plan.change(change, inner.whole_orders)?;
     }
     plan.unmark();
     plan.write_entry(now)?;

@@ -84,17 +84,9 @@ impl Sessions {
         let look = {
             let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
             looks.retain(|_, look| look.peek().is_none());
-            let look = looks.entry(session).or_insert_with(|| {
-                let calls = Arc::clone(&inner.calls);
-                async move {
-                    let query = calls.sessions.find_one(doc! {"_id": hex(session.0)});
-                    let found = calls.bounded(query).await?;
-                    let standing = found.as_ref().map(standing).transpose()?;
-                    Ok(standing.map(|standing| standing.renewals))
-                }
-                .boxed()
-                .shared()
-            });
+            let look = looks
+                .entry(session)
+                .or_insert_with(|| begin(inner, session));
             Look::clone(look)
         };
         let found = look.await?;
@@ -117,6 +109,20 @@ impl Sessions {
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Seen>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Begins a look, in a task of its own: it comes to its end also if those who wait go away.
+fn begin(inner: &Arc<Inner>, session: SessionId) -> Look {
+    let calls = Arc::clone(&inner.calls);
+    let look = async move {
+        let query = calls.sessions.find_one(doc! {"_id": hex(session.0)});
+        let found = calls.bounded(query).await?;
+        let standing = found.as_ref().map(standing).transpose()?;
+        Ok(standing.map(|standing| standing.renewals))
+    };
+    let look = look.boxed().shared();
+    inner.runtime.spawn(Look::clone(&look).map(drop).boxed());
+    look
 }
 
 /// Every session that stands in the database.

@@ -73,7 +73,7 @@ async fn write(
 ) -> Result<Option<Settled>, StoreError> {
     let plan = match inner
         .fits(request)
-        .and_then(|()| settle_plan::settle(request, order, inner.clock.now()))
+        .and_then(|()| settle_plan::settle(request, order, inner.clock.now(), inner.whole_orders))
     {
         Ok(plan) => plan,
         Err(Failure::Impossible(reason)) => {

@@ -24,18 +24,20 @@ pub(crate) struct Plan {
     pub(crate) record: Record,
 }
 
-/// Plans a settle, on the order as its grant (or its last checkpoint) left it.
+/// Plans a settle, on the order as its grant (or its last checkpoint) left it. `whole`: the orders'
+/// type knows every member.
 pub(crate) fn settle(
     request: &Settle,
     order: &OrderDocument,
     now: Timestamp,
+    whole: bool,
 ) -> Result<Plan, Failure> {
     let mut record = Record::of_claim(&request.claim, request.entry.clone(), now);
     record.entry.fence = Some(request.fence);
     record.entry.step = request.step;
     let mut plan = Plan::new(order, record);
     if let Some(change) = &request.change {
-        plan.change(change)?;
+        plan.change(change, whole)?;
     }
     plan.write_entry(now)?;
     match &request.then {
@@ -57,8 +59,13 @@ impl Plan {
     }
 
     /// The order's fields change, and its version moves.
-    pub(crate) fn change(&mut self, change: &Change) -> Result<(), Failure> {
-        let absent = match self.after.exact {
+    pub(crate) fn change(&mut self, change: &Change, whole: bool) -> Result<(), Failure> {
+        if self.after.exact && self.after.changed_elsewhere() {
+            // Somebody has written to the order while it was held: it is not Orderlock's alone.
+            self.after.exact = false;
+            self.update.unset("orderlock.exact");
+        }
+        let absent = match self.after.exact || whole {
             true => Absent::Removed,
             false => Absent::Kept,
         };

@@ -13,6 +13,7 @@ mod commands;
 mod faults;
 mod foreign;
 mod foreign_locks;
+mod layout;
 mod nodes;
 mod opening;
 #[path = "../place/mod.rs"]

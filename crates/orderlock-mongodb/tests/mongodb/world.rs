@@ -47,8 +47,11 @@ impl Held {
 }
 
 impl World {
+    /// A store that is held to the rules that MongoDB has for commands.
     pub(crate) async fn new() -> Self {
-        Self::with(MongodbOptions::default()).await
+        let place = Place::new();
+        let store = place.open(MongodbOptions::default()).await;
+        Self::over(place, store).await
     }
 
     pub(crate) async fn with(options: MongodbOptions) -> Self {
@@ -60,6 +63,10 @@ impl World {
         let place = Place::new();
         let address = place.address_on(server);
         let store = MongodbStore::connect(&address, options).await.unwrap();
+        Self::over(place, store).await
+    }
+
+    async fn over(place: Place, store: MongodbStore) -> Self {
         let orders = place.orders().await;
         let session = join(&store, "a").await;
         Self {

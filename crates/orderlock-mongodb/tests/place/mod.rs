@@ -1,5 +1,7 @@
 //! Where tests find their server, and a database on it for each.
 
+mod strict;
+
 use mongodb::bson::Document as Fields;
 use mongodb::{Client, Collection};
 use orderlock_mongodb::{MongodbOptions, MongodbStore};
@@ -37,7 +39,9 @@ impl Place {
         format!("{server}/{}?collection=orders", self.name)
     }
 
+    /// The store, held to the rules that MongoDB has for commands.
     pub(crate) async fn open(&self, options: MongodbOptions) -> MongodbStore {
+        let options = options.with_command_events(strict::check);
         MongodbStore::connect(&self.address(), options)
             .await
             .unwrap()
