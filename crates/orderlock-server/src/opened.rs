@@ -47,6 +47,8 @@ impl Opened {
             }
             Store::Mongodb(address) => {
                 let options = MongodbOptions::default()
+                    // An order with a member that is not the order model's is refused.
+                    .with_whole_orders()
                     .with_connections(settings.store_connections.0)
                     .with_patience(settings.store_limit.0);
                 let opened = MongodbStore::connect(address.expose(), options).await;

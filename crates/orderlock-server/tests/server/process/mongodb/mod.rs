@@ -5,6 +5,7 @@
 mod beside;
 mod foreign;
 mod holes;
+mod members;
 mod nodes;
 mod place;
 mod provider;
