@@ -5,28 +5,30 @@
 //! to a server that never had it, or a backup that is put in place, could take it away: no
 //! connection survives either, and a new one empties the memory.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use orderlock_core::store::{Acquired, Claim, Entry};
 use orderlock_core::{KeyId, Timestamp};
 
-/// How many bytes each of the two halves takes, roughly.
-const HALF_MAX: usize = 8 * 1024 * 1024;
+/// How many bytes all of them take, roughly.
+const BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// How many of them one entry may take; a larger one is read again.
+const ENTRY_MAX: usize = 1024 * 1024;
 
 /// What an entry takes beside its answer and its order.
-const ENTRY_BYTES: usize = 1_024;
+const ENTRY_BYTES: usize = 768;
 
 /// Entries by their keys.
 #[derive(Debug, Default)]
-pub(crate) struct Answers(Mutex<Halves>);
+pub(crate) struct Answers(Mutex<Memory>);
 
-/// The younger half takes what is read and what is asked for; when it is full it becomes the older
-/// one, whose entries go if nobody has asked for them.
 #[derive(Debug, Default)]
-struct Halves {
-    young: HashMap<KeyId, Box<Entry>>,
-    old: HashMap<KeyId, Box<Entry>>,
+struct Memory {
+    entries: HashMap<KeyId, Box<Entry>>,
+    /// Their keys in the order in which they were read: the first one goes first. Retries come soon.
+    read: VecDeque<KeyId>,
     bytes: usize,
     times_emptied: u64,
 }
@@ -43,51 +45,52 @@ impl Answers {
 
     /// Keeps an entry that was read.
     pub(crate) fn keep(&self, reading: Reading, entry: &Entry) {
-        let mut halves = self.lock();
-        if reading == Reading(halves.times_emptied) && entry.outcome.is_final() {
-            halves.insert(Box::new(entry.clone()));
+        let mut memory = self.lock();
+        if reading == Reading(memory.times_emptied) && entry.outcome.is_final() {
+            memory.insert(entry);
         }
     }
 
     /// The final entry of a key whose answer is retained, if it is remembered.
     pub(crate) fn find(&self, key: KeyId, now: Timestamp) -> Option<Box<Entry>> {
-        let mut halves = self.lock();
-        if let Some(entry) = halves.old.remove(&key) {
-            halves.insert(entry);
-        }
-        let entry = halves.young.get(&key)?;
+        let memory = self.lock();
+        let entry = memory.entries.get(&key)?;
         let retained = entry.expires.is_some_and(|expires| expires > now);
         (retained && entry.answer.is_some()).then(|| entry.clone())
     }
 
     /// Forgets everything.
     pub(crate) fn empty(&self) {
-        let mut halves = self.lock();
-        let times_emptied = halves.times_emptied + 1;
-        *halves = Halves {
+        let mut memory = self.lock();
+        let times_emptied = memory.times_emptied + 1;
+        *memory = Memory {
             times_emptied,
-            ..Halves::default()
+            ..Memory::default()
         };
     }
 
     /// Each change is one step, so that a panic elsewhere leaves it whole.
-    fn lock(&self) -> MutexGuard<'_, Halves> {
+    fn lock(&self) -> MutexGuard<'_, Memory> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Halves {
-    fn insert(&mut self, entry: Box<Entry>) {
-        let size = size(&entry);
-        if size > HALF_MAX / 8 {
+impl Memory {
+    fn insert(&mut self, entry: &Entry) {
+        let bytes = size(entry);
+        if bytes > ENTRY_MAX || self.entries.contains_key(&entry.key_id) {
             return;
         }
-        if self.bytes + size > HALF_MAX {
-            self.old = std::mem::take(&mut self.young);
-            self.bytes = 0;
-        }
-        if self.young.insert(entry.key_id, entry).is_none() {
-            self.bytes += size;
+        self.bytes += bytes;
+        self.read.push_back(entry.key_id);
+        self.entries.insert(entry.key_id, Box::new(entry.clone()));
+        while self.bytes > BYTES_MAX {
+            let Some(oldest) = self.read.pop_front() else {
+                return;
+            };
+            if let Some(gone) = self.entries.remove(&oldest) {
+                self.bytes -= size(&gone);
+            }
         }
     }
 }
@@ -104,5 +107,77 @@ pub(crate) fn acquired(claim: &Claim, entry: Box<Entry>) -> Acquired {
         Acquired::Settled(entry)
     } else {
         Acquired::Reused
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use orderlock_core::{Answer, OperationName, OrderId, OutcomeKind, Principal, Target, Tenant};
+
+    use super::*;
+
+    fn entry(number: u16, bytes: usize) -> Entry {
+        let mut key = [0; 32];
+        key[..2].copy_from_slice(&number.to_be_bytes());
+        Entry {
+            target: Target {
+                tenant: Tenant::single(),
+                order: OrderId::parse("o1").unwrap(),
+            },
+            number: 2,
+            position: orderlock_core::store::Position(1),
+            version: orderlock_core::Version(2),
+            operation: OperationName::parse("change").unwrap(),
+            outcome: OutcomeKind::Applied,
+            actor: Principal::parse("somebody").unwrap(),
+            reason: None,
+            at: Timestamp::UNIX_EPOCH,
+            attempt: 1,
+            key_id: KeyId(key),
+            fingerprint: orderlock_core::Fingerprint([0; 32]),
+            fence: None,
+            step: 0,
+            change: None,
+            answer: Some(Answer {
+                status: 200,
+                content_type: "text/plain".into(),
+                location: None,
+                version: None,
+                body: Bytes::from(vec![0; bytes]),
+            }),
+            expires: Some(Timestamp::MAX),
+        }
+    }
+
+    #[test]
+    fn what_was_read_first_goes_first_and_the_bound_holds() {
+        let answers = Answers::default();
+        let reading = answers.reading();
+        let large = ENTRY_MAX - ENTRY_BYTES;
+        for number in 0..100 {
+            answers.keep(reading, &entry(number, large));
+            answers.keep(reading, &entry(number, large));
+        }
+        let found = |number| answers.find(entry(number, 0).key_id, Timestamp::UNIX_EPOCH);
+        assert!(found(99).is_some() && found(68).is_some());
+        assert!(found(67).is_none() && found(0).is_none());
+        let memory = answers.lock();
+        assert_eq!(memory.bytes, BYTES_MAX);
+        assert_eq!((memory.entries.len(), memory.read.len()), (32, 32));
+    }
+
+    #[test]
+    fn one_that_is_too_large_or_was_read_before_is_not_kept() {
+        let answers = Answers::default();
+        let before = answers.reading();
+        answers.keep(before, &entry(1, ENTRY_MAX));
+        answers.empty();
+        answers.keep(before, &entry(2, 10));
+        assert!(answers.lock().entries.is_empty());
+        answers.keep(answers.reading(), &entry(3, 10));
+        let key = entry(3, 0).key_id;
+        assert!(answers.find(key, Timestamp::UNIX_EPOCH).is_some());
+        assert!(answers.find(key, Timestamp::MAX).is_none(), "it has ended");
     }
 }
