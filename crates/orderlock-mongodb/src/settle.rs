@@ -71,10 +71,7 @@ async fn write(
     order: &OrderDocument,
     id: &Bson,
 ) -> Result<Option<Settled>, StoreError> {
-    let plan = match inner
-        .fits(request)
-        .and_then(|()| settle_plan::settle(request, order, inner.clock.now(), inner.whole_orders))
-    {
+    let plan = match settle_plan::settle(inner, request, order) {
         Ok(plan) => plan,
         Err(Failure::Impossible(reason)) => {
             return give_up(inner, request, reason.to_string()).await.map(Some);

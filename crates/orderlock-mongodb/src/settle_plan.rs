@@ -12,6 +12,7 @@ use crate::error::Failure;
 use crate::facts::Word;
 use crate::fields::{hash_hex, long, micros};
 use crate::json;
+use crate::store::Inner;
 
 /// What MongoDB takes as one document, less what is beside the fields that are counted here.
 const BYTES_MAX: usize = 16 * 1024 * 1024 - 64 * 1024;
@@ -24,20 +25,20 @@ pub(crate) struct Plan {
     pub(crate) record: Record,
 }
 
-/// Plans a settle, on the order as its grant (or its last checkpoint) left it. `whole`: the orders'
-/// type knows every member.
+/// Plans a settle, on the order as its grant (or its last checkpoint) left it.
 pub(crate) fn settle(
+    inner: &Inner,
     request: &Settle,
     order: &OrderDocument,
-    now: Timestamp,
-    whole: bool,
 ) -> Result<Plan, Failure> {
+    inner.fits(request)?;
+    let now = inner.clock.now();
     let mut record = Record::of_claim(&request.claim, request.entry.clone(), now);
     record.entry.fence = Some(request.fence);
     record.entry.step = request.step;
     let mut plan = Plan::new(order, record);
     if let Some(change) = &request.change {
-        plan.change(change, whole)?;
+        plan.change(change, inner.whole_orders)?;
     }
     plan.write_entry(now)?;
     match &request.then {
@@ -58,7 +59,8 @@ impl Plan {
         }
     }
 
-    /// The order's fields change, and its version moves.
+    /// The order's fields change, and its version moves. `whole`: the orders' type knows every
+    /// member.
     pub(crate) fn change(&mut self, change: &Change, whole: bool) -> Result<(), Failure> {
         if self.after.exact && self.after.changed_elsewhere() {
             // Somebody has written to the order while it was held: it is not Orderlock's alone.
