@@ -24,7 +24,7 @@ impl Default for SqliteOptions {
             batch: 512,
             readers: 4,
             document_bytes_max: 1024 * 1024,
-            order_memory: 16 * 1024 * 1024,
+            order_memory: 24 * 1024 * 1024,
             new_epoch: false,
         }
     }

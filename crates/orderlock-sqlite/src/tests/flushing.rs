@@ -179,10 +179,6 @@ async fn what_is_not_on_the_disk_is_told_to_nobody() {
         target: target.clone(),
         key_id: claim.key_id,
     };
-    let unknown = Lookup {
-        target: target.clone(),
-        key_id: other.claim.key_id,
-    };
     let settled = start(&bench.store, move |store| store.settle(settle)).await;
     flushing.begun().await;
     let store = &flushing.bench.store;
@@ -224,8 +220,6 @@ async fn what_is_not_on_the_disk_is_told_to_nobody() {
     ] {
         assert!(!waits, "nothing is told before the flush");
     }
-    // Of a key that neither the disk nor the writer's order knows, there is nothing to wait for.
-    assert_eq!(store.lookup(unknown).await.unwrap(), Known::Unknown);
     flushing.flush(Go::Open);
     accepted(settled.await.unwrap().unwrap());
     assert_eq!(read.await.unwrap().unwrap().unwrap().version, Version(2));
@@ -238,6 +232,28 @@ async fn what_is_not_on_the_disk_is_told_to_nobody() {
     assert!(matches!(replay, Acquired::Settled(_)), "{replay:?}");
     let grant = granted(granting.await.unwrap().unwrap());
     assert_eq!(grant.version, Version(2));
+}
+
+/// Of a key that neither the disk nor the order's holder has, there is nothing to wait for.
+#[tokio::test]
+async fn a_key_that_nobody_knows_waits_for_no_flush() {
+    let mut flushing = Flushing::new().await;
+    let settle = flushing.bench.held("o", "k").await;
+    let lookup = |key| Lookup {
+        target: settle.claim.target(),
+        key_id: fixtures::claim("o", key).key_id,
+    };
+    let (own, other) = (lookup("k"), lookup("other"));
+    let settled = start(&flushing.bench.store, move |store| store.settle(settle)).await;
+    flushing.begun().await;
+    let store = &flushing.bench.store;
+    assert_eq!(store.lookup(other).await.unwrap(), Known::Unknown);
+    let own = start(store, move |store| store.lookup(own)).await;
+    assert!(!own.is_finished(), "what is told of it is told on the disk");
+    flushing.flush(Go::Open);
+    accepted(settled.await.unwrap().unwrap());
+    let own = own.await.unwrap().unwrap();
+    assert!(matches!(own, Known::Settled(_)), "{own:?}");
 }
 
 /// A release that hands over shows the next one only what is on the disk.
