@@ -19,6 +19,7 @@ use crate::grant;
 use crate::json;
 use crate::lease::{Granted, locked_by, mark_to_fields};
 use crate::store::Inner;
+use crate::waits;
 
 /// How often a decision is made anew because the order has gone on under it. Each time, somebody
 /// else has got further.
@@ -29,6 +30,12 @@ pub(crate) fn busy() -> StoreError {
 }
 
 pub(crate) async fn acquire(inner: &Arc<Inner>, request: &Acquire) -> Result<Acquired, StoreError> {
+    let told = ask(inner, request).await;
+    inner.tried.told(request, &told);
+    told
+}
+
+async fn ask(inner: &Arc<Inner>, request: &Acquire) -> Result<Acquired, StoreError> {
     let Some(id) = inner.ids.id(&request.claim.target()) else {
         return Ok(Acquired::NotFound);
     };
@@ -43,8 +50,8 @@ pub(crate) async fn acquire(inner: &Arc<Inner>, request: &Acquire) -> Result<Acq
     Err(busy())
 }
 
-/// Takes the order with one write, if it is free, known to Orderlock, and the key is new to it. The
-/// session is looked up beside; one that has ended undoes the grant.
+/// Takes the order with one write, if it is free, known to Orderlock, nobody waits for it, and the
+/// key is new to it. The session is looked up beside; one that has ended undoes the grant.
 async fn take_if_free(
     inner: &Arc<Inner>,
     request: &Acquire,
@@ -59,6 +66,7 @@ async fn take_if_free(
         "_id": id,
         "locked": null,
         "orderlock.mark": null,
+        "orderlock.waits": null,
         "orderlock.creation.key": {"$ne": &key},
         format!("orderlock.keys.{key}"): null,
     };
@@ -113,8 +121,16 @@ async fn look_and_take(
     let word = word(inner, &order, request.claim.key_id, now).await?;
     let verdict = verdict(request, &order, word.as_ref(), session.is_some(), now);
     let Verdict::Grant { attempt } = verdict else {
-        return told(inner, request, &order, verdict, word).await.map(Some);
+        let told = told(inner, request, &order, verdict, word).await?;
+        if matches!(told, Acquired::Held(_)) {
+            waits::note(inner, request, &order).await;
+        }
+        return Ok(Some(told));
     };
+    if order.waits.kept_for_another(request.session, now) {
+        waits::note(inner, request, &order).await;
+        return Ok(Some(waits::kept(order.target, now)));
+    }
     if order.changed_elsewhere() {
         grant::note_change(inner, &order, now).await?;
         return Ok(None);
@@ -125,6 +141,7 @@ async fn look_and_take(
     let mut update = Update::default();
     take(&mut update, &granted, mark.as_ref());
     adopt(&mut update, &order);
+    order.waits.remove_from(&mut update, request.session, now);
     let filter = doc! {"_id": id, "locked": null, "orderlock.turn": order.turn};
     let written = inner.calls.change(filter, update.into_fields()).await;
     match written.map_err(Failure::of_a_write)? {

@@ -17,6 +17,7 @@ use crate::fields::Reader;
 use crate::json;
 use crate::lease::{Granted, locked_by, mark_from_fields};
 use crate::order_id;
+use crate::waits::Waits;
 
 /// What stands in `locked`.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,6 +60,8 @@ pub(crate) struct OrderDocument {
     pub(crate) keys: Keys,
     /// Entries that wait for the relay, by their number.
     pub(crate) entries: BTreeMap<u64, Fields>,
+    /// The nodes that wait for the order, as far as had been written when it was read.
+    pub(crate) waits: Waits,
 }
 
 impl OrderDocument {
@@ -107,6 +110,7 @@ impl OrderDocument {
             mark,
             keys: Keys::from_fields(reader)?,
             entries: entries(reader)?,
+            waits: Waits::read(reader.get("waits")),
             own: fields,
             target,
             id,

@@ -53,6 +53,7 @@ mod settle;
 mod settle_plan;
 mod store;
 mod sweep;
+mod waits;
 
 pub use open::OpenError;
 pub use options::MongodbOptions;

@@ -13,6 +13,7 @@ use crate::error::Failure;
 use crate::facts::Word;
 use crate::grant;
 use crate::store::Inner;
+use crate::waits::{self, Waits};
 
 /// What the next request comes to, if the step is carried out.
 #[derive(Debug)]
@@ -22,15 +23,20 @@ pub(crate) struct Next<'a> {
     word: Option<Word>,
     /// What the node knew of the session; none if it is alive as far as was looked.
     renewals: Option<i64>,
+    /// Who else waits for the order, as far as was looked.
+    waits: Waits,
+    /// Whether the order is to be let go, because it is another node's turn.
+    kept: bool,
 }
 
 impl<'a> Next<'a> {
-    /// Decides about the next request, against the order as it is to be. Nobody else can settle a
+    /// Decides about the next request, against the order as it is to be after the one that is held.
+    /// Nobody else can settle a
     /// key while this node holds the order, so that what the journal says of it stays true.
     pub(crate) async fn decide(
         inner: &Arc<Inner>,
         request: &'a Acquire,
-        after: &OrderDocument,
+        (held, after): (&OrderDocument, &OrderDocument),
     ) -> Result<Self, StoreError> {
         let now = inner.clock.now();
         let renewals = match inner.sessions.renewals(request.session) {
@@ -42,11 +48,18 @@ impl<'a> Next<'a> {
         };
         let word = word(inner, after, request.claim.key_id, now).await?;
         let verdict = verdict(request, after, word.as_ref(), renewals.is_some(), now);
+        let waits = match verdict {
+            Verdict::Grant { .. } => waits::look(inner, held, request.session).await?,
+            _ => Waits::default(),
+        };
+        let kept = waits.kept_for_another(request.session, inner.clock.now());
         Ok(Self {
             request,
             verdict,
             word,
             renewals,
+            waits,
+            kept,
         })
     }
 
@@ -55,14 +68,19 @@ impl<'a> Next<'a> {
         let (Verdict::Grant { attempt }, Some(renewals)) = (self.verdict, self.renewals) else {
             return;
         };
-        let times = (renewals, inner.clock.now());
+        if self.kept {
+            return;
+        }
+        let now = inner.clock.now();
+        let times = (renewals, now);
         let (granted, mark) = lease_of(self.request, &after.state(), attempt, times);
         take(update, &granted, mark.as_ref());
+        self.waits.remove_from(update, self.request.session, now);
     }
 
     /// Whether the update takes the order for the next request.
     pub(crate) fn is_granted(&self) -> bool {
-        matches!(self.verdict, Verdict::Grant { .. })
+        matches!(self.verdict, Verdict::Grant { .. }) && !self.kept
     }
 
     /// The answer to the next request, once the step is carried out and the order is as it is then.
@@ -72,6 +90,9 @@ impl<'a> Next<'a> {
         order: OrderDocument,
         session: Result<Option<i64>, Failure>,
     ) -> Result<Acquired, StoreError> {
+        if self.kept {
+            return Ok(waits::kept(order.target, inner.clock.now()));
+        }
         if !self.is_granted() {
             let mark = order.mark.clone();
             let free = order.let_go(mark);

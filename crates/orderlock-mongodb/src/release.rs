@@ -78,7 +78,7 @@ async fn hand_over(
             .clone()
             .filter(|_| request.mark == MarkFate::Keep);
         let after = OrderDocument::clone(&order).let_go(mark);
-        let next_step = Next::decide(inner, next, &after).await?;
+        let next_step = Next::decide(inner, next, (&order, &after)).await?;
         let mut update = letting_go(request.mark);
         next_step.add_to(inner, &mut update, &after);
         let write = inner

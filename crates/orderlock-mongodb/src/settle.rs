@@ -93,7 +93,7 @@ async fn write(
             done.map(|done| done.map(|order| (Some(order), None)))
         }
         Then::HandOver(next) => {
-            let next = Next::decide(inner, next, &after).await?;
+            let next = Next::decide(inner, next, (order, &after)).await?;
             next.add_to(inner, &mut update, &after);
             let write = inner.calls.change(filter, update.into_fields());
             let (done, session) = futures_util::join!(write, next.look(inner));

@@ -25,6 +25,7 @@ use crate::options::MongodbOptions;
 use crate::order_id::IdShape;
 use crate::relay::Relay;
 use crate::sessions::Sessions;
+use crate::waits::Tried;
 use crate::{
     acquire, create, expire, journal, lists, operator, read, release, resolve, sessions, settle,
     sweep,
@@ -49,6 +50,7 @@ pub(crate) struct Inner {
     pub(crate) epoch: String,
     pub(crate) sessions: Sessions,
     pub(crate) held: HeldOrders,
+    pub(crate) tried: Tried,
     pub(crate) relay: Relay,
     pub(crate) whole_orders: bool,
     freed: broadcast::Sender<Target>,
@@ -138,6 +140,7 @@ impl MongodbStore {
             epoch: opened.epoch,
             sessions: Sessions::default(),
             held: HeldOrders::default(),
+            tried: Tried::default(),
             relay: Relay::default(),
             whole_orders: options.whole_orders,
             freed: broadcast::Sender::new(HINTS),

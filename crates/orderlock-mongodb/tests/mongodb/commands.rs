@@ -7,6 +7,7 @@ use mongodb::event::command::CommandEvent;
 use orderlock_core::OrderStore as _;
 use orderlock_core::store::{Acquired, Settle, Settled, Then};
 use orderlock_mongodb::MongodbOptions;
+use orderlock_testkit::TestRuntime;
 
 use crate::world::World;
 
@@ -96,7 +97,9 @@ async fn a_release_is_one_write() {
 #[tokio::test]
 async fn a_chain_is_one_write_for_each_link() {
     let sent = Sent::default();
-    let world = World::with(sent.options()).await;
+    // Under a clock that stands: the holder of an old grant looks whether another node waits.
+    let runtime = Arc::new(TestRuntime::new());
+    let world = World::with(sent.options().with_runtime(runtime)).await;
     world.order("o1").await;
     let mut held = world.hold("o1", "k0").await;
     for turn in 1..=5 {

@@ -5,7 +5,7 @@ use orderlock_core::store::Then;
 use orderlock_core::{Document, OrderStore as _, OutcomeKind, Recovery};
 use serde_json::Value;
 
-use crate::world::{World, hold};
+use crate::world::{World, hold, join};
 
 const SCHEMA: &str = include_str!("../../../../docs/mongodb-layout.schema.json");
 
@@ -78,7 +78,14 @@ async fn every_member_has_its_place() {
     settle.change.as_mut().unwrap().after = exact;
     world.settle(settle).await.unwrap();
     look(&world.raw("o1").await, &mut seen);
+    world.hold("o1", "k2").await;
+    let waits = crate::world::request(join(&world.store, "b").await, "o1", "k3");
+    for _ in 0..2 {
+        world.store.acquire(waits.clone()).await.unwrap();
+    }
+    look(&world.raw("o1").await, &mut seen);
     for member in [
+        "waits.*.since",
         "lease.fence",
         "mark.resume",
         "keys.*",

@@ -10,6 +10,7 @@
 
 mod bounds;
 mod commands;
+mod fairness;
 mod faults;
 mod foreign;
 mod foreign_locks;
