@@ -23,6 +23,10 @@ use crate::store::Inner;
 /// How many orders are looked at together. Each may have megabytes of entries.
 const ORDERS_MAX: i64 = 32;
 
+/// How long this node's relay lets entries come together before it moves them: an insert is one
+/// command, however many it takes, and the order has its entry all the same.
+const LINGER: Duration = Duration::from_millis(20);
+
 /// How many orders are remembered as waiting. More are found by the index.
 const WANTED_MAX: usize = 4_096;
 
@@ -80,7 +84,11 @@ impl Relay {
 }
 
 async fn run(inner: &Arc<Inner>) {
-    while let Some(ids) = inner.relay.take() {
+    loop {
+        inner.runtime.sleep(LINGER).await;
+        let Some(ids) = inner.relay.take() else {
+            return;
+        };
         let mut repeat = 0;
         while let Err(error) = move_now(inner, &ids).await {
             repeat += 1;
