@@ -7,6 +7,7 @@
 mod cargo;
 mod debian;
 mod examples;
+mod guard;
 mod mongodb;
 mod parts;
 mod postgres;

@@ -14,9 +14,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
+use crate::guard::Guard;
 use crate::process::Lines;
 use crate::server::{PORTS, free_port};
-use guard::Guard;
+
 pub(crate) use programs::Programs;
 
 /// The variable that names a server: to this program, and to the tests.
@@ -94,7 +95,7 @@ fn start(program: &Path) -> Result<(u16, Own)> {
             // Each database is a file of its own. The last two would be in the folder of all users.
             .args(["--data-dir", "data"])
             .args(["--log-file", "own.log", "--pid-file", "own.pid"]);
-        let (guard, lines) = Guard::start(&server, folder.path())?;
+        let (guard, lines) = guard::start(&server, folder.path())?;
         said.clear();
         while let Some(line) = lines.next(START_MAX) {
             said.push('\n');

@@ -16,9 +16,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
+use crate::guard::Guard;
 use crate::server::{PORTS, free_port, run_quietly, tail};
 use account::Account;
-use guard::Guard;
+
 pub(crate) use programs::Programs;
 
 /// How long making the cluster, or starting it, may take.
@@ -63,7 +64,7 @@ impl Server {
         };
         cluster.give(folder.path())?;
         // From here on, nothing that is made outlives this program.
-        let guard = Guard::over(&cluster)?;
+        let guard = guard::over(&cluster)?;
         let password = random_hex()?;
         cluster.init(&password)?;
         let port = cluster.start()?;
