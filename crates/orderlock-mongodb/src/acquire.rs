@@ -4,7 +4,9 @@
 use std::sync::Arc;
 
 use mongodb::bson::{Bson, Document as Fields, doc};
-use orderlock_core::store::{Acquire, Acquired, Facts, Verdict, decide, grant as granted_event};
+use orderlock_core::store::{
+    Acquire, Acquired, Facts, Verdict, decide, grant as granted_event, kept_for_another,
+};
 use orderlock_core::{
     Caller, Fence, Fingerprint, KeyId, Lease, LeaseEvent, LeaseState, Mark, SessionId, StoreError,
     Timestamp,
@@ -31,7 +33,8 @@ pub(crate) fn busy() -> StoreError {
 
 pub(crate) async fn acquire(inner: &Arc<Inner>, request: &Acquire) -> Result<Acquired, StoreError> {
     let told = ask(inner, request).await;
-    inner.tried.told(request, &told);
+    let target = request.claim.target();
+    inner.tried.told(target, request.fence, &told);
     told
 }
 
@@ -129,7 +132,7 @@ async fn look_and_take(
     };
     if order.waits.kept_for_another(request.session, now) {
         waits::note(inner, request, &order).await;
-        return Ok(Some(waits::kept(order.target, now)));
+        return Ok(Some(Acquired::Held(kept_for_another(order.target, now))));
     }
     if order.changed_elsewhere() {
         grant::note_change(inner, &order, now).await?;

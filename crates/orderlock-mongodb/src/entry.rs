@@ -2,11 +2,8 @@
 
 use bytes::Bytes;
 use mongodb::bson::{Bson, Document as Fields, doc};
-use orderlock_core::store::{Claim, Entry, NewEntry, Position, Receipt, Retention};
-use orderlock_core::{
-    Answer, Document, Fence, Fingerprint, KeyId, OperationName, OutcomeKind, Principal, Target,
-    Timestamp, Version,
-};
+use orderlock_core::store::{About, Claim, Entry, NewEntry, Position, Receipt, Retention};
+use orderlock_core::{Answer, Document, Fence, OutcomeKind, Principal, Target, Timestamp, Version};
 
 use crate::clock::after;
 use crate::error::Failure;
@@ -22,21 +19,6 @@ pub(crate) struct Record {
     pub(crate) forgotten: Timestamp,
 }
 
-/// Whose lease or mark an entry is about.
-#[derive(Clone, Debug)]
-pub(crate) struct About {
-    pub(crate) key_id: KeyId,
-    pub(crate) fingerprint: Fingerprint,
-    pub(crate) operation: OperationName,
-    pub(crate) attempt: u32,
-}
-
-/// An act that leaves no answer has none to retain.
-pub(crate) const AT_ONCE: Retention = Retention {
-    answer: std::time::Duration::ZERO,
-    tombstone: std::time::Duration::ZERO,
-};
-
 impl Record {
     /// The record of an entry that is about to be written.
     pub(crate) fn new(mut entry: Entry, retention: Retention, now: Timestamp) -> Self {
@@ -49,58 +31,21 @@ impl Record {
         }
     }
 
-    /// The entry that a claim's own settle makes.
+    /// The record of a claim's own settle.
     pub(crate) fn of_claim(claim: &Claim, entry: NewEntry, now: Timestamp) -> Self {
         let retention = entry.retention;
-        let entry = Entry {
-            target: claim.target(),
-            number: 0,
-            position: Position(0),
-            version: Version(0),
-            operation: entry.operation,
-            outcome: entry.outcome,
-            actor: claim.caller.principal.clone(),
-            reason: None,
-            at: entry.at,
-            attempt: entry.attempt,
-            key_id: claim.key_id,
-            fingerprint: claim.fingerprint,
-            fence: None,
-            step: 0,
-            change: None,
-            answer: entry.answer,
-            expires: None,
-        };
-        Self::new(entry, retention, now)
+        Self::new(Entry::of_claim(claim, entry), retention, now)
     }
 
-    /// The entry of an act that no grant made. It carries no fence: no holder takes it for its own.
+    /// The record of an act that no grant made.
     pub(crate) fn of_act(
         target: &Target,
         about: About,
         (outcome, actor, reason): (OutcomeKind, Principal, Option<String>),
         now: Timestamp,
     ) -> Self {
-        let entry = Entry {
-            target: target.clone(),
-            number: 0,
-            position: Position(0),
-            version: Version(0),
-            operation: about.operation,
-            outcome,
-            actor,
-            reason,
-            at: now,
-            attempt: about.attempt,
-            key_id: about.key_id,
-            fingerprint: about.fingerprint,
-            fence: None,
-            step: 0,
-            change: None,
-            answer: None,
-            expires: None,
-        };
-        Self::new(entry, AT_ONCE, now)
+        let entry = Entry::of_act(target, about, outcome, actor, reason, now);
+        Self::new(entry, Retention::NONE, now)
     }
 
     /// The entry as it is now: without an answer that is past its retention.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use mongodb::bson::doc;
-use orderlock_core::store::{Acquire, Acquired, Grant, Verdict};
+use orderlock_core::store::{About, Acquire, Acquired, Grant, Verdict};
 use orderlock_core::{
     Fence, Fingerprint, KeyId, OperationName, OutcomeKind, Principal, StoreError, Timestamp,
 };
@@ -12,7 +12,7 @@ use orderlock_core::{
 use crate::acquire::{as_read, told, verdict, word};
 use crate::calls::Update;
 use crate::document::OrderDocument;
-use crate::entry::{About, Record};
+use crate::entry::Record;
 use crate::error::Failure;
 use crate::facts::Known;
 use crate::fields::long;

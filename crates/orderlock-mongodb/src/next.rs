@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use orderlock_core::StoreError;
-use orderlock_core::store::{Acquire, Acquired, Verdict};
+use orderlock_core::store::{Acquire, Acquired, Verdict, kept_for_another};
 
 use crate::acquire::{self, lease_of, take, told, verdict, word};
 use crate::calls::Update;
@@ -91,7 +91,10 @@ impl<'a> Next<'a> {
         session: Result<Option<i64>, Failure>,
     ) -> Result<Acquired, StoreError> {
         if self.kept {
-            return Ok(waits::kept(order.target, inner.clock.now()));
+            return Ok(Acquired::Held(kept_for_another(
+                order.target,
+                inner.clock.now(),
+            )));
         }
         if !self.is_granted() {
             let mark = order.mark.clone();

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use mongodb::bson::{Bson, Document as Fields, doc};
-use orderlock_core::store::{BreakLease, Broken};
+use orderlock_core::store::{About, BreakLease, Broken};
 use orderlock_core::{
     Fence, Fingerprint, KeyId, LeaseView, OperationName, OrderId, OutcomeKind, StoreError, Target,
 };
 
 use crate::acquire::{TRIES, adopt, busy};
 use crate::document::{Locked, OrderDocument, foreign_id};
-use crate::entry::{About, Record};
+use crate::entry::Record;
 use crate::error::Failure;
 use crate::fields::parse_u128;
 use crate::lease::locked_by;
@@ -77,12 +77,9 @@ fn meant(
     request: &BreakLease,
 ) -> Result<Option<(LeaseView, About)>, StoreError> {
     let about = match (&order.locked, order.lease()) {
-        (_, Some(granted)) if request.lease == granted.lease.fence.into() => About {
-            key_id: granted.lease.key_id,
-            fingerprint: granted.lease.fingerprint,
-            operation: granted.lease.operation.clone(),
-            attempt: granted.lease.attempt,
-        },
+        (_, Some(granted)) if request.lease == granted.lease.fence.into() => {
+            About::from(&granted.lease)
+        }
         (Locked::Foreign(value), _) if request.lease == foreign_id(&order.target, value) => About {
             key_id: KeyId([0; 32]),
             fingerprint: Fingerprint([0; 32]),

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use orderlock_core::store::{Decision, Resolve, Resolved};
+use orderlock_core::store::{About, Decision, Resolve, Resolved};
 use orderlock_core::{LeaseState, Mark, OutcomeKind, StoreError};
 
 use crate::acquire::{TRIES, busy};
 use crate::document::OrderDocument;
-use crate::entry::{About, Record};
+use crate::entry::Record;
 use crate::error::Failure;
 use crate::grant;
 use crate::operator::still;
@@ -81,12 +81,7 @@ fn plan(
     mark: &Mark,
 ) -> Result<Plan, Failure> {
     let now = inner.clock.now();
-    let about = About {
-        key_id: mark.key_id,
-        fingerprint: mark.fingerprint,
-        operation: mark.operation.clone(),
-        attempt: mark.attempt,
-    };
+    let about = About::from(mark);
     let outcome = match &request.decision {
         Decision::RunAgain => OutcomeKind::MarkCleared,
         Decision::Settle { outcome, .. } => *outcome,

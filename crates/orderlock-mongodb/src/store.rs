@@ -9,7 +9,7 @@ use orderlock_core::store::{
     Acquire, Acquired, BreakLease, Broken, Create, Created, Entries, EntriesSince, Entry, Expire,
     Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, OrderView, Page,
     Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
-    StoreInfo, Sweep, Swept,
+    StoreInfo, Sweep, Swept, Tried,
 };
 use orderlock_core::{Document, LeaseView, OrderStore, Runtime, Target};
 use tokio::sync::broadcast;
@@ -25,7 +25,6 @@ use crate::options::MongodbOptions;
 use crate::order_id::IdShape;
 use crate::relay::Relay;
 use crate::sessions::Sessions;
-use crate::waits::Tried;
 use crate::{
     acquire, create, expire, journal, lists, operator, read, release, resolve, sessions, settle,
     sweep,

@@ -6,14 +6,11 @@
 //! goes on asking. A wait decides nothing but whose turn it is; one that is late, lost or left
 //! behind costs half a second. It counts no turn of the order, so that it hinders nobody's write.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use mongodb::bson::{Bson, Document as Fields, doc};
-use orderlock_core::store::{Acquire, Acquired};
-use orderlock_core::{
-    Fence, LeaseId, LeaseView, LeaseViewState, SessionId, StoreError, Target, Timestamp,
-};
+use orderlock_core::store::Acquire;
+use orderlock_core::{SessionId, StoreError, Timestamp};
 
 use crate::calls::Update;
 use crate::document::OrderDocument;
@@ -27,10 +24,6 @@ const PATIENCE: i64 = 500_000;
 
 /// How many nodes may wait in one order.
 const WAITS_MAX: usize = 64;
-
-/// How many orders are kept in mind. It is a bound for clients that give up: what is forgotten is
-/// asked for once more before the wait is written.
-const TRIED_MAX: usize = 4_096;
 
 /// One node's wait, in microseconds of the store's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,50 +165,5 @@ pub(crate) async fn note(inner: &Arc<Inner>, request: &Acquire, order: &OrderDoc
     if let Err(failure) = written {
         let error = failure.not_applied();
         tracing::debug!(%error, order = %order.target, "a wait was not written");
-    }
-}
-
-/// The answer about an order that nobody holds, because it is another node's turn.
-pub(crate) fn kept(target: Target, since: Timestamp) -> Acquired {
-    Acquired::Held(LeaseView {
-        id: LeaseId("kept for another node".into()),
-        target,
-        state: LeaseViewState::Held,
-        operation: None,
-        caller: None,
-        key_id: None,
-        fingerprint: None,
-        attempt: 0,
-        since: Some(since),
-    })
-}
-
-/// Which requests of this node have found their order held: at most one asks for each order.
-#[derive(Debug, Default)]
-pub(crate) struct Tried(Mutex<HashMap<Target, Fence>>);
-
-impl Tried {
-    /// Whether this very request has found its order held before.
-    fn before(&self, request: &Acquire) -> bool {
-        self.lock().get(&request.claim.target()) == Some(&request.fence)
-    }
-
-    /// Takes note of what a request was told.
-    pub(crate) fn told(&self, request: &Acquire, told: &Result<Acquired, StoreError>) {
-        let target = request.claim.target();
-        let mut tried = self.lock();
-        if !matches!(told, Ok(Acquired::Held(_))) {
-            tried.remove(&target);
-            return;
-        }
-        if tried.len() >= TRIED_MAX {
-            tried.clear();
-        }
-        tried.insert(target, request.fence);
-    }
-
-    /// Each change is one step, so that a panic elsewhere leaves it whole.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Target, Fence>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

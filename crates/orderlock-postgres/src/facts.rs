@@ -5,8 +5,9 @@
 
 use orderlock_core::store::{
     Acquire, Acquired, Claim, Created, Entry, Facts, Grant, KeyFacts, Verdict, decide,
+    kept_for_another,
 };
-use orderlock_core::{LeaseId, LeaseState, LeaseView, LeaseViewState, Target, Timestamp, Version};
+use orderlock_core::{LeaseState, Target, Timestamp, Version};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
@@ -186,7 +187,9 @@ pub(crate) fn answer(request: &Acquire, row: &Row) -> Result<Option<Acquired>, F
         now: known.asked.now,
     };
     Ok(match decide(request, facts) {
-        Verdict::Grant { .. } if known.kept => Some(Acquired::Held(kept(target, known.asked.now))),
+        Verdict::Grant { .. } if known.kept => {
+            Some(Acquired::Held(kept_for_another(target, known.asked.now)))
+        }
         Verdict::Grant { .. } => None,
         Verdict::Repeat => Some(granted(request, known)?),
         verdict => Some(refusal(verdict, &target, known)?),
@@ -280,19 +283,4 @@ pub(crate) fn created(claim: &Claim, row: &Row) -> Result<Option<Created>, Failu
         KeyFacts::Final { .. } => Created::Expired,
         KeyFacts::Progress { .. } | KeyFacts::New => Created::Exists,
     }))
-}
-
-/// An order that nobody holds, because it is another node's turn.
-fn kept(target: Target, since: Timestamp) -> LeaseView {
-    LeaseView {
-        id: LeaseId("kept for another node".into()),
-        target,
-        state: LeaseViewState::Held,
-        operation: None,
-        caller: None,
-        key_id: None,
-        fingerprint: None,
-        attempt: 0,
-        since: Some(since),
-    }
 }

@@ -6,11 +6,6 @@
 //! asking. The rows decide nothing but whose turn it is; a row that is late, lost or left behind
 //! costs half a second.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use orderlock_core::store::{Acquire, Acquired};
-use orderlock_core::{Fence, StoreError, Target};
 use tokio_postgres::types::Type;
 
 use crate::connection::Sql;
@@ -109,40 +104,3 @@ pub(crate) static FORGET: Sql = Sql {
         WHERE w.order_row = old.order_row AND w.session = old.session",
     types: &[Type::TIMESTAMPTZ],
 };
-
-/// How many orders are kept in mind. It is a bound for clients that give up: what is forgotten is
-/// asked for once more before the wait is written.
-const TRIED_MAX: usize = 4_096;
-
-/// Which requests of this node have found their order held: at most one asks for each order.
-#[derive(Debug, Default)]
-pub(crate) struct Tried(Mutex<HashMap<Target, Fence>>);
-
-impl Tried {
-    /// Whether this very request has found its order held before.
-    pub(crate) fn before(&self, request: &Acquire) -> bool {
-        self.lock().get(&request.claim.target()) == Some(&request.fence)
-    }
-
-    /// Takes note of what a request was told.
-    pub(crate) fn told(
-        &self,
-        (target, fence): (Target, Fence),
-        told: &Result<Acquired, StoreError>,
-    ) {
-        let mut tried = self.lock();
-        if !matches!(told, Ok(Acquired::Held(_))) {
-            tried.remove(&target);
-            return;
-        }
-        if tried.len() >= TRIED_MAX {
-            tried.clear();
-        }
-        tried.insert(target, fence);
-    }
-
-    /// Each change is one step, so that a panic elsewhere leaves it whole.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Target, Fence>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}

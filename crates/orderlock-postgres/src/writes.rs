@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use orderlock_core::store::{
     Acquire, Acquired, Create, Created, Entry, Known, Lookup, Release, Released, Settle, Settled,
-    Then,
+    Then, Tried,
 };
 use orderlock_core::{KeyId, Runtime, StoreError, Target};
 use tokio::sync::broadcast;
@@ -30,7 +30,6 @@ use crate::release::{Releasing, must_be_flushed};
 use crate::settle::Settling;
 use crate::settle_rows::impossible;
 use crate::turns::{Turn, Turns};
-use crate::waits::Tried;
 
 /// How many freed orders a slow listener may lag behind before it loses some.
 const FREED: usize = 1_024;
@@ -177,7 +176,7 @@ impl Writes {
             Commit::Flushed => &self.marks,
         };
         let told = acquires.run(Some(turn), Asking { request, again }).await;
-        self.tried.told((target, fence), &told);
+        self.tried.told(target, fence, &told);
         if let Ok(Acquired::Settled(entry)) = &told {
             self.pool.answers().keep(reading, entry);
         }

@@ -5,7 +5,6 @@
     reason = "a place that cannot be made fails the check"
 )]
 
-#[allow(dead_code, reason = "the tests beside this one use more of it")]
 mod place;
 
 use std::sync::Arc;

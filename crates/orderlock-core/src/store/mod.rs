@@ -10,10 +10,12 @@
 //! that certainly did not happen; the lifecycle looks at the bound first.
 
 mod decide;
+mod entry;
 mod error;
 mod forward;
 mod request;
 mod result;
+mod turns;
 
 use std::fmt::Debug;
 
@@ -23,6 +25,7 @@ use futures_util::stream::BoxStream;
 pub use decide::{
     Facts, KeyFacts, SettleFacts, SettleVerdict, Verdict, decide, decide_settle, grant,
 };
+pub use entry::{About, Entry, Position};
 pub use error::{Cause, StoreError};
 pub use request::{
     Acquire, BreakLease, Change, Claim, Create, Decision, EntriesSince, Expire, Filter, History,
@@ -30,10 +33,11 @@ pub use request::{
     Retention, Settle, Sweep, Then,
 };
 pub use result::{
-    Accepted, Acquired, Broken, Created, Cursor, Durable, Entries, Entry, Expired, Fate, Grant,
-    Joined, Known, Left, Loss, OrderView, Page, Position, Receipt, Released, Renewed, Resolved,
-    Settled, StoreInfo, Swept,
+    Accepted, Acquired, Broken, Created, Cursor, Durable, Entries, Expired, Fate, Grant, Joined,
+    Known, Left, Loss, OrderView, Page, Receipt, Released, Renewed, Resolved, Settled, StoreInfo,
+    Swept,
 };
+pub use turns::{Tried, kept_for_another};
 
 use crate::Target;
 

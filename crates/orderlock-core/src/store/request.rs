@@ -174,6 +174,14 @@ pub struct Retention {
     pub tombstone: Duration,
 }
 
+impl Retention {
+    /// That of an act which leaves no answer, and so has none to retain.
+    pub const NONE: Self = Self {
+        answer: Duration::ZERO,
+        tombstone: Duration::ZERO,
+    };
+}
+
 /// The part of an entry that the lifecycle decides.
 #[derive(Clone, Debug)]
 pub struct NewEntry {

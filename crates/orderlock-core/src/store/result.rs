@@ -9,10 +9,10 @@ use std::task::{Context, Poll};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
-use super::StoreError;
+use super::{Entry, StoreError};
 use crate::{
-    Answer, Document, Fence, Fingerprint, KeyId, LeaseView, Mark, OperationName, OutcomeKind,
-    OwnedIndex, Principal, Secret, Target, Times, Timestamp, Version,
+    Document, Fence, Fingerprint, LeaseView, Mark, OwnedIndex, Secret, Target, Times, Timestamp,
+    Version,
 };
 
 /// Where a page ended. Opaque: only the store that made it can read it.
@@ -88,49 +88,6 @@ pub struct OrderView {
     pub times: Times,
     /// Who holds it, or which mark is open.
     pub lease: Option<LeaseView>,
-}
-
-/// Where an entry stands in the journal of the whole store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Position(pub u64);
-
-/// One line of an order's history, and with it, for the retention, the stored answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    /// Which order.
-    pub target: Target,
-    /// Its place in the order's history: 1, 2, 3, without gap.
-    pub number: u64,
-    /// Its place in the whole journal.
-    pub position: Position,
-    /// The order's version after it.
-    pub version: Version,
-    /// Which operation.
-    pub operation: OperationName,
-    /// How it ended.
-    pub outcome: OutcomeKind,
-    /// Who did it.
-    pub actor: Principal,
-    /// Why, where a person decided.
-    pub reason: Option<String>,
-    /// When.
-    pub at: Timestamp,
-    /// Which run of the key.
-    pub attempt: u32,
-    /// The key's hash.
-    pub key_id: KeyId,
-    /// What was asked.
-    pub fingerprint: Fingerprint,
-    /// The grant that settled, if one did.
-    pub fence: Option<Fence>,
-    /// Which settle of that grant.
-    pub step: u32,
-    /// The order after the change, if there was one.
-    pub change: Option<Document>,
-    /// The stored answer, while it is retained.
-    pub answer: Option<Answer>,
-    /// When the answer's retention ends, by the store's clock.
-    pub expires: Option<Timestamp>,
 }
 
 /// What became of a `create`.

@@ -10,7 +10,7 @@ use orderlock_mongodb::{MongodbOptions, MongodbStore};
 use orderlock_testkit::TestRuntime;
 
 use crate::proxy::{Fate, Proxy};
-use crate::world::World;
+use crate::world::{World, collection};
 
 async fn since(store: &MongodbStore, cursor: Option<Cursor>) -> (Vec<Entry>, Cursor) {
     let request = EntriesSince {
@@ -122,7 +122,7 @@ async fn a_restored_journal_begins_a_new_epoch() {
     let world = World::new().await;
     world.order("o1").await;
     let (_, cursor) = since(&world.store, None).await;
-    let meta = world.place.collection("orders_orderlock_meta").await;
+    let meta = collection(&world.place, "orders_orderlock_meta").await;
     meta.delete_one(doc! {"_id": "epoch"}).await.unwrap();
     let store = world.place.open(MongodbOptions::default()).await;
     let request = EntriesSince {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use mongodb::Collection;
 use mongodb::bson::{Bson, Document as Fields, doc};
+use mongodb::{Client, Collection};
 use orderlock_core::store::{
     Acquire, Acquired, Entry, Fate, Grant, History, Join, Lookup, Loss, MarkFate, OrderView, Read,
     Receipt, Release, Settle, Settled,
@@ -67,7 +67,7 @@ impl World {
     }
 
     async fn over(place: Place, store: MongodbStore) -> Self {
-        let orders = place.orders().await;
+        let orders = collection(&place, "orders").await;
         let session = join(&store, "a").await;
         Self {
             place,
@@ -177,4 +177,10 @@ pub(crate) fn look_up(held: &Held) -> Lookup {
         target: held.request.claim.target(),
         key_id: held.request.claim.key_id,
     }
+}
+
+/// A collection of a place, for a client that knows nothing of the store.
+pub(crate) async fn collection(place: &Place, name: &str) -> Collection<Fields> {
+    let client = Client::with_uri_str(server()).await.unwrap();
+    client.database(&place.name).collection(name)
 }

@@ -2,8 +2,6 @@
 
 mod strict;
 
-use mongodb::bson::Document as Fields;
-use mongodb::{Client, Collection};
 use orderlock_mongodb::{MongodbOptions, MongodbStore};
 
 /// The address of a throw-away server, without a database.
@@ -18,7 +16,7 @@ pub(crate) fn server() -> String {
 /// A database of its own, empty.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
-    name: String,
+    pub(crate) name: String,
 }
 
 impl Place {
@@ -45,15 +43,5 @@ impl Place {
         MongodbStore::connect(&self.address(), options)
             .await
             .unwrap()
-    }
-
-    /// The orders, as another service sees them.
-    pub(crate) async fn orders(&self) -> Collection<Fields> {
-        self.collection("orders").await
-    }
-
-    pub(crate) async fn collection(&self, name: &str) -> Collection<Fields> {
-        let client = Client::with_uri_str(server()).await.unwrap();
-        client.database(&self.name).collection(name)
     }
 }

@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 use orderlock_core::store::{
-    Claim, Cursor, Entries, EntriesSince, Entry, Expired, History, KeyFacts, Known, Lookup,
-    NewEntry, Page, Position, Receipt, Retention,
+    Cursor, Entries, EntriesSince, Entry, Expired, History, KeyFacts, Known, Lookup, Page,
+    Position, Receipt, Retention,
 };
-use orderlock_core::{Fence, KeyId, LeaseState, OutcomeKind, StoreError, Target, Version};
+use orderlock_core::{Fence, KeyId, LeaseState, OutcomeKind, StoreError, Target};
 
 use super::state::{Record, State, page, place};
 
@@ -53,29 +53,6 @@ impl Word<'_> {
 }
 
 impl State {
-    /// The entry that a claim's own settle makes, before the store has placed it.
-    pub(super) fn draft(claim: &Claim, entry: NewEntry) -> Entry {
-        Entry {
-            target: claim.target(),
-            number: 0,
-            position: Position(0),
-            version: Version(0),
-            operation: entry.operation,
-            outcome: entry.outcome,
-            actor: claim.caller.principal.clone(),
-            reason: None,
-            at: entry.at,
-            attempt: entry.attempt,
-            key_id: claim.key_id,
-            fingerprint: claim.fingerprint,
-            fence: None,
-            step: 0,
-            change: None,
-            answer: entry.answer,
-            expires: None,
-        }
-    }
-
     /// Places an entry at the end of its order's history and of the journal.
     pub(super) fn append(
         &mut self,

@@ -2,24 +2,13 @@
 
 use jiff::Timestamp;
 use orderlock_core::store::{
-    Acquire, Acquired, BreakLease, Broken, Decision, Entry, Facts, Grant, Leases, MarkFate, Page,
-    Position, Release, Released, Resolve, Resolved, Retention, Verdict, decide, grant,
+    About, Acquire, Acquired, BreakLease, Broken, Decision, Entry, Facts, Grant, Leases, MarkFate,
+    Page, Release, Released, Resolve, Resolved, Retention, Verdict, decide, grant,
 };
-use orderlock_core::{
-    Fingerprint, KeyId, LeaseEvent, LeaseState, LeaseView, OperationName, OutcomeKind, Principal,
-    StoreError, Target, Version,
-};
+use orderlock_core::{KeyId, LeaseEvent, LeaseState, LeaseView, OutcomeKind, StoreError, Target};
 
 use super::journal::Word;
 use super::state::{State, page, place};
-
-/// Whose lease or mark an operator's entry is about.
-struct About {
-    key_id: KeyId,
-    fingerprint: Fingerprint,
-    operation: OperationName,
-    attempt: u32,
-}
 
 impl State {
     pub(super) fn acquire(&mut self, request: &Acquire, now: Timestamp) -> Acquired {
@@ -133,14 +122,15 @@ impl State {
         };
         self.step(&view.target, LeaseEvent::Voided(lease.fence))
             .expect("the lease was found there");
-        let about = About {
-            key_id: lease.key_id,
-            fingerprint: lease.fingerprint,
-            operation: lease.operation,
-            attempt: lease.attempt,
-        };
-        let act = (OutcomeKind::LeaseBroken, request.actor, request.reason);
-        self.append(operators_entry(&view.target, about, act, now), AT_ONCE, now);
+        let entry = Entry::of_act(
+            &view.target,
+            About::from(&lease),
+            OutcomeKind::LeaseBroken,
+            request.actor,
+            Some(request.reason),
+            now,
+        );
+        self.append(entry, Retention::NONE, now);
         self.hint(&view.target);
         Broken::Broken(view)
     }
@@ -156,19 +146,15 @@ impl State {
         if mark.key_id != request.key_id {
             return Resolved::NotMarked;
         }
-        let about = About {
-            key_id: mark.key_id,
-            fingerprint: mark.fingerprint,
-            operation: mark.operation.clone(),
-            attempt: mark.attempt,
-        };
+        let about = About::from(mark);
         let current = order.version;
-        let (actor, reason) = (request.actor, request.reason);
+        let (actor, reason) = (request.actor, Some(request.reason));
         let receipt = match request.decision {
             Decision::RunAgain => {
                 self.unmark(&target, request.key_id);
-                let act = (OutcomeKind::MarkCleared, actor, reason);
-                self.append(operators_entry(&target, about, act, now), AT_ONCE, now)
+                let cleared = OutcomeKind::MarkCleared;
+                let entry = Entry::of_act(&target, about, cleared, actor, reason, now);
+                self.append(entry, Retention::NONE, now)
             }
             Decision::Settle { version, .. } if version != current => {
                 return Resolved::VersionMismatch { current };
@@ -181,7 +167,7 @@ impl State {
                 ..
             } => {
                 self.unmark(&target, request.key_id);
-                let mut entry = operators_entry(&target, about, (outcome, actor, reason), now);
+                let mut entry = Entry::of_act(&target, about, outcome, actor, reason, now);
                 entry.answer = Some(answer);
                 if let Some(change) = change {
                     self.change(&target, &change);
@@ -197,41 +183,6 @@ impl State {
     fn unmark(&mut self, target: &Target, key_id: KeyId) {
         self.step(target, LeaseEvent::Resolved(key_id))
             .expect("the mark was found there");
-    }
-}
-
-/// An act that leaves no answer has none to retain.
-const AT_ONCE: Retention = Retention {
-    answer: std::time::Duration::ZERO,
-    tombstone: std::time::Duration::ZERO,
-};
-
-/// The entry of an operator's act. It carries no fence: no grant settled, and its holder must not
-/// take the entry for its own.
-fn operators_entry(
-    target: &Target,
-    about: About,
-    (outcome, actor, reason): (OutcomeKind, Principal, String),
-    now: Timestamp,
-) -> Entry {
-    Entry {
-        target: target.clone(),
-        number: 0,
-        position: Position(0),
-        version: Version(0),
-        operation: about.operation,
-        outcome,
-        actor,
-        reason: Some(reason),
-        at: now,
-        attempt: about.attempt,
-        key_id: about.key_id,
-        fingerprint: about.fingerprint,
-        fence: None,
-        step: 0,
-        change: None,
-        answer: None,
-        expires: None,
     }
 }
 

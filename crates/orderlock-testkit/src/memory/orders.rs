@@ -1,7 +1,7 @@
 //! Orders themselves: made, and listed.
 
 use jiff::Timestamp;
-use orderlock_core::store::{Create, Created, Filter, List, OrderView, Page};
+use orderlock_core::store::{Create, Created, Entry, Filter, List, OrderView, Page};
 use orderlock_core::{LeaseState, StoreError, Tenant, Version};
 
 use super::journal::Word;
@@ -36,7 +36,7 @@ impl State {
         };
         self.orders.insert(target, order);
         let retention = request.entry.retention;
-        let mut entry = Self::draft(&request.claim, request.entry);
+        let mut entry = Entry::of_claim(&request.claim, request.entry);
         entry.change = Some(request.document);
         Created::Inserted(self.append(entry, retention, now))
     }

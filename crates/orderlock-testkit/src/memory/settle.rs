@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 use orderlock_core::store::{
-    Accepted, Durable, Receipt, Settle, SettleFacts, SettleVerdict, Settled, Then, decide_settle,
+    Accepted, Durable, Entry, Receipt, Settle, SettleFacts, SettleVerdict, Settled, Then,
+    decide_settle,
 };
 use orderlock_core::{LeaseEvent, LeaseState, Target};
 
@@ -59,7 +60,7 @@ impl State {
         };
         self.step(target, event)
             .expect("the verdict says that this fence holds the order");
-        let mut entry = Self::draft(&request.claim, request.entry.clone());
+        let mut entry = Entry::of_claim(&request.claim, request.entry.clone());
         entry.fence = Some(request.fence);
         entry.step = request.step;
         if let Some(change) = &request.change {
