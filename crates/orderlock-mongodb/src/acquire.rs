@@ -124,7 +124,7 @@ async fn look_and_take(
     let word = word(inner, &order, request.claim.key_id, now).await?;
     let verdict = verdict(request, &order, word.as_ref(), session.is_some(), now);
     let Verdict::Grant { attempt } = verdict else {
-        let told = told(inner, request, &order, verdict, word).await?;
+        let told = told(inner, &order, verdict, word).await?;
         if matches!(told, Acquired::Held(_)) {
             waits::note(inner, request, &order).await;
         }
@@ -226,7 +226,6 @@ fn stand_in(request: &Acquire) -> Lease {
 /// The answer to a request that is not granted.
 pub(crate) async fn told(
     inner: &Arc<Inner>,
-    request: &Acquire,
     order: &OrderDocument,
     verdict: Verdict,
     word: Option<Word>,
@@ -236,7 +235,7 @@ pub(crate) async fn told(
     };
     Ok(match verdict {
         Verdict::Grant { .. } => return Err(busy()),
-        Verdict::Repeat => return grant::again(inner, request, order).await,
+        Verdict::Repeat => return grant::again(inner, order, word).await,
         Verdict::Settled => {
             let number = word.map_or(0, |word| word.number);
             let record = grant::record(inner, order, number).await?;

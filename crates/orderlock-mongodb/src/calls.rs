@@ -145,6 +145,12 @@ impl Update {
         self.unset.insert(path, "");
     }
 
+    /// The lease ends; a mark stays.
+    pub(crate) fn unlock(&mut self) {
+        self.set.insert("locked", Bson::Null);
+        self.unset("orderlock.lease");
+    }
+
     pub(crate) fn into_fields(self) -> Fields {
         let mut update = doc! {"$inc": {"orderlock.turn": 1_i64}};
         if !self.set.is_empty() {

@@ -13,7 +13,7 @@ use crate::clock::from_micros;
 use crate::entry::Record;
 use crate::error::Failure;
 use crate::facts::Keys;
-use crate::fields::Reader;
+use crate::fields::{Reader, size};
 use crate::json;
 use crate::lease::{Granted, locked_by, mark_from_fields};
 use crate::order_id;
@@ -221,6 +221,11 @@ impl OrderDocument {
         fields
             .map(|fields| Record::from_fields(fields, &self.target))
             .transpose()
+    }
+
+    /// How many bytes wait for the relay.
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.entries.values().map(size).sum()
     }
 
     /// Every entry that waits for the relay, the oldest first.

@@ -152,6 +152,13 @@ pub(crate) fn micros(time: Timestamp) -> Bson {
     Bson::Int64(time.as_microsecond())
 }
 
+/// How many bytes fields take. What cannot be written is too large for everything.
+pub(crate) fn size(fields: &Fields) -> usize {
+    fields
+        .to_vec()
+        .map_or(u32::MAX as usize, |bytes| bytes.len())
+}
+
 pub(crate) fn binary(bytes: &[u8]) -> Bson {
     Bson::Binary(Binary {
         subtype: BinarySubtype::Generic,

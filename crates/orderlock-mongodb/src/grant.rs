@@ -14,11 +14,10 @@ use crate::calls::Update;
 use crate::document::OrderDocument;
 use crate::entry::Record;
 use crate::error::Failure;
-use crate::facts::Known;
-use crate::fields::long;
-use crate::json;
+use crate::facts::{Known, Word};
 use crate::lease::locked_by;
 use crate::relay;
+use crate::settle_plan::Plan;
 use crate::store::Inner;
 
 /// The name of a change that a service made which does not know Orderlock.
@@ -46,9 +45,9 @@ pub(crate) async fn finish(
         return Err(full);
     }
     let now = inner.clock.now();
+    // Nobody else can settle the key while this grant holds the order.
+    let word = word(inner, &order, request.claim.key_id, now).await?;
     if order.keys.known(request.claim.key_id, now) == Known::AskTheJournal {
-        // Nobody else can settle the key while this grant holds the order.
-        let word = word(inner, &order, request.claim.key_id, now).await?;
         let before = order.mark.clone().filter(|_| request.mark.is_none());
         let free = order.clone().let_go(before);
         match verdict(request, &free, word.as_ref(), true, now) {
@@ -60,24 +59,24 @@ pub(crate) async fn finish(
             }
             other => {
                 undo(inner, request, &order).await?;
-                return told(inner, request, &free, other, word).await.map(Some);
+                return told(inner, &free, other, word).await.map(Some);
             }
         }
     }
-    again(inner, request, &order).await.map(Some)
+    again(inner, &order, word).await.map(Some)
 }
 
-/// The grant that holds the order, as it is told; at once, or asked for again.
+/// The grant that holds the order, as it is told; at once, or asked for again. What is known of its
+/// key was looked up under it.
 pub(crate) async fn again(
     inner: &Arc<Inner>,
-    request: &Acquire,
     order: &OrderDocument,
+    word: Option<Word>,
 ) -> Result<Acquired, StoreError> {
     let Some(held) = order.lease() else {
         return Ok(Acquired::NotFound);
     };
     let lease = &held.lease;
-    let word = word(inner, order, request.claim.key_id, inner.clock.now()).await?;
     let progress = match word.as_ref().and_then(|word| Some((word, word.progress?))) {
         // What this very run has done is no news to it.
         Some((word, attempt)) if attempt < lease.attempt => {
@@ -123,8 +122,7 @@ pub(crate) async fn undo(
     order: &OrderDocument,
 ) -> Result<(), StoreError> {
     let mut update = Update::default();
-    update.set.insert("locked", mongodb::bson::Bson::Null);
-    update.unset("orderlock.lease");
+    update.unlock();
     // A first run's mark has come with the grant; a later run's was there before.
     let first = order.mark.as_ref().is_some_and(|mark| mark.attempt == 1);
     if request.mark.is_some() && first {
@@ -145,8 +143,7 @@ pub(crate) async fn void(
     fence: Fence,
 ) -> Result<bool, StoreError> {
     let mut update = Update::default();
-    update.set.insert("locked", mongodb::bson::Bson::Null);
-    update.unset("orderlock.lease");
+    update.unlock();
     let filter = doc! {"_id": &order.id, "locked": locked_by(fence)};
     let voided = inner.calls.touch(filter, update.into_fields()).await;
     let voided = voided.map_err(Failure::of_a_write)?;
@@ -164,7 +161,6 @@ pub(crate) async fn note_change(
     order: &OrderDocument,
     now: Timestamp,
 ) -> Result<Option<OrderDocument>, StoreError> {
-    let document = json::to_document(&order.own).map_err(Failure::not_applied)?;
     let name = |_| Failure::unreadable("a name of the store's own").not_applied();
     let about = About {
         key_id: KeyId([0; 32]),
@@ -174,25 +170,9 @@ pub(crate) async fn note_change(
     };
     let actor = Principal::parse("elsewhere").map_err(name)?;
     let act = (OutcomeKind::Applied, actor, None);
-    let mut record = Record::of_act(&order.target, about, act, now);
-    record.entry.number = order.number + 1;
-    record.entry.version = order.version.next();
-    record.entry.change = Some(document);
-    let mut update = Update::default();
-    let entry = record.to_fields().map_err(Failure::not_applied)?;
-    let number = record.entry.number;
-    update
-        .set
-        .insert("orderlock.version", long(record.entry.version.0));
-    update.set.insert("orderlock.number", long(number));
-    update.set.insert("orderlock.hash", json::hash(&order.own));
-    update.set.insert("orderlock.waiting", 1);
-    update
-        .set
-        .insert(format!("orderlock.entries.e{number}"), entry);
-    for stale in ["text", "index", "exact"] {
-        update.unset(format!("orderlock.{stale}"));
-    }
+    let record = Record::of_act(&order.target, about, act, now);
+    let mut plan = Plan::new(order, record);
+    plan.note_change().map_err(Failure::not_applied)?;
     let filter = match order.lease() {
         Some(held) => as_read(order, held.lease.fence),
         None => doc! {
@@ -201,7 +181,7 @@ pub(crate) async fn note_change(
             "orderlock.turn": order.turn,
         },
     };
-    let noted = inner.calls.change(filter, update.into_fields()).await;
+    let noted = inner.calls.change(filter, plan.update.into_fields()).await;
     let noted = noted.map_err(Failure::of_a_write)?;
     inner.relay.wants(inner, &order.id);
     Ok(noted)

@@ -8,11 +8,12 @@ use mongodb::bson::Bson;
 use orderlock_core::Fence;
 
 use crate::document::OrderDocument;
+use crate::fields::size;
 
 /// How many bytes of orders are kept. A grant that is not kept is looked up again.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// What an order takes beside its fields, about.
+/// What an order takes beside its fields and the entries that wait in it, about.
 const BYTES_BESIDE: usize = 4 * 1024;
 
 /// The grants of this node.
@@ -37,14 +38,16 @@ impl HeldOrders {
     /// Keeps an order, if it is not too large for that. Which others go does not matter: each costs
     /// its settle one more look.
     pub(crate) fn keep(&self, fence: Fence, order: OrderDocument) {
-        let bytes = order.own.to_vec().map_or(BYTES_MAX, |bytes| bytes.len()) + BYTES_BESIDE;
+        let bytes = size(&order.own) + order.pending_bytes() + BYTES_BESIDE;
         let mut held = self.lock();
         held.remove(fence);
-        while held.bytes + bytes > BYTES_MAX {
-            match held.orders.keys().next().copied() {
-                Some(other) => held.remove(other),
-                None => return,
-            }
+        if bytes > BYTES_MAX {
+            return;
+        }
+        while held.bytes + bytes > BYTES_MAX
+            && let Some(other) = held.orders.keys().next().copied()
+        {
+            held.remove(other);
         }
         held.bytes += bytes;
         held.orders.insert(fence, (Arc::new(order), bytes));

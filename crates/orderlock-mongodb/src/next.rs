@@ -99,7 +99,7 @@ impl<'a> Next<'a> {
         if !self.is_granted() {
             let mark = order.mark.clone();
             let free = order.let_go(mark);
-            return told(inner, self.request, &free, self.verdict, self.word).await;
+            return told(inner, &free, self.verdict, self.word).await;
         }
         match session {
             Ok(Some(_)) => match grant::finish(inner, self.request, order).await? {

@@ -105,7 +105,7 @@ async fn write(
     let record = Record::of_act(&order.target, about, act, now);
     let mut plan = Plan::new(order, record);
     adopt(&mut plan.update, order);
-    plan.void();
+    plan.update.unlock();
     plan.write_entry(now).map_err(Failure::not_applied)?;
     let update = plan.update.into_fields();
     let written = inner.calls.touch(still(order), update).await;

@@ -47,8 +47,7 @@ async fn let_go(inner: &Arc<Inner>, request: &Release, id: &Bson) -> Result<Rele
 
 fn letting_go(mark: MarkFate) -> Update {
     let mut update = Update::default();
-    update.set.insert("locked", Bson::Null);
-    update.unset("orderlock.lease");
+    update.unlock();
     if mark == MarkFate::Clear {
         update.unset("orderlock.mark");
     }

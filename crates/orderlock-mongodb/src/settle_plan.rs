@@ -1,6 +1,6 @@
 //! The one write of a settle, and the order as it leaves it.
 
-use mongodb::bson::{Bson, Document as Fields, doc};
+use mongodb::bson::{Document as Fields, doc};
 use orderlock_core::store::{Change, Settle, Then};
 use orderlock_core::{Document, OwnedIndex, Timestamp, Version};
 
@@ -10,7 +10,7 @@ use crate::document::{Locked, OrderDocument, index_of};
 use crate::entry::Record;
 use crate::error::Failure;
 use crate::facts::Word;
-use crate::fields::{hash_hex, long, micros};
+use crate::fields::{hash_hex, long, micros, size};
 use crate::json;
 use crate::store::Inner;
 
@@ -109,8 +109,23 @@ impl Plan {
         self.record.entry.version = version;
     }
 
-    /// The entry is written into the order's document, and its key is listed there.
-    pub(crate) fn write_entry(&mut self, now: Timestamp) -> Result<(), Failure> {
+    /// Somebody else has changed the order's own fields: its version moves, and the entry that says
+    /// so has a key that is nobody's.
+    pub(crate) fn note_change(&mut self) -> Result<(), Failure> {
+        let own = &self.after.own;
+        self.record.entry.change = Some(json::to_document(own)?);
+        self.update.set.insert("orderlock.hash", json::hash(own));
+        for stale in ["text", "index", "exact"] {
+            self.update.unset(format!("orderlock.{stale}"));
+        }
+        let version = self.after.version.next();
+        self.update.set.insert("orderlock.version", long(version.0));
+        self.moved_to(version);
+        self.append()
+    }
+
+    /// The entry is written into the order's document, where it waits for the relay.
+    fn append(&mut self) -> Result<(), Failure> {
         let number = self.record.entry.number;
         let fields = self.record.to_fields()?;
         self.after.number = number;
@@ -120,6 +135,12 @@ impl Plan {
         self.update
             .set
             .insert(format!("orderlock.entries.e{number}"), fields);
+        Ok(())
+    }
+
+    /// The entry is written, and its key is listed in the order's document.
+    pub(crate) fn write_entry(&mut self, now: Timestamp) -> Result<(), Failure> {
+        self.append()?;
         if let Some(word) = Word::of(&self.record) {
             let key_id = self.record.entry.key_id;
             let entries = &self.after.entries;
@@ -141,13 +162,12 @@ impl Plan {
 
     /// Whether MongoDB takes such a document: looked at before it is sent.
     fn fits(&self) -> Result<(), Failure> {
-        let entries: usize = self.after.entries.values().map(size).sum();
         let text = self
             .update
             .set
             .get_str("orderlock.text")
             .map_or(0, str::len);
-        let bytes = size(&self.after.own) + text + entries;
+        let bytes = size(&self.after.own) + text + self.after.pending_bytes();
         if bytes > BYTES_MAX {
             return Err(Failure::impossible(
                 "the order and the entries that wait in its document are over MongoDB's 16 MiB",
@@ -158,19 +178,12 @@ impl Plan {
 
     /// The lease ends, and with it the mark of its key.
     pub(crate) fn unlock(&mut self) {
-        self.update.set.insert("locked", Bson::Null);
-        self.update.unset("orderlock.lease");
+        self.update.unlock();
         if self.after.mark.take().is_some() {
             self.update.unset("orderlock.mark");
         }
         self.after.granted = None;
         self.after.locked = Locked::Free;
-    }
-
-    /// The lease ends, and a mark stays.
-    pub(crate) fn void(&mut self) {
-        self.update.set.insert("locked", Bson::Null);
-        self.update.unset("orderlock.lease");
     }
 
     /// The mark ends; nobody holds the order.
@@ -206,8 +219,4 @@ pub(crate) fn index_to_fields(index: &OwnedIndex, own: &Fields) -> Option<Fields
 pub(crate) fn text_of(document: &Document) -> Result<String, Failure> {
     String::from_utf8(document.as_bytes().to_vec())
         .map_err(|_| Failure::impossible("the order is not UTF-8"))
-}
-
-fn size(fields: &Fields) -> usize {
-    fields.to_vec().map_or(usize::MAX / 4, |bytes| bytes.len())
 }

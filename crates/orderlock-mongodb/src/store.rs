@@ -74,14 +74,8 @@ impl Inner {
 
     /// Whether so much waits in an order for the relay that it takes no further operation.
     pub(crate) fn is_full(&self, order: &OrderDocument) -> bool {
-        let bytes = || -> usize {
-            let entries = order.entries.values();
-            entries
-                .map(|entry| entry.to_vec().map_or(0, |bytes| bytes.len()))
-                .sum()
-        };
         order.entries.len() >= self.pending_entries_max
-            || (!order.entries.is_empty() && bytes() >= self.pending_bytes_max)
+            || (!order.entries.is_empty() && order.pending_bytes() >= self.pending_bytes_max)
     }
 
     /// Whether the store takes a document of that size.

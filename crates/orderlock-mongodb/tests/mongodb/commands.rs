@@ -83,6 +83,29 @@ async fn an_operation_is_two_writes_one_after_the_other() {
     );
 }
 
+/// An order whose document does not list all its keys has the journal asked, once, under the grant.
+#[tokio::test]
+async fn a_grant_asks_the_journal_for_its_key_once() {
+    let sent = Sent::default();
+    let world = World::with(sent.options()).await;
+    world.order("o1").await;
+    for turn in 0..45 {
+        let held = world.hold("o1", &format!("k{turn}")).await;
+        world.settle(held.settle()).await.unwrap();
+        // A reader of the history has the relay move what waits.
+        world.history("o1").await;
+    }
+    sent.0.lock().unwrap().clear();
+    world.hold("o1", "new").await;
+    let looks = std::mem::take(&mut *sent.0.lock().unwrap());
+    let looks = looks.iter().filter(|command| {
+        let of_journal = command.get_str("find").ok() == Some("orders_orderlock_journal");
+        let filter = command.get_document("filter");
+        of_journal && filter.is_ok_and(|filter| filter.contains_key("key"))
+    });
+    assert_eq!(looks.count(), 1);
+}
+
 #[tokio::test]
 async fn a_release_is_one_write() {
     let sent = Sent::default();
