@@ -81,7 +81,8 @@ impl Granting {
         let asked = Asked::of(&requests, &self.clock);
         let unflushed = self.commit == Commit::Unflushed;
         let grant = asked.to_grant(&false, &unflushed);
-        let granted = connection.write(&GRANT, &grant).await?;
+        let sql = connection.form(&GRANT, requests.len());
+        let granted = connection.write(sql, &grant).await?;
         // From here on the grants are committed, whatever is said of the others.
         let told = self.tell(&connection, &requests, &granted).await;
         let told = told.map_err(Broken::Unknown)?;

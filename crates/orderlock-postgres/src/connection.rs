@@ -28,6 +28,14 @@ pub(crate) struct Sql {
     pub(crate) types: &'static [Type],
 }
 
+/// A statement over a batch of requests, in two forms that do the same. Most of what the form for many
+/// costs is setting out its joins, and a batch of one has no use for them.
+#[derive(Debug)]
+pub(crate) struct Batched {
+    pub(crate) one: Sql,
+    pub(crate) many: Sql,
+}
+
 /// The parameters of a statement.
 pub(crate) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
@@ -95,6 +103,16 @@ impl Connection {
         self.object
             .as_ref()
             .expect("a connection has its link until it is dropped")
+    }
+
+    /// The form of a statement for so many requests. One that is not prepared is planned each time,
+    /// and gains nothing by its form.
+    pub(crate) fn form(&self, statement: &'static Batched, requests: usize) -> &'static Sql {
+        if requests == 1 && self.link().prepares {
+            &statement.one
+        } else {
+            &statement.many
+        }
     }
 
     /// Runs one statement, which is a transaction of its own. Only for what may be asked again,

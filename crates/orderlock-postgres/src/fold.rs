@@ -122,7 +122,9 @@ impl Folding {
         let connection = self.pool.connection().await.map_err(Broken::NotApplied)?;
         let rows = Rows::of(folds, &self.clock);
         let parameters = rows.parameters();
-        let written = connection.write(&FOLD, &parameters).await?;
+        let written = connection
+            .write(connection.form(&FOLD, folds.len()), &parameters)
+            .await?;
         let mut told: Vec<Told<Folded>> = folds.iter().map(|_| None).collect();
         for row in &written {
             let now = written_there(row, &mut told).map_err(Broken::Unknown)?;

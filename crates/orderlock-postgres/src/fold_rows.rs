@@ -4,24 +4,23 @@ use orderlock_core::Timestamp;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::clock::Clock;
-use crate::connection::Sql;
+use crate::connection::{Batched, Sql};
 use crate::fold::{Fold, Gate, Link};
-use crate::fragments::{here, owned, position};
+use crate::fragments::{here, owned, position, requests};
 use crate::journal::NewEntries;
 use crate::rows::{Id, signed};
 use crate::waits::kept_for_another;
 
-/// Writes every piece whose gate still stands, as `SETTLE` does with one settle. Tells which, and whether
-/// it is another node's turn then.
-pub(crate) static FOLD: Sql = Sql {
-    text: concat!(
+macro_rules! fold {
+    ($rows:ident) => {
+        concat!(
         "WITH ",
         here!(),
         ", alive AS (
             SELECT s.id, s.heard, s.known, s.named FROM sessions s
             WHERE s.id = ANY (ARRAY(
                 SELECT o.session
-                FROM unnest($2, $3, $4) AS r (tenant, id, fence)
+                FROM ", requests!($rows: 2 tenant, 3 id, 4 fence), "
                     JOIN orders o ON o.tenant = r.tenant AND o.id = r.id AND o.fence = r.fence
             ))
             ORDER BY s.id FOR KEY SHARE
@@ -41,11 +40,10 @@ pub(crate) static FOLD: Sql = Sql {
                     (SELECT s.renewals FROM sessions s WHERE s.id = r.next_session), 0),
                 principal = r.principal,
                 operation = r.operation, key_id = r.key_id, fingerprint = r.fingerprint
-            FROM here, alive, unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
-                    $16, $17, $18, $19, $20, $21) WITH ORDINALITY
-                AS r (tenant, id, fence, step, version, before, links, after, changed_at, change,
-                    order_status, order_customer, next, next_session, since, attempt,
-                    principal, operation, key_id, fingerprint, place)
+            FROM here, alive, ", requests!($rows: 2 tenant, 3 id, 4 fence, 5 step, 6 version, 7 before, 8 links, 9 after,
+                10 changed_at, 11 change, 12 order_status, 13 order_customer, 14 next,
+                15 next_session, 16 since, 17 attempt, 18 principal, 19 operation,
+                20 key_id, 21 fingerprint), "
             WHERE o.tenant = r.tenant AND o.id = r.id AND o.fence = r.fence
                 AND o.steps = r.step AND o.version = r.version AND o.entries = r.before
                 AND o.mark_key_id IS NULL AND o.session = alive.id AND ",
@@ -80,53 +78,68 @@ pub(crate) static FOLD: Sql = Sql {
         SELECT place, ",
         kept_for_another!("moved.row", "moved.next_session", "here.now"),
         ", here.now FROM moved, here"
-    ),
-    types: &[
-        Type::TIMESTAMPTZ,
-        Type::TEXT_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::UUID_ARRAY,
-        Type::INT8_ARRAY,
-        Type::INT8_ARRAY,
-        Type::INT8_ARRAY,
-        Type::INT8_ARRAY,
-        Type::INT8_ARRAY,
-        Type::TIMESTAMPTZ_ARRAY,
-        Type::BYTEA_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::UUID_ARRAY,
-        Type::UUID_ARRAY,
-        Type::TIMESTAMPTZ_ARRAY,
-        Type::INT8_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::BYTEA_ARRAY,
-        Type::BYTEA_ARRAY,
-        Type::INT8_ARRAY,
-        Type::INT8_ARRAY,
-        Type::INT8_ARRAY,
-        Type::UUID_ARRAY,
-        Type::INT8_ARRAY,
-        Type::BYTEA_ARRAY,
-        Type::TIMESTAMPTZ_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::INT8_ARRAY,
-        Type::TIMESTAMPTZ_ARRAY,
-        Type::INT8_ARRAY,
-        Type::BYTEA_ARRAY,
-        Type::BYTEA_ARRAY,
-        Type::INT8_ARRAY,
-        Type::INT8_ARRAY,
-        Type::INT4_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::INT8_ARRAY,
-        Type::BYTEA_ARRAY,
-    ],
+    )
+    };
+}
+
+/// Writes every piece whose gate still stands, as `SETTLE` does with one settle. Tells which, and whether
+/// it is another node's turn then.
+pub(crate) static FOLD: Batched = Batched {
+    one: Sql {
+        text: fold!(one),
+        types: FOLD_TYPES,
+    },
+    many: Sql {
+        text: fold!(many),
+        types: FOLD_TYPES,
+    },
 };
+
+const FOLD_TYPES: &[Type] = &[
+    Type::TIMESTAMPTZ,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::UUID_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT8_ARRAY,
+    Type::TIMESTAMPTZ_ARRAY,
+    Type::BYTEA_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::UUID_ARRAY,
+    Type::UUID_ARRAY,
+    Type::TIMESTAMPTZ_ARRAY,
+    Type::INT8_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::BYTEA_ARRAY,
+    Type::BYTEA_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT8_ARRAY,
+    Type::UUID_ARRAY,
+    Type::INT8_ARRAY,
+    Type::BYTEA_ARRAY,
+    Type::TIMESTAMPTZ_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::INT8_ARRAY,
+    Type::TIMESTAMPTZ_ARRAY,
+    Type::INT8_ARRAY,
+    Type::BYTEA_ARRAY,
+    Type::BYTEA_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT4_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::INT8_ARRAY,
+    Type::BYTEA_ARRAY,
+];
 
 /// A batch of pieces, a column for each of their parts.
 #[derive(Debug)]

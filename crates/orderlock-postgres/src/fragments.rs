@@ -145,7 +145,26 @@ macro_rules! no_mark_if {
     };
 }
 
+/// The requests of a statement, `r`: a row for each, with its number from 1 as its place. Each column is
+/// the parameter of this number, an array. In the form for one request its values are as good as constants
+/// to the planner: nothing is joined, sorted or made whole for a single row.
+macro_rules! requests {
+    (many: $first:literal $name:ident $(, $next:literal $more:ident)*) => {
+        concat!(
+            "unnest($", $first, $(", $", $next,)* ") WITH ORDINALITY AS r (",
+            stringify!($name), $(", ", stringify!($more),)* ", place)"
+        )
+    };
+    (one: $first:literal $name:ident $(, $next:literal $more:ident)*) => {
+        concat!(
+            "(SELECT ($", $first, ")[1] AS ", stringify!($name),
+            $(", ($", $next, ")[1] AS ", stringify!($more),)*
+            ", 1::bigint AS place) AS r"
+        )
+    };
+}
+
 pub(crate) use {
     content_columns, entry_columns, held, here, lock_columns, no_lease, no_mark_if, owned,
-    position, remembered, target_columns, will_write,
+    position, remembered, requests, target_columns, will_write,
 };

@@ -80,7 +80,10 @@ impl Releasing {
             let asked = Asked::of(&nexts, &granting.clock);
             let statements = [
                 (&LET_GO, &let_go[..]),
-                (&GRANT, &asked.to_grant(&true, &false)[..]),
+                (
+                    connection.form(&GRANT, nexts.len()),
+                    &asked.to_grant(&true, &false)[..],
+                ),
                 (&FACTS, &asked.to_tell()[..]),
             ];
             let [held, granted, facts] =

@@ -114,16 +114,20 @@ impl Settling {
         requests: &[Settle],
     ) -> Result<Vec<Applied>, Broken> {
         let rows = Rows::of(requests, &self.granting.clock);
+        let sql = connection.form(&SETTLE, requests.len());
         let settle = rows.to_settle();
         let nexts: Vec<_> = requests.iter().filter_map(next_of).collect();
         if nexts.is_empty() {
-            let settled = connection.write(&SETTLE, &settle).await?;
+            let settled = connection.write(sql, &settle).await?;
             return receipts(requests.len(), &settled).map_err(Broken::Unknown);
         }
         let asked = Asked::of(&nexts, &self.granting.clock);
         let statements = [
-            (&SETTLE, &settle[..]),
-            (&GRANT, &asked.to_grant(&true, &false)[..]),
+            (sql, &settle[..]),
+            (
+                connection.form(&GRANT, nexts.len()),
+                &asked.to_grant(&true, &false)[..],
+            ),
             (&FACTS, &asked.to_tell()[..]),
         ];
         let [settled, granted, facts] = connection.transaction(Commit::Flushed, statements).await?;

@@ -9,22 +9,15 @@
 
 use tokio_postgres::types::Type;
 
-use crate::connection::Sql;
-use crate::fragments::{content_columns, held, here, no_lease, no_mark_if, owned, position};
+use crate::connection::{Batched, Sql};
+use crate::fragments::{
+    content_columns, held, here, no_lease, no_mark_if, owned, position, requests,
+};
 use crate::waits::kept_for_another;
 
-/// Grants every request that `decide` would grant; for successors (`$2`), only on orders that this
-/// very transaction has let go.
-///
-/// What is seen of the order, of its key and of both sessions is one moment. The order is granted
-/// if it still is as it was then: whatever concerns a key moves the position, and whatever else
-/// concerns the lock moves the fence. Otherwise the facts, which come after, tell why not, or that
-/// it is to be asked again. An order that is kept for another node's turn is granted to nobody else.
-///
-/// The commit waits for no flush if `$16` says so. Tells what was granted, with the order as of the
-/// grant.
-pub(crate) static GRANT: Sql = Sql {
-    text: concat!(
+macro_rules! grant {
+    ($rows:ident) => {
+        concat!(
         "WITH clock AS MATERIALIZED (
             SELECT coalesce($1, clock_timestamp()) AS now,
                 CASE WHEN $16 THEN set_config('synchronous_commit', 'off', true) END
@@ -46,10 +39,9 @@ pub(crate) static GRANT: Sql = Sql {
                 1 + greatest(o.mark_attempt,
                     CASE WHEN key.forgotten <= clock.now THEN 0 ELSE coalesce(key.attempt, 0) END
                 ) AS attempt
-            FROM clock CROSS JOIN unnest($3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-                    WITH ORDINALITY
-                    AS r (tenant, id, fence, session, principal, operation, key_hash, key_id,
-                        fingerprint, expected, marks, times, within, place)
+            FROM clock CROSS JOIN ", requests!($rows: 3 tenant, 4 id, 5 fence, 6 session, 7 principal,
+                8 operation, 9 key_hash, 10 key_id, 11 fingerprint, 12 expected, 13 marks, 14 times,
+                15 within), "
                 JOIN orders o ON o.tenant = r.tenant AND o.id = r.id
                 JOIN sessions s ON s.id = r.session
                 LEFT JOIN LATERAL (
@@ -79,26 +71,49 @@ pub(crate) static GRANT: Sql = Sql {
             AND o.position = seen.position AND o.fence IS NOT DISTINCT FROM seen.before
         RETURNING seen.place, o.since, o.attempt, ",
         content_columns!()
-    ),
-    types: &[
-        Type::TIMESTAMPTZ,
-        Type::BOOL,
-        Type::TEXT_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::UUID_ARRAY,
-        Type::UUID_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::INT8_ARRAY,
-        Type::BYTEA_ARRAY,
-        Type::BYTEA_ARRAY,
-        Type::INT8_ARRAY,
-        Type::BOOL_ARRAY,
-        Type::INT8_ARRAY,
-        Type::INT8_ARRAY,
-        Type::BOOL,
-    ],
+    )
+    };
+}
+
+/// Grants every request that `decide` would grant; for successors (`$2`), only on orders that this
+/// very transaction has let go.
+///
+/// What is seen of the order, of its key and of both sessions is one moment. The order is granted
+/// if it still is as it was then: whatever concerns a key moves the position, and whatever else
+/// concerns the lock moves the fence. Otherwise the facts, which come after, tell why not, or that
+/// it is to be asked again. An order that is kept for another node's turn is granted to nobody else.
+///
+/// The commit waits for no flush if `$16` says so. Tells what was granted, with the order as of the
+/// grant.
+pub(crate) static GRANT: Batched = Batched {
+    one: Sql {
+        text: grant!(one),
+        types: GRANT_TYPES,
+    },
+    many: Sql {
+        text: grant!(many),
+        types: GRANT_TYPES,
+    },
 };
+
+const GRANT_TYPES: &[Type] = &[
+    Type::TIMESTAMPTZ,
+    Type::BOOL,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::UUID_ARRAY,
+    Type::UUID_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::INT8_ARRAY,
+    Type::BYTEA_ARRAY,
+    Type::BYTEA_ARRAY,
+    Type::INT8_ARRAY,
+    Type::BOOL_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT8_ARRAY,
+    Type::BOOL,
+];
 
 /// Lets go what these fences hold, and tells which of them held. With a step and a version, only
 /// if the grant stands there.
@@ -128,21 +143,14 @@ pub(crate) static LET_GO: Sql = Sql {
     ],
 };
 
-/// Settles every request that `decide_settle` would apply: change, entry, what is remembered of the
-/// key, and what becomes of the lease. Tells the number of the entry and the end of the retention of
-/// those that were applied.
-///
-/// Fence, step and version are in the row. That the key has no final entry was asked after the
-/// grant, and since then nobody but the holder has written one. The session stands in another table:
-/// its row is locked before the order is, so that it does not end before the settle is committed.
-/// The array of sessions is made whole first: a semi-join would stop at the first order of each.
-pub(crate) static SETTLE: Sql = Sql {
-    text: concat!(
+macro_rules! settle {
+    ($rows:ident) => {
+        concat!(
         "WITH ", here!(), ", alive AS (
             SELECT s.id, s.heard, s.known, s.named FROM sessions s
             WHERE s.id = ANY (ARRAY(
                 SELECT o.session
-                FROM unnest($2, $3, $4) AS r (tenant, id, fence)
+                FROM ", requests!($rows: 2 tenant, 3 id, 4 fence), "
                     JOIN orders o ON o.tenant = r.tenant AND o.id = r.id AND o.fence = r.fence
             ))
             ORDER BY s.id FOR KEY SHARE
@@ -166,12 +174,11 @@ pub(crate) static SETTLE: Sql = Sql {
                 key_id = CASE WHEN r.keeps THEN o.key_id END,
                 fingerprint = CASE WHEN r.keeps THEN o.fingerprint END,
                 ", no_mark_if!("r.final"), "
-            FROM here, alive, unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-                    $18, $19, $20, $21, $22, $23, $24, $25, $26, $27) WITH ORDINALITY
-                AS r (tenant, id, fence, step, version, keeps, final, change, changed_at,
-                    order_status, order_customer, actor, operation, outcome, attempt, at,
-                    key_hash, key_id, fingerprint, answer_span, tombstone_span, answer_status,
-                    answer_type, answer_location, answer_version, answer_body, place)
+            FROM here, alive, ", requests!($rows: 2 tenant, 3 id, 4 fence, 5 step, 6 version, 7 keeps, 8 final, 9 change,
+                10 changed_at, 11 order_status, 12 order_customer, 13 actor,
+                14 operation, 15 outcome, 16 attempt, 17 at, 18 key_hash, 19 key_id,
+                20 fingerprint, 21 answer_span, 22 tombstone_span, 23 answer_status,
+                24 answer_type, 25 answer_location, 26 answer_version, 27 answer_body), "
             WHERE o.tenant = r.tenant AND o.id = r.id AND o.fence = r.fence
                 AND o.steps = r.step AND o.version = r.version AND o.session = alive.id
                 AND ", owned!("alive"), "
@@ -192,34 +199,55 @@ pub(crate) static SETTLE: Sql = Sql {
             FROM moved, here
         )
         SELECT place, entries, here.now + answer_span * interval '1 microsecond' FROM moved, here"
-    ),
-    types: &[
-        Type::TIMESTAMPTZ,
-        Type::TEXT_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::UUID_ARRAY,
-        Type::INT8_ARRAY,
-        Type::INT8_ARRAY,
-        Type::BOOL_ARRAY,
-        Type::BOOL_ARRAY,
-        Type::BYTEA_ARRAY,
-        Type::TIMESTAMPTZ_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::INT8_ARRAY,
-        Type::TIMESTAMPTZ_ARRAY,
-        Type::INT8_ARRAY,
-        Type::BYTEA_ARRAY,
-        Type::BYTEA_ARRAY,
-        Type::INT8_ARRAY,
-        Type::INT8_ARRAY,
-        Type::INT4_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::INT8_ARRAY,
-        Type::BYTEA_ARRAY,
-    ],
+    )
+    };
+}
+
+/// Settles every request that `decide_settle` would apply: change, entry, what is remembered of the
+/// key, and what becomes of the lease. Tells the number of the entry and the end of the retention of
+/// those that were applied.
+///
+/// Fence, step and version are in the row. That the key has no final entry was asked after the
+/// grant, and since then nobody but the holder has written one. The session stands in another table:
+/// its row is locked before the order is, so that it does not end before the settle is committed.
+/// The array of sessions is made whole first: a semi-join would stop at the first order of each.
+pub(crate) static SETTLE: Batched = Batched {
+    one: Sql {
+        text: settle!(one),
+        types: SETTLE_TYPES,
+    },
+    many: Sql {
+        text: settle!(many),
+        types: SETTLE_TYPES,
+    },
 };
+
+const SETTLE_TYPES: &[Type] = &[
+    Type::TIMESTAMPTZ,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::UUID_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT8_ARRAY,
+    Type::BOOL_ARRAY,
+    Type::BOOL_ARRAY,
+    Type::BYTEA_ARRAY,
+    Type::TIMESTAMPTZ_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::INT8_ARRAY,
+    Type::TIMESTAMPTZ_ARRAY,
+    Type::INT8_ARRAY,
+    Type::BYTEA_ARRAY,
+    Type::BYTEA_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT8_ARRAY,
+    Type::INT4_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::INT8_ARRAY,
+    Type::BYTEA_ARRAY,
+];

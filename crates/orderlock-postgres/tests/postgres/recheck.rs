@@ -7,6 +7,38 @@ use tokio_postgres::types::ToSql;
 
 use crate::world::{World, applied, granted, join, lost};
 
+/// Every test with both forms of the statements: that for one request, and that for many, which a store
+/// behind a pooler uses for one as well.
+macro_rules! in_both_forms {
+    ($($test:ident,)*) => {
+        mod for_one {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(crate::world::World::new().await).await;
+            })*
+        }
+
+        mod for_many {
+            $(#[tokio::test]
+            async fn $test() {
+                let options = orderlock_postgres::PostgresOptions::default().with_pooler();
+                super::$test(crate::world::World::with(options).await).await;
+            })*
+        }
+    };
+}
+
+in_both_forms! {
+    an_acquire_behind_another_keys_settle_gets_the_new_order,
+    an_acquire_behind_its_own_keys_settle_is_told_of_it,
+    an_acquire_compares_the_version_after_its_wait,
+    an_acquire_behind_a_settle_that_is_taken_back_gets_the_old_order,
+    an_acquire_behind_anothers_grant_is_told_who_holds,
+    a_settle_that_waits_while_its_session_ends_is_lost,
+    a_settle_that_waits_while_its_grant_is_voided_is_lost,
+    a_session_ends_after_the_settle_that_it_finds_under_way,
+}
+
 /// What a settle of another node does, in the hand's transaction: it holds the order, changes it to
 /// count 7, and lets it go.
 async fn settles_elsewhere(world: &World, order: &str, key: &str) {
@@ -56,9 +88,7 @@ async fn settles_elsewhere(world: &World, order: &str, key: &str) {
         .unwrap();
 }
 
-#[tokio::test]
-async fn an_acquire_behind_another_keys_settle_gets_the_new_order() {
-    let world = World::new().await;
+async fn an_acquire_behind_another_keys_settle_gets_the_new_order(world: World) {
     world.order("o1").await;
     settles_elsewhere(&world, "o1", "k1").await;
     let acquire = world.acquire(world.request("o1", "k2"));
@@ -69,9 +99,7 @@ async fn an_acquire_behind_another_keys_settle_gets_the_new_order() {
     assert_eq!(grant.version, Version(2));
 }
 
-#[tokio::test]
-async fn an_acquire_behind_its_own_keys_settle_is_told_of_it() {
-    let world = World::new().await;
+async fn an_acquire_behind_its_own_keys_settle_is_told_of_it(world: World) {
     world.order("o1").await;
     settles_elsewhere(&world, "o1", "k1").await;
     let acquire = world.acquire(world.request("o1", "k1"));
@@ -83,9 +111,7 @@ async fn an_acquire_behind_its_own_keys_settle_is_told_of_it() {
     }
 }
 
-#[tokio::test]
-async fn an_acquire_compares_the_version_after_its_wait() {
-    let world = World::new().await;
+async fn an_acquire_compares_the_version_after_its_wait(world: World) {
     for (order, expected) in [("o1", 1), ("o2", 2)] {
         world.order(order).await;
         let mut request = world.request(order, "k2");
@@ -105,9 +131,7 @@ async fn an_acquire_compares_the_version_after_its_wait() {
     }
 }
 
-#[tokio::test]
-async fn an_acquire_behind_a_settle_that_is_taken_back_gets_the_old_order() {
-    let world = World::new().await;
+async fn an_acquire_behind_a_settle_that_is_taken_back_gets_the_old_order(world: World) {
     world.order("o1").await;
     settles_elsewhere(&world, "o1", "k1").await;
     let acquire = world.acquire(world.request("o1", "k1"));
@@ -117,9 +141,7 @@ async fn an_acquire_behind_a_settle_that_is_taken_back_gets_the_old_order() {
     assert_eq!((grant.version, grant.attempt), (Version(1), 1));
 }
 
-#[tokio::test]
-async fn an_acquire_behind_anothers_grant_is_told_who_holds() {
-    let world = World::new().await;
+async fn an_acquire_behind_anothers_grant_is_told_who_holds(world: World) {
     world.order("o1").await;
     let other = join(&world.store, "b").await;
     let fence = 0xb0_u128.to_be_bytes();
@@ -149,9 +171,7 @@ async fn an_acquire_behind_anothers_grant_is_told_who_holds() {
 
 /// The session stands in another table than the order. A settle that looked at both in one
 /// statement, and then waited for the order, would pass by what it saw of the session.
-#[tokio::test]
-async fn a_settle_that_waits_while_its_session_ends_is_lost() {
-    let world = World::new().await;
+async fn a_settle_that_waits_while_its_session_ends_is_lost(world: World) {
     world.order("o1").await;
     let held = world.hold("o1", "k1").await;
     let end = "BEGIN; DELETE FROM sessions";
@@ -164,9 +184,7 @@ async fn a_settle_that_waits_while_its_session_ends_is_lost() {
 }
 
 /// The same with the order: its fence is in the row, and looked at again after the wait.
-#[tokio::test]
-async fn a_settle_that_waits_while_its_grant_is_voided_is_lost() {
-    let world = World::new().await;
+async fn a_settle_that_waits_while_its_grant_is_voided_is_lost(world: World) {
     world.order("o1").await;
     let held = world.hold("o1", "k1").await;
     let void = "BEGIN; UPDATE orders SET fence = NULL, session = NULL";
@@ -178,9 +196,7 @@ async fn a_settle_that_waits_while_its_grant_is_voided_is_lost() {
     assert_eq!(world.count("o1").await, 0);
 }
 
-#[tokio::test]
-async fn a_session_ends_after_the_settle_that_it_finds_under_way() {
-    let world = World::new().await;
+async fn a_session_ends_after_the_settle_that_it_finds_under_way(world: World) {
     world.order("o1").await;
     let held = world.hold("o1", "k1").await;
     // The settle has its order and its session, and waits at what it remembers of its key.
