@@ -13,7 +13,7 @@ use orderlock_core::{Fence, KeyId, Target};
 use crate::document::OrderDocument;
 use crate::entry::Record;
 use crate::error::Failure;
-use crate::fields::{hash_hex, hex, long};
+use crate::fields::{Reader, hash_hex, hex, long};
 
 /// The store's collections.
 #[derive(Debug)]
@@ -74,6 +74,32 @@ impl Calls {
             .find_one_and_update(filter, update)
             .projection(doc! {"_id": 1});
         Ok(self.bounded(command).await?.is_some())
+    }
+
+    /// Changes many orders with one command, each by a write of its own, as its filter says. Says how
+    /// many were found. It is the command of every server; the driver's own asks for one of version 8.
+    pub(crate) async fn touch_all(
+        &self,
+        updates: impl Iterator<Item = (Fields, Fields)>,
+    ) -> Result<usize, Failure> {
+        let updates: Vec<_> = updates.map(|(q, u)| doc! {"q": q, "u": u}).collect();
+        let orders = &self.orders;
+        let mut command = doc! {"update": orders.name(), "updates": updates, "ordered": false};
+        if let Some(concern) = orders.write_concern() {
+            let concern = mongodb::bson::serialize_to_bson(concern);
+            let concern = concern.map_err(|_| Failure::impossible("a write concern"))?;
+            command.insert("writeConcern", concern);
+        }
+        let database = orders.client().database(&orders.namespace().db);
+        let reply = self.bounded(database.run_command(command)).await?;
+        // Of these the driver does not know that they are failures.
+        for failures in ["writeErrors", "writeConcernError"] {
+            if let Some(failure) = reply.get(failures) {
+                return Err(Failure::impossible(failure.to_string()));
+            }
+        }
+        let found = Reader::new("the answer to an update", &reply).number("n")?;
+        usize::try_from(found).map_err(|_| Failure::unreadable("the answer to an update"))
     }
 
     /// An entry of the journal, by its order and number.

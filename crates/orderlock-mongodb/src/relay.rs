@@ -43,8 +43,10 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug, Default)]
 pub(crate) struct Relay {
     state: Mutex<State>,
-    /// One pass at a time: two on one node would only stand in each other's way.
-    turn: tokio::sync::Mutex<()>,
+    /// One pass at a time: two on one node would only stand in each other's way. Whoever has the turn
+    /// has the last position that this node gave away, of which a majority knows; none if it is not
+    /// known. Another node may have gone further, which the next insert tells.
+    turn: tokio::sync::Mutex<Option<i64>>,
 }
 
 #[derive(Debug, Default)]
@@ -104,24 +106,24 @@ async fn run(inner: &Arc<Inner>) {
 
 /// Moves what waits in these orders.
 pub(crate) async fn move_now(inner: &Arc<Inner>, ids: &[Bson]) -> Result<(), StoreError> {
-    let _turn = inner.relay.turn.lock().await;
+    let mut last = inner.relay.turn.lock().await;
     for ids in ids.chunks(usize::try_from(ORDERS_MAX).unwrap_or(1)) {
         let filter = doc! {"_id": {"$in": ids}, "orderlock.waiting": {"$exists": true}};
         let orders = waiting(inner, filter).await?;
-        move_entries(inner, orders).await?;
+        move_entries(inner, &mut last, orders).await?;
     }
     Ok(())
 }
 
 /// Moves all that waits.
 pub(crate) async fn move_all(inner: &Arc<Inner>) -> Result<(), StoreError> {
-    let _turn = inner.relay.turn.lock().await;
+    let mut last = inner.relay.turn.lock().await;
     for _ in 0..TRIES {
         let orders = waiting(inner, doc! {"orderlock.waiting": {"$exists": true}}).await?;
         if orders.is_empty() {
             return Ok(());
         }
-        move_entries(inner, orders).await?;
+        move_entries(inner, &mut last, orders).await?;
     }
     // Others settle faster than this reader moves. What is behind it, it sees the next time.
     Ok(())
@@ -141,18 +143,22 @@ async fn waiting(inner: &Inner, filter: Fields) -> Result<Vec<OrderDocument>, St
         .map_err(Failure::not_applied)
 }
 
-async fn move_entries(inner: &Inner, orders: Vec<OrderDocument>) -> Result<(), StoreError> {
+async fn move_entries(
+    inner: &Inner,
+    last: &mut Option<i64>,
+    orders: Vec<OrderDocument>,
+) -> Result<(), StoreError> {
     let mut entries = Vec::new();
     for order in &orders {
         for number in order.entries.keys() {
             entries.push(to_journal(order, *number).map_err(Failure::not_applied)?);
         }
     }
-    insert(inner, entries).await?;
-    for order in &orders {
-        trim(inner, order).await?;
+    insert(inner, last, entries).await?;
+    match orders.is_empty() {
+        true => Ok(()),
+        false => trim(inner, &orders).await,
     }
-    Ok(())
 }
 
 /// An entry as the journal keeps it, but for its position.
@@ -175,20 +181,35 @@ fn to_journal(order: &OrderDocument, number: u64) -> Result<Fields, Failure> {
     Ok(fields)
 }
 
-/// Inserts entries behind the last one, each once.
-async fn insert(inner: &Inner, mut entries: Vec<Fields>) -> Result<(), StoreError> {
+/// Inserts entries behind the last one, each once. Of the first one that stands in another's place the
+/// server says so, and takes none behind it.
+async fn insert(
+    inner: &Inner,
+    last: &mut Option<i64>,
+    mut entries: Vec<Fields>,
+) -> Result<(), StoreError> {
     for _ in 0..TRIES {
         if entries.is_empty() {
             return Ok(());
         }
-        let last = last_position(inner).await?;
-        for (index, entry) in entries.iter_mut().enumerate() {
-            let next = last + 1 + i64::try_from(index).unwrap_or(0);
-            entry.insert("position", next);
+        // Known again only once all of them are written.
+        let known = last.take();
+        let mut position = match known {
+            Some(position) => position,
+            None => last_position(inner).await?,
+        };
+        for entry in &mut entries {
+            position += 1;
+            entry.insert("position", position);
         }
         let command = inner.calls.journal.insert_many(&entries).ordered(true);
         match inner.calls.bounded(command).await {
-            Ok(_) => return Ok(()),
+            Ok(_) => {
+                *last = Some(position);
+                return Ok(());
+            }
+            // Another node has gone further, most likely, which is soon seen.
+            Err(failure) if failure.is_duplicate() && known.is_some() => {}
             Err(failure) if failure.is_duplicate() => {
                 entries = without_moved(inner, entries).await?;
             }
@@ -237,25 +258,31 @@ async fn without_moved(inner: &Inner, entries: Vec<Fields>) -> Result<Vec<Fields
     Ok(left)
 }
 
-/// Takes out of an order what the journal has. If nothing has come in the meantime, the order waits
+/// Takes out of orders what the journal has. An order to which nothing has come in the meantime waits
 /// no longer.
-async fn trim(inner: &Inner, order: &OrderDocument) -> Result<(), StoreError> {
-    let whole = doc! {"_id": &order.id, "orderlock.number": long(order.number)};
+async fn trim(inner: &Inner, orders: &[OrderDocument]) -> Result<(), StoreError> {
+    let calls = &inner.calls;
     let all = doc! {"$unset": {"orderlock.entries": "", "orderlock.waiting": ""}};
-    let done = inner.calls.touch(whole, all).await;
-    if done.map_err(Failure::of_a_write)? {
+    let whole = orders.iter().map(|order| {
+        let same = doc! {"_id": &order.id, "orderlock.number": long(order.number)};
+        (same, all.clone())
+    });
+    let trimmed = calls.touch_all(whole).await;
+    if trimmed.map_err(Failure::of_a_write)? == orders.len() {
         return Ok(());
     }
-    let mut moved = Fields::new();
-    for number in order.entries.keys() {
-        moved.insert(format!("orderlock.entries.e{number}"), "");
-    }
+    let moved = orders.iter().filter(|order| !order.entries.is_empty());
+    let moved = moved.map(|order| {
+        let names = order.entries.keys();
+        let names = names.map(|number| format!("orderlock.entries.e{number}"));
+        let entries: Fields = names.map(|name| (name, Bson::from(""))).collect();
+        let gone_on = doc! {"_id": &order.id, "orderlock.number": {"$ne": long(order.number)}};
+        (gone_on, doc! {"$unset": entries})
+    });
+    let moved: Vec<_> = moved.collect();
     if moved.is_empty() {
         return Ok(());
     }
-    let trimmed = inner
-        .calls
-        .touch(doc! {"_id": &order.id}, doc! {"$unset": moved})
-        .await;
+    let trimmed = calls.touch_all(moved.into_iter()).await;
     trimmed.map(drop).map_err(Failure::of_a_write)
 }

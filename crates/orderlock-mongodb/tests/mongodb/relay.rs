@@ -74,6 +74,49 @@ async fn an_insert_whose_answer_was_lost_is_not_made_twice() {
     assert_whole(&entries);
 }
 
+/// A relay goes on behind the position that it gave away last. Here another node has gone further.
+#[tokio::test]
+async fn a_relay_that_another_has_overtaken_leaves_no_gap() {
+    let world = World::new().await;
+    let other = world.place.open(MongodbOptions::default()).await;
+    for (turn, store) in (1..).zip([&world.store, &other, &world.store, &other]) {
+        world.order(&format!("o{turn}")).await;
+        let (entries, _) = since(store, None).await;
+        assert_eq!(entries.len(), turn);
+        assert_whole(&entries);
+    }
+}
+
+#[tokio::test]
+async fn a_trim_that_was_not_confirmed_is_made_again() {
+    let proxy = Proxy::new().await;
+    let world = World::by_way_of(&proxy.address(), MongodbOptions::default()).await;
+    let failures = [
+        doc! {"writeConcernError": {"code": 64, "errmsg": "waiting for replication timed out"}},
+        doc! {"writeErrors": [{"index": 0, "code": 112, "errmsg": "a conflict"}]},
+    ];
+    for (turn, failure) in (1..).zip(failures) {
+        let mut answer = doc! {"ok": 1.0, "n": 1, "nModified": 1};
+        answer.extend(failure);
+        proxy.meet("update", "orders", Fate::Answered(answer), usize::MAX);
+        let order = format!("o{turn}");
+        world.order(&order).await;
+        let request = EntriesSince {
+            tenant: Caller::single().tenant,
+            cursor: None,
+            limit: 100,
+        };
+        let told = world.store.entries_since(request).await;
+        assert!(told.is_err(), "{told:?}");
+        assert!(waits(&world.raw(&order).await));
+        proxy.let_pass();
+        let (entries, _) = since(&world.store, None).await;
+        assert_eq!(entries.len(), turn, "none is there twice");
+        assert_whole(&entries);
+        assert!(!waits(&world.raw(&order).await));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn relays_on_every_node_leave_no_gap_and_tell_nothing_twice() {
     const ORDERS: usize = 6;
