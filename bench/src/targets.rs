@@ -65,7 +65,19 @@ pub(crate) fn judge(plan: &Plan, measured: &Measured) -> Vec<Target> {
     targets.extend(slow(plan, measured, uniform));
     targets.extend(growth(measured, uniform));
     targets.extend(rivals::judge(plan, measured));
+    targets.extend(old_pattern(measured));
     targets
+}
+
+fn old_pattern(measured: &Measured) -> Option<Target> {
+    let ours = measured.run(System::MongodbNode, "uniform", 1)?;
+    let theirs = measured.run(System::OldPattern, "uniform", 1)?;
+    let share = ours.rate / theirs.rate * 100.0;
+    Some(Target {
+        what: "MongoDB, uniform at 1: not slower than the old pattern",
+        figure: format!("{share:.0} %"),
+        met: share >= 100.0,
+    })
 }
 
 fn lone(measured: &Measured, noop: &Run, uniform: &Run) -> Target {

@@ -33,6 +33,7 @@ impl Process {
     /// The program is not there.
     pub(crate) fn start(command: &mut Command) -> Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
+        forget_package(command);
         let mut child = command
             .spawn()
             .with_context(|| format!("{name} cannot be started"))?;
@@ -90,6 +91,18 @@ impl Process {
         let ended = self.ended.recv_timeout(GRACE).is_ok();
         signal("-KILL", &family);
         self.running = !ended && self.ended.recv_timeout(GRACE).is_err();
+    }
+}
+
+/// Cargo tells this program that it runs as the package `xtask`. Build scripts that look at this would
+/// take it for a change, and half of the dependencies would be built anew whenever a developer's own
+/// cargo and this one take turns.
+fn forget_package(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&*name);
+        }
     }
 }
 

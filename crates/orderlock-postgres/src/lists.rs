@@ -28,7 +28,7 @@ macro_rules! list {
                         SELECT o.row, o.fence IS NOT NULL AND ",
                 held!(),
                 " AS held
-                        FROM orders o WHERE o.tenant = $1 AND o.row < $2 ",
+                        FROM orders o WHERE o.tenant = $1 AND o.row > 0 AND o.row < $2 ",
                 $conditions,
                 " ORDER BY o.row DESC LIMIT $3
                     ) looked
@@ -39,17 +39,17 @@ macro_rules! list {
                     SELECT w.row, sum(octet_length(o.document))
                             OVER (ORDER BY w.row DESC ROWS UNBOUNDED PRECEDING)
                         - octet_length(o.document) AS before
-                    FROM wanted w JOIN orders o ON o.tenant = $1 AND o.row = w.row
+                    FROM wanted w JOIN orders o ON o.tenant = $1 AND o.row = w.row AND o.row > 0
                 )
                 SELECT found, CASE WHEN found < $4 THEN (
-                        SELECT o.row FROM orders o WHERE o.tenant = $1 AND o.row < $2 ",
+                        SELECT o.row FROM orders o WHERE o.tenant = $1 AND o.row > 0 AND o.row < $2 ",
                 $conditions,
                 " ORDER BY o.row DESC OFFSET $3 - 1 LIMIT 1
                     ) END, o.row, ",
                 view_columns!(),
                 "
                 FROM found LEFT JOIN (
-                    sized s JOIN orders o ON o.tenant = $1 AND o.row = s.row
+                    sized s JOIN orders o ON o.tenant = $1 AND o.row = s.row AND o.row > 0
                 ) ON s.before < ",
                 bytes_max!(),
                 " ORDER BY o.row DESC"
@@ -154,14 +154,14 @@ static LEASES: Sql = Sql {
                 SELECT o.row, o.mark_attempt IS NOT NULL OR (o.fence IS NOT NULL AND ",
         held!(),
         ") AS taken
-                FROM orders o WHERE o.tenant = $1 AND o.row > $2 ORDER BY o.row LIMIT $3
+                FROM orders o WHERE o.tenant = $1 AND o.row > 0 AND o.row > $2 ORDER BY o.row LIMIT $3
             ) looked
             WHERE taken ORDER BY row LIMIT $4
         ), found AS MATERIALIZED (
             SELECT count(*) AS found FROM wanted
         )
         SELECT found, CASE WHEN found < $4 THEN (
-                SELECT o.row FROM orders o WHERE o.tenant = $1 AND o.row > $2
+                SELECT o.row FROM orders o WHERE o.tenant = $1 AND o.row > 0 AND o.row > $2
                 ORDER BY o.row OFFSET $3 - 1 LIMIT 1
             ) END, o.row, ",
         target_columns!(),
@@ -171,7 +171,7 @@ static LEASES: Sql = Sql {
         lock_columns!(),
         "
         FROM found LEFT JOIN (
-            wanted w JOIN orders o ON o.tenant = $1 AND o.row = w.row
+            wanted w JOIN orders o ON o.tenant = $1 AND o.row = w.row AND o.row > 0
         ) ON true
         ORDER BY o.row"
     ),

@@ -10,12 +10,16 @@ use crate::connect::Connector;
 
 /// Every step of the layout. One that was released is never changed again: its checksum stands in
 /// each database that has taken it.
-const STEPS: [(&str, &str); 2] = [
+const STEPS: [(&str, &str); 3] = [
     (
         "V1__orders_and_journal",
         include_str!("../migrations/V1__orders_and_journal.sql"),
     ),
     ("V2__waits", include_str!("../migrations/V2__waits.sql")),
+    (
+        "V3__orders_by_row",
+        include_str!("../migrations/V3__orders_by_row.sql"),
+    ),
 ];
 
 /// Where the database keeps which steps it has taken.

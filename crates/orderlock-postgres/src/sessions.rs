@@ -107,7 +107,7 @@ static VOID: Sql = Sql {
             SELECT o.tenant, o.row, o.session
             FROM start s CROSS JOIN LATERAL (
                 SELECT o.tenant, o.row, o.session FROM orders o
-                WHERE (o.tenant, o.row) > (s.tenant, s.row)
+                WHERE o.row > 0 AND (o.tenant, o.row) > (s.tenant, s.row)
                 ORDER BY o.tenant, o.row LIMIT $2
             ) o
         ), found AS MATERIALIZED (
@@ -118,14 +118,14 @@ static VOID: Sql = Sql {
         owned!("t"),
         " AS counted
             FROM found f CROSS JOIN LATERAL (
-                    SELECT * FROM orders o WHERE o.tenant = f.tenant AND o.row = f.row
+                    SELECT * FROM orders o WHERE o.tenant = f.tenant AND o.row = f.row AND o.row > 0
                     FOR NO KEY UPDATE SKIP LOCKED
                 ) o JOIN turn t ON t.session = o.session
         ), voided AS (
             UPDATE orders o SET ",
         no_lease!(),
         "
-            FROM free f WHERE o.tenant = f.tenant AND o.row = f.row
+            FROM free f WHERE o.tenant = f.tenant AND o.row = f.row AND o.row > 0
             RETURNING o.tenant, o.id, f.counted
         ), seen AS MATERIALIZED (
             SELECT tenant, row FROM found

@@ -56,6 +56,38 @@ async fn an_acquire_and_a_settle_are_a_round_trip_each() {
     }
 }
 
+/// The first node prepares its statements while the tables are empty, and the server plans them for
+/// such tables until it has analyzed them. An order has to be found by its id all the same, and not by
+/// a walk through all orders of its tenant.
+#[tokio::test]
+async fn an_order_is_found_by_its_id_before_anything_was_analyzed() {
+    const ORDERS: i64 = 40;
+    let world = World::new().await;
+    for number in 0..ORDERS {
+        let order = format!("o{number}");
+        world.order(&order).await;
+        let held = world.hold(&order, "k").await;
+        applied(world.store.settle(held.settle()).await.unwrap()).await;
+        world.count(&order).await;
+    }
+    // What a session has counted is told when it ends.
+    let World {
+        place, store, hand, ..
+    } = world;
+    drop(store);
+    let scans = async |index: &str| -> i64 {
+        let counted = "SELECT idx_scan FROM pg_stat_user_indexes
+            WHERE schemaname = $1 AND indexrelname = $2";
+        let row = hand.query_one(counted, &[&place.schema(), &index]).await;
+        row.unwrap().get(0)
+    };
+    while scans("orders_pkey").await + scans("orders_by_row").await < 3 * ORDERS {
+        tokio::task::yield_now().await;
+    }
+    let all = scans("orders_by_row").await;
+    assert_eq!(all, 0, "walks through all orders of the tenant");
+}
+
 #[tokio::test]
 async fn updates_stay_on_their_page() {
     let world = World::new().await;

@@ -37,7 +37,7 @@ async fn ten_nodes_open_an_empty_database_at_once() {
         join(&opening.await.unwrap(), &format!("n{number}")).await;
     }
     let hand = connect(&place.address()).await;
-    for (table, rows) in [("orderlock_migrations", 2), ("store", 1), ("sessions", 10)] {
+    for (table, rows) in [("orderlock_migrations", 3), ("store", 1), ("sessions", 10)] {
         let count = format!("SELECT count(*) FROM {table}");
         let row = hand.query_one(&count, &[]).await.unwrap();
         assert_eq!(row.get::<_, i64>(0), rows, "{table}");
