@@ -137,27 +137,24 @@ fn absorb(hasher: &mut blake3::Hasher, part: &str) {
 #[derive(Clone)]
 pub struct OperationKey {
     key: IdempotencyKey,
-    scope: [u8; 32],
+    /// Of the caller, the order and the key.
+    id: KeyId,
+    operation: OperationName,
+    secret: Secret,
 }
 
 impl OperationKey {
     pub(crate) fn new(
         secret: &Secret,
-        caller: &Caller,
-        order: &OrderId,
+        id: KeyId,
         operation: &OperationName,
         key: IdempotencyKey,
     ) -> Self {
-        let parts = [
-            caller.tenant.as_str(),
-            caller.principal.as_str(),
-            order.as_str(),
-            operation.as_str(),
-            key.as_str(),
-        ];
         Self {
-            scope: secret.hash("derived key", &parts),
             key,
+            id,
+            operation: operation.clone(),
+            secret: secret.clone(),
         }
     }
 
@@ -172,9 +169,9 @@ impl OperationKey {
     /// caller, order, operation and key.
     #[must_use]
     pub fn derive(&self, label: &str) -> String {
-        let mut hasher = blake3::Hasher::new_keyed(&self.scope);
-        absorb(&mut hasher, label);
-        data_encoding::HEXLOWER.encode(&hasher.finalize().as_bytes()[..16])
+        let id = data_encoding::HEXLOWER.encode(&self.id.0);
+        let parts = [&id, self.operation.as_str(), label];
+        data_encoding::HEXLOWER.encode(&self.secret.hash("derived key", &parts)[..16])
     }
 }
 
@@ -221,15 +218,19 @@ mod tests {
         let order = OrderId::parse("o1").unwrap();
         let confirm = OperationName::parse("confirm").unwrap();
         let cancel = OperationName::parse("cancel").unwrap();
-        let key = |operation, text| {
+        let other = OrderId::parse("o2").unwrap();
+        let on = |order, operation, text| {
             let key = IdempotencyKey::parse(text).unwrap();
-            OperationKey::new(&secret, &Caller::single(), &order, operation, key)
+            let id = secret.key_id(&Caller::single(), order, &key);
+            OperationKey::new(&secret, id, operation, key)
         };
+        let key = |operation, text| on(&order, operation, text);
         let capture = key(&confirm, "k").derive("capture");
         assert_eq!(capture, key(&confirm, "k").derive("capture"));
         assert_ne!(capture, key(&confirm, "k").derive("refund"));
         assert_ne!(capture, key(&cancel, "k").derive("capture"));
         assert_ne!(capture, key(&confirm, "l").derive("capture"));
+        assert_ne!(capture, on(&other, &confirm, "k").derive("capture"));
     }
 
     #[test]

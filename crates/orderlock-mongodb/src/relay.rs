@@ -25,7 +25,7 @@ const ORDERS_MAX: i64 = 32;
 
 /// How long this node's relay lets entries come together before it moves them: an insert is one
 /// command, however many it takes, and the order has its entry all the same.
-const LINGER: Duration = Duration::from_millis(20);
+const LINGER: Duration = Duration::from_millis(50);
 
 /// How many orders are remembered as waiting. More are found by the index.
 const WANTED_MAX: usize = 4_096;

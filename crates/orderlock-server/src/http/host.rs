@@ -7,8 +7,6 @@
 use std::net::IpAddr;
 
 use axum::extract::Request;
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use http::header::HOST;
 use http::uri::Authority;
 use orderlock::AppliedPart;
@@ -16,13 +14,15 @@ use orderlock::AppliedPart;
 use super::problems::HOST_NOT_ALLOWED;
 use super::reply::Refused;
 
-/// Answers only requests to this machine. One that names no host does not come from a browser.
-pub(crate) async fn only_this_machine(request: Request, next: Next) -> Response {
-    if is_allowed(&request) {
-        return next.run(request).await;
+/// Refuses requests that are not to this machine. One that names no host does not come from a
+/// browser.
+pub(crate) fn only_this_machine(request: &Request) -> Result<(), Refused> {
+    if is_allowed(request) {
+        return Ok(());
     }
-    let problem = HOST_NOT_ALLOWED.problem().applied(AppliedPart::None);
-    Refused(problem).into_response()
+    Err(Refused(
+        HOST_NOT_ALLOWED.problem().applied(AppliedPart::None),
+    ))
 }
 
 fn is_allowed(request: &Request) -> bool {
