@@ -34,4 +34,4 @@ impl StoreFactory for Mongodb {
     }
 }
 
-orderlock_testkit::conformance!(Mongodb);
+orderlock_testkit::conformance!(shared: Mongodb);

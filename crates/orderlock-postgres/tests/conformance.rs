@@ -34,4 +34,4 @@ impl StoreFactory for Postgres {
     }
 }
 
-orderlock_testkit::conformance!(Postgres);
+orderlock_testkit::conformance!(shared: Postgres);

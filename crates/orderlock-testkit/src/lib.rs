@@ -7,7 +7,8 @@
 //! # Test a store
 //!
 //! Tell the suite how to make stores of your kind, in one file of `tests/`; the macro makes one
-//! test of each check. See [`StoreFactory`] for a whole example.
+//! test of each check. See [`StoreFactory`] for a whole example. A store that several processes
+//! share is examined with more checks, those of turns between its nodes.
 //!
 //! # Test what uses a store
 //!

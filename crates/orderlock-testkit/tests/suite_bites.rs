@@ -8,7 +8,7 @@
 
 mod planted;
 
-use orderlock_testkit::suite::{CHECKS, Door, compare, examine};
+use orderlock_testkit::suite::{CHECKS, Door, SHARED_CHECKS, compare, examine};
 use planted::Bug;
 
 /// For each bug, checks that must fail because of it.
@@ -178,6 +178,18 @@ fn every_check_passes_a_store_without_a_bug() {
     assert!(CHECKS.len() > 100);
     for check in CHECKS {
         assert_eq!(examine(Bug::None, Door::Direct, check), Ok(()), "{check}");
+    }
+}
+
+/// The model has no turns: it grants a free order to whoever asks, and hands over to whomever a
+/// settle or a release names. So there is no check of turns that it may pass.
+#[test]
+fn every_check_of_turns_fails_a_store_without_turns() {
+    for check in SHARED_CHECKS {
+        match examine(Bug::None, Door::Direct, check) {
+            Err(failure) => assert!(failure.contains("out of turn"), "{check}: {failure}"),
+            Ok(()) => panic!("{check} passes a store that has no turns"),
+        }
     }
 }
 

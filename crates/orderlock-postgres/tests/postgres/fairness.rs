@@ -1,14 +1,15 @@
-//! Turns between nodes: a node that waits gets the order, however long the line of another one is.
+//! What is written of a node that waits, and what is left of it. That nodes have their turns is in
+//! the suite.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use orderlock_core::store::{Acquire, Acquired, Settle, Settled, Sweep, Then};
-use orderlock_core::{OrderStore as _, SessionId};
+use orderlock_core::OrderStore as _;
+use orderlock_core::store::{Acquire, Acquired, Sweep};
 use orderlock_postgres::{PostgresOptions, PostgresStore};
 use orderlock_testkit::TestRuntime;
 
-use crate::world::{Held, World, applied, granted, join, request};
+use crate::world::{Held, World, applied, hold, join, request};
 
 /// Between two steps of a test: five of them, and a wait is due.
 const STEP: Duration = Duration::from_millis(100);
@@ -16,68 +17,53 @@ const STEP: Duration = Duration::from_millis(100);
 /// Two nodes on one order, `o1`, under one clock.
 struct Nodes {
     world: World,
-    other: Node,
+    other: PostgresStore,
+    /// What the other node asks for.
+    waits: Acquire,
     runtime: TestRuntime,
-}
-
-/// Another node.
-struct Node {
-    store: PostgresStore,
-    session: SessionId,
 }
 
 impl Nodes {
     async fn new() -> Self {
         let runtime = TestRuntime::new();
-        let world = World::with(options(&runtime)).await;
+        let options = || PostgresOptions::default().with_runtime(Arc::new(runtime.clone()));
+        let world = World::with(options()).await;
         world.order("o1").await;
-        let other = Node::new(&world, &runtime, "b").await;
+        let other = world.place.open(options()).await;
+        let waits = request(join(&other, "b").await, "o1", "b");
         Self {
             world,
             other,
+            waits,
             runtime,
         }
     }
 
-    /// Settles in the line of the first node. The next holder, or none if the order was let go.
-    async fn hand_over(&self, held: &Held, key: &str) -> Option<Held> {
-        self.runtime.advance(STEP);
-        let request = self.world.request("o1", key);
-        let settle = Settle {
-            then: Then::HandOver(Box::new(request.clone())),
-            ..held.settle()
-        };
-        let settled = self.world.store.settle(settle).await.unwrap();
-        let Settled::Accepted(mut accepted) = settled else {
-            panic!("not accepted");
-        };
-        let next = accepted.next.take();
-        applied(Settled::Accepted(accepted)).await;
-        match next.expect("the next one is asked for") {
-            Acquired::Granted(grant) => Some(Held {
-                request,
-                grant: *grant,
-            }),
-            Acquired::Held(_) => None,
-            other => panic!("neither granted nor held but {other:?}"),
-        }
+    /// The other node asks, and finds the order held.
+    async fn ask(&self) {
+        let told = self.other.acquire(self.waits.clone()).await.unwrap();
+        assert!(matches!(told, Acquired::Held(_)), "{told:?}");
     }
 
     /// The first node holds the order, and the other has waited until it is due.
-    async fn due(&self) -> (Held, Acquire) {
+    async fn due(&self) -> Held {
         let held = self.world.hold("o1", "a0").await;
-        let waits = self.other.request("b");
-        self.other.ask(&waits).await;
+        self.ask().await;
         for _ in 0..6 {
-            self.other.ask(&waits).await;
+            self.ask().await;
             self.runtime.advance(STEP);
         }
-        (held, waits)
+        held
     }
 
-    async fn ask(&self, key: &str) -> Acquired {
-        let request = self.world.request("o1", key);
-        self.world.store.acquire(request).await.unwrap()
+    /// The first node lets the order go, and is granted it again.
+    async fn let_go_and_hold(&self, held: &Held, key: &str) -> Held {
+        self.settle(held).await;
+        self.world.hold("o1", key).await
+    }
+
+    async fn settle(&self, held: &Held) {
+        applied(self.world.store.settle(held.settle()).await.unwrap()).await;
     }
 
     async fn rows(&self) -> i64 {
@@ -87,142 +73,35 @@ impl Nodes {
     }
 }
 
-impl Node {
-    async fn new(world: &World, runtime: &TestRuntime, name: &str) -> Self {
-        let store = world.place.open(options(runtime)).await;
-        let session = join(&store, name).await;
-        Self { store, session }
-    }
-
-    fn request(&self, key: &str) -> Acquire {
-        request(self.session, "o1", key)
-    }
-
-    /// Asks, and finds the order held.
-    async fn ask(&self, request: &Acquire) {
-        let told = self.store.acquire(request.clone()).await.unwrap();
-        assert!(matches!(told, Acquired::Held(_)), "{told:?}");
-    }
-
-    async fn get(&self, request: &Acquire) -> Held {
-        let grant = granted(self.store.acquire(request.clone()).await.unwrap());
-        let request = request.clone();
-        Held { request, grant }
-    }
-}
-
-fn options(runtime: &TestRuntime) -> PostgresOptions {
-    PostgresOptions::default().with_runtime(Arc::new(runtime.clone()))
-}
-
 #[tokio::test]
-async fn a_long_line_on_one_node_lets_another_in() {
+async fn a_wait_is_written_at_the_second_try_and_ends_with_the_grant() {
     let nodes = Nodes::new().await;
-    let waits = nodes.other.request("b");
-    let mut held = nodes.world.hold("o1", "a0").await;
-    nodes.other.ask(&waits).await;
-    assert_eq!(nodes.rows().await, 0, "one try is no wait");
-    nodes.other.ask(&waits).await;
-    let mut turns = 0;
-    while let Some(next) = nodes.hand_over(&held, &format!("a{}", turns + 1)).await {
-        turns += 1;
-        assert!(turns < 10, "the line goes on for ever");
-        held = next;
-        nodes.other.ask(&waits).await;
-    }
-    println!("let in after {turns} hand-overs");
-    assert!(turns >= 4, "a line that lasts less than the wait goes on");
-    assert!(matches!(nodes.ask("a8").await, Acquired::Held(_)));
-    let held = nodes.other.get(&waits).await;
-    assert_eq!(nodes.rows().await, 0, "whoever has it does not wait");
-    applied(nodes.other.store.settle(held.settle()).await.unwrap()).await;
-    granted(nodes.ask("a9").await);
-}
-
-#[tokio::test]
-async fn requests_that_do_not_stand_in_line_let_another_node_in() {
-    let nodes = Nodes::new().await;
-    let (held, waits) = nodes.due().await;
-    applied(nodes.world.store.settle(held.settle()).await.unwrap()).await;
-    assert!(matches!(nodes.ask("a1").await, Acquired::Held(_)));
-    assert!(matches!(nodes.ask("a0").await, Acquired::Settled(_)));
-    nodes.other.get(&waits).await;
-}
-
-#[tokio::test]
-async fn an_order_is_not_kept_for_one_that_has_gone() {
-    let nodes = Nodes::new().await;
-    let (held, waits) = nodes.due().await;
-    applied(nodes.world.store.settle(held.settle()).await.unwrap()).await;
-    let next = nodes.world.request("o1", "a1");
-    let store = &nodes.world.store;
-    let told = store.acquire(next.clone()).await.unwrap();
-    assert!(matches!(told, Acquired::Held(_)), "{told:?}");
-    nodes.runtime.advance(STEP * 6);
-    let grant = granted(store.acquire(next.clone()).await.unwrap());
-    let held = Held {
-        request: next,
-        grant,
-    };
-    // Who comes back after that begins to wait anew.
-    nodes.other.ask(&waits).await;
-    assert!(nodes.hand_over(&held, "a2").await.is_some());
-}
-
-#[tokio::test]
-async fn nodes_that_wait_have_their_turns_in_the_order_in_which_they_came() {
-    let nodes = Nodes::new().await;
-    let third = Node::new(&nodes.world, &nodes.runtime, "c").await;
     let held = nodes.world.hold("o1", "a0").await;
-    let (first, second) = (nodes.other.request("b"), third.request("c"));
-    nodes.other.ask(&first).await;
-    nodes.other.ask(&first).await;
-    nodes.runtime.advance(STEP);
-    third.ask(&second).await;
-    for _ in 0..7 {
-        nodes.other.ask(&first).await;
-        third.ask(&second).await;
-        nodes.runtime.advance(STEP);
-    }
-    applied(nodes.world.store.settle(held.settle()).await.unwrap()).await;
-    third.ask(&second).await;
-    let held = nodes.other.get(&first).await;
-    // The line of the node that has its turn waits for the one that is due after it.
-    third.ask(&second).await;
-    let next = nodes.other.request("b2");
-    let settle = Settle {
-        then: Then::HandOver(Box::new(next)),
-        ..held.settle()
-    };
-    let settled = nodes.other.store.settle(settle).await.unwrap();
-    let Settled::Accepted(accepted) = &settled else {
-        panic!("not accepted");
-    };
-    assert!(matches!(accepted.next, Some(Acquired::Held(_))));
-    applied(settled).await;
-    assert!(matches!(nodes.ask("a1").await, Acquired::Held(_)));
-    third.get(&second).await;
+    nodes.ask().await;
+    assert_eq!(nodes.rows().await, 0, "one try is no wait");
+    nodes.ask().await;
+    assert_eq!(nodes.rows().await, 1);
+    nodes.settle(&held).await;
+    hold(&nodes.other, nodes.waits.clone()).await;
+    assert_eq!(nodes.rows().await, 0, "whoever has it does not wait");
 }
 
 #[tokio::test]
 async fn a_clock_that_is_set_back_keeps_no_order() {
     let nodes = Nodes::new().await;
-    let (held, waits) = nodes.due().await;
+    let held = nodes.due().await;
     let later = "UPDATE waits SET asked = asked + interval '1 hour'";
     assert_eq!(nodes.world.hand.execute(later, &[]).await.unwrap(), 1);
-    let held = nodes.hand_over(&held, "a1").await;
-    let held = held.expect("a wait that is to come does not count");
-    nodes.other.ask(&waits).await;
-    assert!(
-        nodes.hand_over(&held, "a2").await.is_some(),
-        "it begins anew"
-    );
+    // A wait that is to come does not count, and then begins anew.
+    let held = nodes.let_go_and_hold(&held, "a1").await;
+    nodes.ask().await;
+    nodes.let_go_and_hold(&held, "a2").await;
 }
 
 #[tokio::test]
 async fn what_is_left_of_a_wait_is_swept_away() {
     let nodes = Nodes::new().await;
-    let (_held, _waits) = nodes.due().await;
+    nodes.due().await;
     let sweep = || nodes.world.store.sweep(Sweep { limit: 10 });
     sweep().await.unwrap();
     assert_eq!(nodes.rows().await, 1);

@@ -45,8 +45,9 @@ pub trait StoreFactory: Send + Sync + 'static {
     /// Makes an empty place that no other check uses.
     fn place(&self, runtime: TestRuntime) -> impl Future<Output = Self::Place> + Send;
 
-    /// Opens the store in a place, empty or not. The store must take its clock, tasks and
-    /// randomness from the runtime: no time passes in it unless the suite lets it pass.
+    /// Opens the store in a place, empty or not; for stores that nodes share, also while it is open
+    /// there. The store must take its clock, tasks and randomness from the runtime: no time passes
+    /// in it unless the suite lets it pass.
     fn open(
         &self,
         place: &Self::Place,
@@ -63,6 +64,8 @@ pub(crate) trait Opened: Send + Sync {
     fn store(&self) -> Arc<dyn OrderStore>;
     /// Closes the store and opens its place again.
     fn reopen(self: Box<Self>) -> BoxFuture<'static, Box<dyn Opened>>;
+    /// A second store in the same place, as another process opens it.
+    fn beside(&self) -> BoxFuture<'_, Arc<dyn OrderStore>>;
     /// A store in another, empty place.
     fn another(&self, runtime: TestRuntime) -> BoxFuture<'_, Box<dyn Opened>>;
 }
@@ -75,6 +78,16 @@ pub enum Door {
     /// An `Arc<dyn OrderStore>` that is itself used as a store: a forwarder that drops or bends a
     /// verb is found.
     Pointer,
+}
+
+impl Door {
+    fn lead_to(self, store: Arc<impl OrderStore>) -> Arc<dyn OrderStore> {
+        let store: Arc<dyn OrderStore> = store;
+        match self {
+            Self::Direct => store,
+            Self::Pointer => Arc::new(store),
+        }
+    }
 }
 
 struct Typed<F: StoreFactory> {
@@ -103,11 +116,7 @@ pub(crate) async fn open<F: StoreFactory>(
 
 impl<F: StoreFactory> Opened for Typed<F> {
     fn store(&self) -> Arc<dyn OrderStore> {
-        let store: Arc<dyn OrderStore> = Arc::<F::Store>::clone(&self.store);
-        match self.door {
-            Door::Direct => store,
-            Door::Pointer => Arc::new(store),
-        }
+        self.door.lead_to(Arc::clone(&self.store))
     }
 
     fn reopen(self: Box<Self>) -> BoxFuture<'static, Box<dyn Opened>> {
@@ -130,6 +139,14 @@ impl<F: StoreFactory> Opened for Typed<F> {
                 store,
             });
             opened
+        }
+        .boxed()
+    }
+
+    fn beside(&self) -> BoxFuture<'_, Arc<dyn OrderStore>> {
+        async move {
+            let store = self.factory.open(&self.place, self.runtime.clone()).await;
+            self.door.lead_to(Arc::new(store))
         }
         .boxed()
     }

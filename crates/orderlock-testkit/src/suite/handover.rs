@@ -7,7 +7,8 @@ use super::node::{Held, Node};
 use super::world::{World, applied, granted, handed};
 use crate::fixtures;
 
-fn over(settle: Settle, next: &Acquire) -> Settle {
+/// The settle that hands the order over to the next request.
+pub(super) fn over(settle: Settle, next: &Acquire) -> Settle {
     Settle {
         then: Then::HandOver(Box::new(next.clone())),
         ..settle

@@ -1,6 +1,6 @@
-//! The one list of checks, and the macro that makes tests of them.
+//! The lists of checks, and the macro that makes tests of them.
 
-/// Calls a macro of this crate with the list of checks.
+/// Calls a macro of this crate with the list of checks that every store must pass.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! for_each_check {
@@ -156,29 +156,63 @@ macro_rules! for_each_check {
     };
 }
 
+/// Calls a macro of this crate with the list of checks that a store must pass as well if several
+/// processes share it.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! for_each_shared_check {
+    ($callback:ident, $($argument:tt)*) => {
+        $crate::$callback! {
+            $($argument)*;
+            turns:
+                a_long_line_on_one_node_lets_another_in,
+                requests_that_do_not_stand_in_line_let_another_node_in,
+                an_order_is_not_kept_for_one_that_has_gone,
+                nodes_that_wait_have_their_turns_in_the_order_in_which_they_came,
+                a_holder_that_takes_long_sees_who_has_come_since_its_grant,
+                a_release_that_hands_over_lets_another_node_in;
+        }
+    };
+}
+
 /// Makes one test of each check of the suite, for the store itself (`direct`) and for an
 /// `Arc<dyn OrderStore>` used as a store (`pointer`).
 ///
 /// The argument is an expression that gives a [`StoreFactory`](crate::StoreFactory); it is
 /// evaluated once for each test. The tests need nothing else: no runtime, no attribute.
 /// `orderlock_testkit::conformance!(MyFactory);` is the whole of such a test file beside the factory.
+///
+/// A store that several processes share writes `conformance!(shared: MyFactory);`. It is then
+/// opened several times in one place, and must keep turns between its nodes too.
 #[macro_export]
 macro_rules! conformance {
+    (shared: $factory:expr) => {
+        $crate::conformance_doors!($factory; for_each_check, for_each_shared_check);
+    };
     ($factory:expr) => {
+        $crate::conformance_doors!($factory; for_each_check);
+    };
+}
+
+/// Makes the tests of some lists, for both doors.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_doors {
+    ($factory:expr; $($list:ident),+) => {
         mod direct {
             #[allow(unused_imports)]
             use super::*;
-            $crate::for_each_check!(conformance_tests, $factory, Direct);
+            $($crate::$list!(conformance_tests, $factory, Direct);)+
         }
         mod pointer {
             #[allow(unused_imports)]
             use super::*;
-            $crate::for_each_check!(conformance_tests, $factory, Pointer);
+            $($crate::$list!(conformance_tests, $factory, Pointer);)+
         }
     };
 }
 
-/// Makes the tests of one door.
+/// Makes the tests of one list, for one door.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! conformance_tests {
@@ -198,12 +232,12 @@ macro_rules! conformance_tests {
     };
 }
 
-/// Makes the table that checks are found in by name.
+/// Makes the table that the checks of one list are found in by name.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! conformance_table {
-    (; $($module:ident: $($check:ident),+ $(,)?;)+) => {
-        fn find(name: &str) -> Option<Check> {
+    ($(#[$about:meta])* $checks:ident, $find:ident; $($module:ident: $($check:ident),+ $(,)?;)+) => {
+        fn $find(name: &str) -> Option<Check> {
             match name {
                 $($(concat!(stringify!($module), "::", stringify!($check)) =>
                     Some(|world| $module::$check(world).boxed()),)+)+
@@ -211,8 +245,8 @@ macro_rules! conformance_table {
             }
         }
 
-        /// The name of every check.
-        pub const CHECKS: &[&str] =
+        $(#[$about])*
+        pub const $checks: &[&str] =
             &[$($(concat!(stringify!($module), "::", stringify!($check)),)+)+];
     };
 }

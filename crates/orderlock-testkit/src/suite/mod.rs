@@ -1,6 +1,7 @@
 //! The conformance suite: what every store must do, as checks that run against any of them.
 //!
-//! A store's own test is a [`StoreFactory`] and one line, [`conformance!`](crate::conformance).
+//! A store's own test is a [`StoreFactory`] and one line, [`conformance!`](crate::conformance). A
+//! store that several processes share asks there for the checks of [`SHARED_CHECKS`] as well.
 
 #![allow(
     clippy::unwrap_used,
@@ -31,6 +32,7 @@ mod retention;
 mod sessions;
 mod settle;
 mod tenants;
+mod turns;
 mod views;
 
 use std::panic::AssertUnwindSafe;
@@ -51,7 +53,19 @@ const STUCK: Duration = Duration::from_secs(300);
 
 type Check = fn(World) -> BoxFuture<'static, ()>;
 
-crate::for_each_check!(conformance_table,);
+crate::for_each_check!(
+    conformance_table,
+    /// The name of every check that each store must pass.
+    CHECKS,
+    find
+);
+
+crate::for_each_shared_check!(
+    conformance_table,
+    /// The name of every check that only a store must pass which several processes share.
+    SHARED_CHECKS,
+    find_shared
+);
 
 /// Runs one check on a fresh store.
 ///
@@ -72,7 +86,7 @@ pub fn run<F: StoreFactory>(factory: F, door: Door, name: &str) {
 /// # Panics
 /// If there is no check of that name.
 pub fn examine<F: StoreFactory>(factory: F, door: Door, name: &str) -> Result<(), String> {
-    let Some(check) = find(name) else {
+    let Some(check) = find(name).or_else(|| find_shared(name)) else {
         panic!("there is no check {name}");
     };
     within(factory, door, STUCK, check)

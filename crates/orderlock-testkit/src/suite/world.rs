@@ -68,6 +68,12 @@ impl World {
         Self::new(opened.another(runtime.clone()).await, runtime)
     }
 
+    /// The same data by way of a store of its own, on the same clock, as another process has it.
+    pub(crate) async fn beside(&self) -> Verbs {
+        let opened = self.opened.as_ref().unwrap();
+        Verbs::new(opened.beside().await, self.runtime.clone())
+    }
+
     /// Closes the store and opens the same data again, as a restarted process does. Nodes go on
     /// with the store that is opened.
     pub(crate) async fn restart(&mut self) {
