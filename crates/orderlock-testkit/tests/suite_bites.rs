@@ -127,11 +127,43 @@ const BITES: &[(Bug, &[&str])] = &[
     ),
 ];
 
+/// The same for bugs of a store that has turns between nodes.
+const BITES_WITH_TURNS: &[(Bug, &[&str])] = &[
+    (
+        Bug::HandsOverOutOfTurn,
+        &[
+            "turns::a_long_line_on_one_node_lets_another_in",
+            "turns::a_holder_that_takes_long_sees_who_has_come_since_its_grant",
+        ],
+    ),
+    (
+        Bug::ReleasesOutOfTurn,
+        &["turns::a_release_that_hands_over_lets_another_node_in"],
+    ),
+    (
+        Bug::LetsTheLastGoFirst,
+        &["turns::nodes_that_wait_have_their_turns_in_the_order_in_which_they_came"],
+    ),
+    (
+        Bug::KeepsForTheGone,
+        &["turns::an_order_is_not_kept_for_one_that_has_gone"],
+    ),
+    (
+        Bug::RemembersTheGone,
+        &["turns::an_order_is_not_kept_for_one_that_has_gone"],
+    ),
+];
+
 #[test]
 fn each_bug_fails_its_checks() {
-    for (bug, checks) in BITES {
+    bite(Bug::None, BITES);
+    bite(Bug::NoneWithTurns, BITES_WITH_TURNS);
+}
+
+fn bite(without: Bug, bites: &[(Bug, &[&str])]) {
+    for (bug, checks) in bites {
         for check in *checks {
-            let sound = examine(Bug::None, Door::Direct, check);
+            let sound = examine(without, Door::Direct, check);
             assert_eq!(sound, Ok(()), "{check} fails a store without a bug");
             match examine(*bug, Door::Direct, check) {
                 Err(failure) => println!("{bug:?}: {check}: {}", failure.lines().next().unwrap()),
@@ -178,6 +210,10 @@ fn every_check_passes_a_store_without_a_bug() {
     assert!(CHECKS.len() > 100);
     for check in CHECKS {
         assert_eq!(examine(Bug::None, Door::Direct, check), Ok(()), "{check}");
+    }
+    for check in SHARED_CHECKS {
+        let told = examine(Bug::NoneWithTurns, Door::Direct, check);
+        assert_eq!(told, Ok(()), "{check}");
     }
 }
 

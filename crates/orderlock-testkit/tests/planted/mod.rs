@@ -1,5 +1,7 @@
 //! Stores that break one promise each.
 
+mod turns;
+
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
@@ -13,6 +15,7 @@ use orderlock_core::store::{
 };
 use orderlock_core::{Fence, KeyId, LeaseView, OrderStore, SessionId, StoreError, Target, Tenant};
 use orderlock_testkit::{MemoryStore, StoreFactory, TestRuntime, fixtures};
+use turns::Wait;
 
 /// What is wrong with a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +64,32 @@ pub(crate) enum Bug {
     ForgetsAnswers,
     /// Forgets the leases' holders when a lease is asked for again.
     RepeatsNoGrant,
+    /// Nothing, and nodes have their turns, which the model does not have.
+    NoneWithTurns,
+    /// Has turns, and hands over to whomever a settle names.
+    HandsOverOutOfTurn,
+    /// Has turns, and hands over to whomever a release names.
+    ReleasesOutOfTurn,
+    /// Has turns, the one that came last first.
+    LetsTheLastGoFirst,
+    /// Has turns, and keeps an order for one that does not ask any more.
+    KeepsForTheGone,
+    /// Has turns, and lets one that was gone wait on from when it first came.
+    RemembersTheGone,
+}
+
+impl Bug {
+    fn has_turns(self) -> bool {
+        matches!(
+            self,
+            Self::NoneWithTurns
+                | Self::HandsOverOutOfTurn
+                | Self::ReleasesOutOfTurn
+                | Self::LetsTheLastGoFirst
+                | Self::KeepsForTheGone
+                | Self::RemembersTheGone
+        )
+    }
 }
 
 /// A model with a bug.
@@ -69,6 +98,7 @@ pub(crate) struct Planted {
     inner: MemoryStore,
     bug: Bug,
     memory: Arc<Mutex<Memory>>,
+    runtime: TestRuntime,
 }
 
 #[derive(Debug, Default)]
@@ -78,6 +108,7 @@ struct Memory {
     session: Option<SessionId>,
     turns: u64,
     closed: bool,
+    waits: Vec<Wait>,
 }
 
 impl Planted {
@@ -285,14 +316,23 @@ impl OrderStore for Planted {
         self.inner.lookup(request)
     }
     fn acquire(&self, request: Acquire) -> StoreFuture<'_, Acquired> {
+        if self.bug.has_turns() {
+            return self.acquire_in_turn(request).boxed();
+        }
         self.acquire_badly(request).boxed()
     }
     fn settle(&self, request: Settle) -> StoreFuture<'_, Settled> {
+        if self.bug.has_turns() {
+            return self.settle_in_turn(request).boxed();
+        }
         self.settle_badly(request).boxed()
     }
     fn release(&self, mut request: Release) -> StoreFuture<'_, Released> {
         if self.has(Bug::ClearsMarks) {
             request.mark = MarkFate::Clear;
+        }
+        if self.bug.has_turns() {
+            return self.release_in_turn(request).boxed();
         }
         self.inner.release(request)
     }
@@ -319,9 +359,10 @@ impl StoreFactory for Bug {
 
     async fn place(&self, runtime: TestRuntime) -> Planted {
         Planted {
-            inner: MemoryStore::new(Arc::new(runtime)),
+            inner: MemoryStore::new(Arc::new(runtime.clone())),
             bug: *self,
             memory: Arc::default(),
+            runtime,
         }
     }
 
