@@ -156,12 +156,9 @@ const BITES_WITH_TURNS: &[(Bug, &[&str])] = &[
 
 #[test]
 fn each_bug_fails_its_checks() {
-    bite(Bug::None, BITES);
-    bite(Bug::NoneWithTurns, BITES_WITH_TURNS);
-}
-
-fn bite(without: Bug, bites: &[(Bug, &[&str])]) {
-    for (bug, checks) in bites {
+    let of = |sound, bites: &'static [(Bug, &[&str])]| bites.iter().map(move |bite| (sound, bite));
+    let with_turns = of(Bug::NoneWithTurns, BITES_WITH_TURNS);
+    for (without, (bug, checks)) in of(Bug::None, BITES).chain(with_turns) {
         for check in *checks {
             let sound = examine(without, Door::Direct, check);
             assert_eq!(sound, Ok(()), "{check} fails a store without a bug");

@@ -78,20 +78,6 @@ pub(crate) enum Bug {
     RemembersTheGone,
 }
 
-impl Bug {
-    fn has_turns(self) -> bool {
-        matches!(
-            self,
-            Self::NoneWithTurns
-                | Self::HandsOverOutOfTurn
-                | Self::ReleasesOutOfTurn
-                | Self::LetsTheLastGoFirst
-                | Self::KeepsForTheGone
-                | Self::RemembersTheGone
-        )
-    }
-}
-
 /// A model with a bug.
 #[derive(Clone, Debug)]
 pub(crate) struct Planted {

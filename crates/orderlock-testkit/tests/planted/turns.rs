@@ -9,7 +9,23 @@ use orderlock_core::{OrderStore as _, Runtime as _, SessionId, StoreError, Targe
 
 use super::{Bug, Planted};
 
+/// How long a node waits until it is its turn, and how soon it asks again.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+impl Bug {
+    /// Whether it is one of a store that has turns.
+    pub(crate) fn has_turns(self) -> bool {
+        matches!(
+            self,
+            Self::NoneWithTurns
+                | Self::HandsOverOutOfTurn
+                | Self::ReleasesOutOfTurn
+                | Self::LetsTheLastGoFirst
+                | Self::KeepsForTheGone
+                | Self::RemembersTheGone
+        )
+    }
+}
 
 /// A node that waits for an order.
 #[derive(Debug)]
