@@ -1,11 +1,16 @@
 //! The MongoDB that the systems of a run share: a database for each.
 
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use mongodb::Client;
 use mongodb::bson::{Document, doc, oid::ObjectId};
 use tokio::runtime::Runtime;
+
+/// How long what is left to do may take, and how often it is looked at.
+const QUIET_MAX: Duration = Duration::from_secs(60);
+const SAMPLE: Duration = Duration::from_millis(50);
 
 /// A server, and a connection on which databases are dropped.
 #[derive(Debug)]
@@ -77,6 +82,27 @@ impl Own {
         let options: Vec<_> = options.filter(|option| !option.is_empty()).collect();
         let sign = if options.is_empty() { "" } else { "?" };
         format!("{server}/{}{sign}{}", self.name, options.join("&"))
+    }
+
+    /// Waits until every entry of the collection `orders` is in the journal: the way of those that an
+    /// earlier row has written is none of the next one's cost.
+    pub(crate) fn wait_until_moved(&self) -> Result<()> {
+        let Documents {
+            runtime, client, ..
+        } = &*self.documents;
+        let orders = client.database(&self.name).collection::<Document>("orders");
+        let waiting = doc! {"orderlock.waiting": {"$exists": true}};
+        let started = Instant::now();
+        while started.elapsed() < QUIET_MAX {
+            let left = runtime.block_on(async {
+                tokio::time::sleep(SAMPLE).await;
+                orders.find_one(waiting.clone()).await
+            });
+            if left?.is_none() {
+                return Ok(());
+            }
+        }
+        bail!("entries do not come into the journal")
     }
 }
 

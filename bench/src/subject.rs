@@ -73,7 +73,7 @@ pub(crate) struct Subject {
     pub(crate) system: System,
     pub(crate) servers: Vec<Peer>,
     pub(crate) schema: Option<Schema>,
-    pub(crate) _own: Option<Own>,
+    pub(crate) own: Option<Own>,
 }
 
 impl Subject {
@@ -82,7 +82,7 @@ impl Subject {
             system,
             servers: vec![server],
             schema: None,
-            _own: None,
+            own: None,
         }
     }
 
@@ -113,7 +113,8 @@ impl Subject {
 
     /// Lets the database finish what earlier rows have left to it.
     pub(crate) fn settle_down(&self) -> Result<()> {
-        self.schema.as_ref().map_or(Ok(()), Schema::checkpoint)
+        self.schema.as_ref().map_or(Ok(()), Schema::checkpoint)?;
+        self.own.as_ref().map_or(Ok(()), Own::wait_until_moved)
     }
 
     pub(crate) fn tables(&self) -> Result<Tables> {

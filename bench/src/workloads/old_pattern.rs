@@ -26,7 +26,7 @@ impl Bench<'_> {
                 Peer::orderlock(&self.program, &place, Some(&address))?
             };
             let subject = Subject {
-                _own: Some(own),
+                own: Some(own),
                 ..Subject::alone(system, server)
             };
             let paths = self.create(&subject, self.plan.documents)?;

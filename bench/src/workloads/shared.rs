@@ -74,7 +74,7 @@ impl Bench<'_> {
             system,
             servers,
             schema: Some(schema),
-            _own: None,
+            own: None,
         })
     }
 
