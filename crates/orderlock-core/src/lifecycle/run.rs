@@ -115,9 +115,20 @@ async fn begin(
         grant,
         footing,
     } = admission.admit().await?;
-    let OperationRequest { key, operation, .. } = request;
-    let key_id = acquire.claim.key_id;
-    let key = OperationKey::new(&session.secret, key_id, operation.name(), key.clone());
+    let OperationRequest {
+        caller,
+        order,
+        key,
+        operation,
+        ..
+    } = request;
+    let key = OperationKey::new(
+        &session.secret,
+        caller,
+        order,
+        operation.name(),
+        key.clone(),
+    );
     let lease = Arc::new(HandlerLease::new(node, &acquire, &grant, key));
     let (node, operation) = (Arc::clone(node), operation.clone());
     Ok((
