@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mongodb::bson::{Bson, Document as Fields, doc};
 use orderlock_core::OrderStore as _;
-use orderlock_core::store::{Acquire, Acquired};
+use orderlock_core::store::{Acquire, Acquired, Settle, Settled, Then};
 use orderlock_mongodb::{MongodbOptions, MongodbStore};
 use orderlock_testkit::TestRuntime;
 
@@ -63,6 +63,27 @@ impl Nodes {
         self.world.hold("o1", key).await
     }
 
+    /// The first node settles, and the next in its own line is granted the order by that.
+    async fn hand_over(&self, held: &Held, key: &str) -> Held {
+        self.runtime.advance(STEP);
+        let request = self.world.request("o1", key);
+        let settle = Settle {
+            then: Then::HandOver(Box::new(request.clone())),
+            ..held.settle()
+        };
+        let settled = self.world.store.settle(settle).await.unwrap();
+        let Settled::Accepted(accepted) = settled else {
+            panic!("not accepted");
+        };
+        match accepted.next.expect("the next one is asked for") {
+            Acquired::Granted(grant) => Held {
+                request,
+                grant: *grant,
+            },
+            other => panic!("not granted but {other:?}"),
+        }
+    }
+
     /// What Orderlock keeps in the order's document.
     async fn kept(&self) -> Fields {
         let order = self.world.raw("o1").await;
@@ -111,9 +132,9 @@ async fn a_clock_that_is_set_back_keeps_no_order() {
     let later = doc! {"$inc": {path: 3_600_000_000_i64}};
     nodes.world.write("o1", later).await;
     // A wait that is to come does not count, and then begins anew.
-    let held = nodes.let_go_and_hold(&held, "a1").await;
+    let held = nodes.hand_over(&held, "a1").await;
     nodes.ask().await;
-    nodes.let_go_and_hold(&held, "a2").await;
+    nodes.hand_over(&held, "a2").await;
 }
 
 #[tokio::test]

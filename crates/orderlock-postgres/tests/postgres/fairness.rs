@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orderlock_core::OrderStore as _;
-use orderlock_core::store::{Acquire, Acquired, Sweep};
+use orderlock_core::store::{Acquire, Acquired, Settle, Settled, Sweep, Then};
 use orderlock_postgres::{PostgresOptions, PostgresStore};
 use orderlock_testkit::TestRuntime;
 
-use crate::world::{Held, World, applied, hold, join, request};
+use crate::world::{Held, World, applied, granted, hold, join, request};
 
 /// Between two steps of a test: five of them, and a wait is due.
 const STEP: Duration = Duration::from_millis(100);
@@ -56,14 +56,22 @@ impl Nodes {
         held
     }
 
-    /// The first node lets the order go, and is granted it again.
-    async fn let_go_and_hold(&self, held: &Held, key: &str) -> Held {
-        self.settle(held).await;
-        self.world.hold("o1", key).await
-    }
-
-    async fn settle(&self, held: &Held) {
-        applied(self.world.store.settle(held.settle()).await.unwrap()).await;
+    /// The first node settles, and the next in its own line is granted the order by that.
+    async fn hand_over(&self, held: &Held, key: &str) -> Held {
+        self.runtime.advance(STEP);
+        let request = self.world.request("o1", key);
+        let settle = Settle {
+            then: Then::HandOver(Box::new(request.clone())),
+            ..held.settle()
+        };
+        let settled = self.world.store.settle(settle).await.unwrap();
+        let Settled::Accepted(mut accepted) = settled else {
+            panic!("not accepted");
+        };
+        let next = accepted.next.take().expect("the next one is asked for");
+        applied(Settled::Accepted(accepted)).await;
+        let grant = granted(next);
+        Held { request, grant }
     }
 
     async fn rows(&self) -> i64 {
@@ -81,7 +89,7 @@ async fn a_wait_is_written_at_the_second_try_and_ends_with_the_grant() {
     assert_eq!(nodes.rows().await, 0, "one try is no wait");
     nodes.ask().await;
     assert_eq!(nodes.rows().await, 1);
-    nodes.settle(&held).await;
+    applied(nodes.world.store.settle(held.settle()).await.unwrap()).await;
     hold(&nodes.other, nodes.waits.clone()).await;
     assert_eq!(nodes.rows().await, 0, "whoever has it does not wait");
 }
@@ -93,9 +101,9 @@ async fn a_clock_that_is_set_back_keeps_no_order() {
     let later = "UPDATE waits SET asked = asked + interval '1 hour'";
     assert_eq!(nodes.world.hand.execute(later, &[]).await.unwrap(), 1);
     // A wait that is to come does not count, and then begins anew.
-    let held = nodes.let_go_and_hold(&held, "a1").await;
+    let held = nodes.hand_over(&held, "a1").await;
     nodes.ask().await;
-    nodes.let_go_and_hold(&held, "a2").await;
+    nodes.hand_over(&held, "a2").await;
 }
 
 #[tokio::test]
