@@ -13,6 +13,15 @@ use super::{Bug, Planted};
 const PATIENCE: Duration = Duration::from_millis(500);
 
 impl Bug {
+    /// The store without this bug.
+    pub(crate) fn sound(self) -> Self {
+        if self.has_turns() {
+            Self::NoneWithTurns
+        } else {
+            Self::None
+        }
+    }
+
     /// Whether it is one of a store that has turns.
     pub(crate) fn has_turns(self) -> bool {
         matches!(
