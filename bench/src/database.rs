@@ -3,17 +3,18 @@
 use std::fs;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, NoTls, Row};
 
 use crate::machine::parent_of;
+use crate::rest;
 
-/// How often connections are counted. Each look costs the server about a tenth of a millisecond.
+/// How often connections are counted during a run. Each look costs the server about a tenth of a millisecond.
 const SAMPLE: Duration = Duration::from_millis(100);
 
 /// How long the server may take to notice that its clients are gone.
@@ -216,18 +217,13 @@ impl Schema {
     /// Waits until the connections of ended servers have ended too: only then is everything counted
     /// that they did.
     pub(crate) fn wait_until_unused(&self) -> Result<()> {
-        let database = &self.database;
-        let started = Instant::now();
-        while started.elapsed() < QUIET_MAX {
-            let open = database.runtime.block_on(async {
-                tokio::time::sleep(SAMPLE).await;
-                connections(&database.client, &self.name).await
-            });
-            if open? == 0 {
-                return Ok(());
-            }
-        }
-        bail!("connections of an ended server are still open")
+        let Database {
+            runtime, client, ..
+        } = &*self.database;
+        let late = "connections of an ended server are still open";
+        rest::wait(runtime, QUIET_MAX, late, async || {
+            Ok(connections(client, &self.name).await? == 0)
+        })
     }
 }
 

@@ -1,16 +1,17 @@
 //! The MongoDB that the systems of a run share: a database for each.
 
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use mongodb::Client;
 use mongodb::bson::{Document, doc, oid::ObjectId};
 use tokio::runtime::Runtime;
 
-/// How long what is left to do may take, and how often it is looked at.
+use crate::rest;
+
+/// How long the way of all that waits into the journal may take.
 const QUIET_MAX: Duration = Duration::from_secs(60);
-const SAMPLE: Duration = Duration::from_millis(50);
 
 /// A server, and a connection on which databases are dropped.
 #[derive(Debug)]
@@ -92,17 +93,10 @@ impl Own {
         } = &*self.documents;
         let orders = client.database(&self.name).collection::<Document>("orders");
         let waiting = doc! {"orderlock.waiting": {"$exists": true}};
-        let started = Instant::now();
-        while started.elapsed() < QUIET_MAX {
-            let left = runtime.block_on(async {
-                tokio::time::sleep(SAMPLE).await;
-                orders.find_one(waiting.clone()).await
-            });
-            if left?.is_none() {
-                return Ok(());
-            }
-        }
-        bail!("entries do not come into the journal")
+        let late = "entries do not come into the journal";
+        rest::wait(runtime, QUIET_MAX, late, async || {
+            Ok(orders.find_one(waiting.clone()).await?.is_none())
+        })
     }
 }
 

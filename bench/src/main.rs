@@ -21,6 +21,7 @@ mod peers;
 mod plan;
 mod report;
 mod requests;
+mod rest;
 mod servers;
 mod subject;
 mod targets;
