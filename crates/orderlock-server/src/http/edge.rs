@@ -55,10 +55,7 @@ async fn observe(request: Request, next: Next) -> Response {
     );
     let started = Instant::now();
     async move {
-        let mut response = match only_this_machine(&request) {
-            Ok(()) => next.run(request).await,
-            Err(refused) => refused.into_response(),
-        };
+        let mut response = answer(request, next).await;
         response.headers_mut().insert(REQUEST_ID, id);
         tracing::info!(
             status = response.status().as_u16(),
@@ -69,6 +66,14 @@ async fn observe(request: Request, next: Next) -> Response {
     }
     .instrument(span)
     .await
+}
+
+/// The route's answer, if this service is the one that the request is for.
+async fn answer(request: Request, next: Next) -> Response {
+    match only_this_machine(&request) {
+        Ok(()) => next.run(request).await,
+        Err(refused) => refused.into_response(),
+    }
 }
 
 /// The client's id for the request, if it sent one that can be shown; otherwise a new one.
