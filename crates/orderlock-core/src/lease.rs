@@ -3,7 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::{Caller, Fingerprint, KeyId, Mark, OperationName, Target, Timestamp};
+use data_encoding::BASE64URL_NOPAD;
+
+use crate::{
+    Caller, Fingerprint, KeyId, Mark, OperationName, OrderId, Recovery, Target, Timestamp,
+};
 
 /// Names one grant of one lease: 128 random bits, drawn by the node, compared for equality, never
 /// reused.
@@ -32,14 +36,29 @@ impl fmt::Debug for SessionId {
     }
 }
 
-/// How an operator names one grant. Opaque: a store makes it from the fence, or, for a lock that
-/// others took, from what it has.
+/// How an operator names one grant. Opaque to clients: it is made from the fence and the order, so
+/// that a store finds the grant without a walk through its orders; or, for a lock that others took,
+/// from what the store has.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LeaseId(pub Arc<str>);
 
-impl From<Fence> for LeaseId {
-    fn from(fence: Fence) -> Self {
-        Self(format!("lck_{fence}").into())
+impl LeaseId {
+    /// The name of this grant of this order.
+    #[must_use]
+    pub fn of_grant(fence: Fence, order: &OrderId) -> Self {
+        let order = BASE64URL_NOPAD.encode(order.as_str().as_bytes());
+        Self(format!("lck_{fence}-{order}").into())
+    }
+
+    /// The grant and the order that it names; none if it does not name a grant.
+    #[must_use]
+    pub fn grant(&self) -> Option<(Fence, OrderId)> {
+        let (digits, order) = self.0.strip_prefix("lck_")?.split_once('-')?;
+        let fence = Fence(u128::from_str_radix(digits, 16).ok()?);
+        let order = BASE64URL_NOPAD.decode(order.as_bytes()).ok()?;
+        let order = OrderId::parse(std::str::from_utf8(&order).ok()?).ok()?;
+        // Only the one way to write it is its name.
+        (Self::of_grant(fence, &order) == *self).then_some((fence, order))
     }
 }
 
@@ -70,6 +89,18 @@ pub struct Lease {
     pub since: Timestamp,
     /// How many settles this grant has made: the step that the next one must name.
     pub steps: u32,
+    /// What stood before this grant, if it resumed an open mark: an undo puts it back.
+    pub resumed: Option<Resumed>,
+}
+
+/// What a grant that resumes an open mark replaces. All else of the mark stays as it was: its
+/// caller, its key, its fingerprint, its operation, and when its first run began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resumed {
+    /// The run that left the mark.
+    pub attempt: u32,
+    /// What might be done about the mark.
+    pub recovery: Recovery,
 }
 
 /// The lock of one order.
@@ -99,6 +130,9 @@ pub enum LeaseEvent {
     Released(Fence),
     /// The holder gives up and declares that nothing happened outside.
     ReleasedWithoutEffect(Fence),
+    /// No handler has run under this grant: what stood before the grant stands again. A grant that
+    /// has settled a step is not undone; the mark then stays as it is.
+    Undone(Fence),
     /// The grant is void: its session ended, the node no longer knows it, or an operator broke it.
     Voided(Fence),
     /// A person or program with the right to has ended the mark of this key.
@@ -128,14 +162,14 @@ impl LeaseState {
                 Ok(Self::Begun(lease, mark))
             }
 
-            (Self::Held(lease), E::Settled(fence) | E::Released(fence) | E::Voided(fence))
-                if lease.fence == fence =>
-            {
-                Ok(Self::Free)
-            }
-            (Self::Held(lease), E::ReleasedWithoutEffect(fence)) if lease.fence == fence => {
-                Ok(Self::Free)
-            }
+            (
+                Self::Held(lease),
+                E::Settled(fence)
+                | E::Released(fence)
+                | E::ReleasedWithoutEffect(fence)
+                | E::Undone(fence)
+                | E::Voided(fence),
+            ) if lease.fence == fence => Ok(Self::Free),
             (Self::Held(lease), E::Checkpointed(fence)) if lease.fence == fence => {
                 Ok(Self::Held(lease.stepped()))
             }
@@ -147,6 +181,9 @@ impl LeaseState {
             }
             (Self::Begun(lease, mark), E::Checkpointed(fence)) if lease.fence == fence => {
                 Ok(Self::Begun(lease.stepped(), mark.clone()))
+            }
+            (Self::Begun(lease, mark), E::Undone(fence)) if lease.fence == fence => {
+                Ok(lease.undone(mark))
             }
             (Self::Begun(lease, mark), E::Released(fence) | E::Voided(fence))
                 if lease.fence == fence =>
@@ -191,11 +228,24 @@ impl Lease {
         }
     }
 
+    /// The lock as it was before this grant wrote its mark.
+    fn undone(&self, mark: &Mark) -> LeaseState {
+        match self.resumed {
+            _ if self.steps > 0 => LeaseState::Unattended(mark.clone()),
+            Some(Resumed { attempt, recovery }) => LeaseState::Unattended(Mark {
+                attempt,
+                recovery,
+                ..mark.clone()
+            }),
+            None => LeaseState::Free,
+        }
+    }
+
     /// What others may see of it.
     #[must_use]
     pub fn view(&self, target: &Target) -> LeaseView {
         LeaseView {
-            id: self.fence.into(),
+            id: LeaseId::of_grant(self.fence, &target.order),
             target: target.clone(),
             state: LeaseViewState::Held,
             operation: Some(self.operation.clone()),

@@ -25,7 +25,7 @@ pub use jiff::Timestamp;
 pub use key::{Caller, IdempotencyKey, KeyId, OperationKey, Principal, Secret};
 pub use lease::{
     Fence, IllegalTransition, Lease, LeaseEvent, LeaseId, LeaseState, LeaseView, LeaseViewState,
-    SessionId,
+    Resumed, SessionId,
 };
 pub use lifecycle::{
     CreateRequest, Denied, Ended, Failed, HeldLease, Interrupted, KeyStatus, Lifecycle,

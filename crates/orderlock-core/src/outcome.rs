@@ -99,6 +99,21 @@ impl OutcomeKind {
         }
     }
 
+    /// Whether such an entry, which is not final, binds its key all the same: to what was asked, and
+    /// to the count of its runs.
+    #[must_use]
+    pub fn binds(self) -> bool {
+        match self {
+            Self::Checkpoint | Self::MarkCleared => true,
+            Self::Created
+            | Self::Applied
+            | Self::AppliedWithError
+            | Self::Refused
+            | Self::Unchanged
+            | Self::LeaseBroken => false,
+        }
+    }
+
     /// Whether such a settle moves the version.
     #[must_use]
     pub fn moves_version(self) -> bool {

@@ -220,6 +220,7 @@ fn stand_in(request: &Acquire) -> Lease {
         attempt: 1,
         since: Timestamp::UNIX_EPOCH,
         steps: 0,
+        resumed: None,
     }
 }
 

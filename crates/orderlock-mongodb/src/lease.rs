@@ -55,6 +55,7 @@ impl Granted {
                 attempt: reader.count("attempt")?,
                 since: reader.time("since")?,
                 steps: reader.count("steps")?,
+                resumed: None,
             },
         })
     }

@@ -13,7 +13,6 @@ use crate::acquire::{TRIES, adopt, busy};
 use crate::document::{Locked, OrderDocument, foreign_id};
 use crate::entry::Record;
 use crate::error::Failure;
-use crate::fields::parse_u128;
 use crate::lease::locked_by;
 use crate::settle_plan::Plan;
 use crate::store::Inner;
@@ -42,7 +41,7 @@ pub(crate) async fn break_lease(
 /// The order that a lease's id names, whether it is still held so or not.
 async fn find(inner: &Inner, request: &BreakLease) -> Result<Option<OrderDocument>, StoreError> {
     let id = &*request.lease.0;
-    let filter = if let Some(fence) = id.strip_prefix("lck_").and_then(parse_u128) {
+    let filter = if let Some(fence) = request.lease.grant().map(|(fence, _)| fence.0) {
         // The index holds only texts, and is used only by who says that it is one.
         let text = doc! {"locked": {"$type": "string"}};
         doc! {"$and": [{"locked": locked_by(Fence(fence))}, text]}
@@ -77,7 +76,12 @@ fn meant(
     request: &BreakLease,
 ) -> Result<Option<(LeaseView, About)>, StoreError> {
     let about = match (&order.locked, order.lease()) {
-        (_, Some(granted)) if request.lease == granted.lease.fence.into() => {
+        (_, Some(granted))
+            if request
+                .lease
+                .grant()
+                .is_some_and(|(fence, _)| fence == granted.lease.fence) =>
+        {
             About::from(&granted.lease)
         }
         (Locked::Foreign(value), _) if request.lease == foreign_id(&order.target, value) => About {

@@ -83,7 +83,7 @@ fn plan(
     let now = inner.clock.now();
     let about = About::from(mark);
     let outcome = match &request.decision {
-        Decision::RunAgain => OutcomeKind::MarkCleared,
+        Decision::RunAgain { .. } => OutcomeKind::MarkCleared,
         Decision::Settle { outcome, .. } => *outcome,
     };
     let act = (outcome, request.actor.clone(), Some(request.reason.clone()));

@@ -240,7 +240,7 @@ pub(crate) async fn renew(inner: &Arc<Inner>, request: &Renew) -> Result<Renewed
     let unknown =
         |fence: Fence, granted: i64| granted < renewals - 1 && !request.known.contains(&fence);
     void_leases(inner, request.session, unknown).await?;
-    Ok(Renewed::Extended)
+    Ok(Renewed::Extended { voided: Vec::new() })
 }
 
 pub(crate) async fn leave(inner: &Arc<Inner>, request: &Leave) -> Result<Left, StoreError> {

@@ -7,9 +7,9 @@ use futures_util::stream::BoxStream;
 use futures_util::{FutureExt as _, StreamExt as _};
 use orderlock_core::store::{
     Acquire, Acquired, BreakLease, Broken, Create, Created, Entries, EntriesSince, Entry, Expire,
-    Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, OrderView, Page,
-    Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
-    StoreInfo, Sweep, Swept, Tried,
+    Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, MarkFate, OrderView,
+    Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
+    StoreInfo, Sweep, Swept, Tried, Undo,
 };
 use orderlock_core::{Document, LeaseView, OrderStore, Runtime, Target};
 use tokio::sync::broadcast;
@@ -122,6 +122,7 @@ impl MongodbStore {
             name: "mongodb",
             location: opened.location,
             durability: opened.durability,
+            trouble: None,
             document_bytes_max: options.document_bytes_max,
         };
         Ok(Self(Arc::new(Inner {
@@ -202,6 +203,20 @@ impl OrderStore for MongodbStore {
 
     fn release(&self, request: Release) -> StoreFuture<'_, Released> {
         async move { release::release(&self.0, &request).await }.boxed()
+    }
+
+    fn undo(&self, request: Undo) -> StoreFuture<'_, Released> {
+        let Undo {
+            target,
+            fence,
+            next,
+        } = request;
+        self.release(Release {
+            target,
+            fence,
+            mark: MarkFate::Keep,
+            next,
+        })
     }
 
     fn leases(&self, request: Leases) -> StoreFuture<'_, Page<LeaseView>> {

@@ -71,6 +71,7 @@ pub(crate) async fn expire(inner: &Inner, request: &Expire) -> Result<Expired, S
         answers,
         tombstones,
         more: answers + due >= limit,
+        behind: std::time::Duration::ZERO,
     })
 }
 

@@ -97,8 +97,5 @@ pub(crate) async fn break_lease(inner: &Inner, request: &BreakLease) -> Result<B
 
 /// The grant that an operator names.
 fn fence_of(lease: &LeaseId) -> Option<Fence> {
-    let digits = lease.0.strip_prefix("lck_")?;
-    let fence = Fence(u128::from_str_radix(digits, 16).ok()?);
-    // Only the one way to write it is its name.
-    (LeaseId::from(fence) == *lease).then_some(fence)
+    lease.grant().map(|(fence, _)| fence)
 }

@@ -109,7 +109,7 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     fn of(decision: &'a Decision) -> Self {
         match decision {
-            Decision::RunAgain => Self {
+            Decision::RunAgain { .. } => Self {
                 outcome: OutcomeKind::MarkCleared,
                 version: None,
                 change: None,

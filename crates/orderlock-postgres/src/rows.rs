@@ -150,6 +150,7 @@ impl<'a> Columns<'a> {
             attempt,
             since,
             steps,
+            resumed: None,
         }))
     }
 

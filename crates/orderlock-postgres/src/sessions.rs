@@ -197,7 +197,7 @@ pub(crate) async fn renew(inner: &Inner, request: &Renew) -> Result<Renewed, Sto
     Ok(if extended.is_empty() {
         Renewed::Ended
     } else {
-        Renewed::Extended
+        Renewed::Extended { voided: Vec::new() }
     })
 }
 

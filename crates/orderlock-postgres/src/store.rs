@@ -6,9 +6,9 @@ use futures_util::FutureExt as _;
 use futures_util::stream::BoxStream;
 use orderlock_core::store::{
     Acquire, Acquired, BreakLease, Broken, Create, Created, Entries, EntriesSince, Entry, Expire,
-    Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, OrderView, Page,
-    Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
-    StoreInfo, Sweep, Swept,
+    Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, MarkFate, OrderView,
+    Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
+    StoreInfo, Sweep, Swept, Undo,
 };
 use orderlock_core::{LeaseView, OrderStore, StoreError, Target};
 
@@ -71,6 +71,7 @@ impl PostgresStore {
             name: "postgres",
             location: opened.location,
             durability: opened.durability,
+            trouble: None,
             document_bytes_max: options.document_bytes_max,
         };
         Ok(Self(Arc::new(Inner {
@@ -151,6 +152,20 @@ impl OrderStore for PostgresStore {
 
     fn release(&self, request: Release) -> StoreFuture<'_, Released> {
         self.0.writes.release(request).boxed()
+    }
+
+    fn undo(&self, request: Undo) -> StoreFuture<'_, Released> {
+        let Undo {
+            target,
+            fence,
+            next,
+        } = request;
+        self.release(Release {
+            target,
+            fence,
+            mark: MarkFate::Keep,
+            next,
+        })
     }
 
     fn leases(&self, request: Leases) -> StoreFuture<'_, Page<LeaseView>> {

@@ -23,6 +23,7 @@ pub(crate) fn expire(turn: &mut Turn<'_>, request: &Expire) -> Result<Expired, F
         answers,
         tombstones,
         more: answers + rows >= limit,
+        behind: std::time::Duration::ZERO,
     })
 }
 

@@ -64,7 +64,7 @@ pub(crate) fn renew(turn: &mut Turn<'_>, request: &Renew) -> Result<Renewed, Fau
         ..session
     };
     turn.stage_session(request.session, Some(extended));
-    Ok(Renewed::Extended)
+    Ok(Renewed::Extended { voided: Vec::new() })
 }
 
 /// Ends a session.

@@ -48,10 +48,7 @@ pub(crate) fn break_lease(turn: &mut Turn<'_>, request: &BreakLease) -> Result<B
 
 /// The grant that an operator names.
 fn fence_of(lease: &LeaseId) -> Option<Fence> {
-    let digits = lease.0.strip_prefix("lck_")?;
-    let fence = Fence(u128::from_str_radix(digits, 16).ok()?);
-    // Only the one way to write it is its name.
-    (LeaseId::from(fence) == *lease).then_some(fence)
+    lease.grant().map(|(fence, _)| fence)
 }
 
 /// Ends a mark that nobody attends to.
@@ -68,7 +65,7 @@ pub(crate) fn resolve(turn: &mut Turn<'_>, request: &Resolve) -> Result<Resolved
     };
     let mut changed = None;
     let append = match &request.decision {
-        Decision::RunAgain => cleared(turn, request, mark),
+        Decision::RunAgain { .. } => cleared(turn, request, mark),
         Decision::Settle {
             version,
             change,

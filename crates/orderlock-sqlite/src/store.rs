@@ -14,8 +14,8 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use orderlock_core::store::{
     Acquire, Acquired, BreakLease, Broken, Create, Created, Entries, EntriesSince, Entry, Expire,
     Expired, History, Join, Joined, Known, Leases as LeasesRequest, Leave, Left, List, Lookup,
-    OrderView, Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled,
-    StoreFuture, StoreInfo, Sweep, Swept,
+    MarkFate, OrderView, Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle,
+    Settled, StoreFuture, StoreInfo, Sweep, Swept, Undo,
 };
 use orderlock_core::{LeaseView, OrderStore, Runtime, StoreError, Target};
 use tokio_stream::wrappers::BroadcastStream;
@@ -92,6 +92,7 @@ impl SqliteStore {
             durability: "survives power loss: each commit is flushed to the disk of this machine \
                          before it is answered"
                 .to_owned(),
+            trouble: None,
             document_bytes_max: options.document_bytes_max,
         };
         let horizon = Arc::new(Horizon::new());
@@ -240,6 +241,20 @@ impl OrderStore for SqliteStore {
             self.0.write(request, settle::release).await
         }
         .boxed()
+    }
+
+    fn undo(&self, request: Undo) -> StoreFuture<'_, Released> {
+        let Undo {
+            target,
+            fence,
+            next,
+        } = request;
+        self.release(Release {
+            target,
+            fence,
+            mark: MarkFate::Keep,
+            next,
+        })
     }
 
     fn leases(&self, request: LeasesRequest) -> StoreFuture<'_, Page<LeaseView>> {

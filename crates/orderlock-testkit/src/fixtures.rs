@@ -152,6 +152,7 @@ pub fn create(claim: Claim, at: Timestamp) -> Create {
         ..answer("created")
     };
     Create {
+        derived: claim.order.clone(),
         claim,
         document: document(0),
         index: index("open"),

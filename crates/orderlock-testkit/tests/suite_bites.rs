@@ -61,6 +61,22 @@ const BITES: &[(Bug, &[&str])] = &[
         ],
     ),
     (
+        Bug::UndoesTheEarlierMark,
+        &["undo::an_earlier_runs_mark_stands_as_it_did"],
+    ),
+    (
+        Bug::UndoKeepsTheMark,
+        &["undo::a_first_mark_goes_with_its_grant"],
+    ),
+    (
+        Bug::UnbindsClearedKeys,
+        &["operator::a_cleared_mark_binds_its_key"],
+    ),
+    (
+        Bug::MakesAnOrderForEachId,
+        &["create::a_key_makes_one_order_whatever_its_id"],
+    ),
+    (
         Bug::HandsOverBlindly,
         &[
             "handover::passes_over_a_settled_key",

@@ -18,7 +18,7 @@ use orderlock::store::{
     Acquire, Acquired, BreakLease, Broken, Create, Created, Entries, EntriesSince, Entry, Expire,
     Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, OrderView, Page,
     Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
-    StoreInfo, Sweep, Swept,
+    StoreInfo, Sweep, Swept, Undo,
 };
 use orderlock::{
     Caller, Failure, IdempotencyKey, LockedOrder, OrderId, OrderLock, OrderStore, OrderType,
@@ -98,6 +98,10 @@ impl<S: OrderStore> OrderStore for Counting<S> {
 
     fn release(&self, request: Release) -> StoreFuture<'_, Released> {
         self.count("release").release(request)
+    }
+
+    fn undo(&self, request: Undo) -> StoreFuture<'_, Released> {
+        self.count("undo").undo(request)
     }
 
     fn leases(&self, request: Leases) -> StoreFuture<'_, Page<LeaseView>> {

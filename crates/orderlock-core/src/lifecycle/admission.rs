@@ -13,7 +13,6 @@ use super::footing::{Footing, Ground};
 use super::node::{Node, Phase};
 use super::place::{Entered, Handed, Seat, Turn};
 use super::session::Session;
-use super::settle::unused;
 use super::word::{Asked, judge, running, unavailable};
 use crate::store::{Acquire, Acquired, Claim, Grant, Lookup};
 use crate::{Effect, LeaseView, OrderStore as _, StoreError};
@@ -278,9 +277,8 @@ impl Admission {
                 acquired: Acquired::Granted(grant),
                 ..
             }))) => {
-                self.node
-                    .let_go(seat, grant.fence, unused(&grant), &left)
-                    .await;
+                let next = self.node.take_back(&seat, grant.fence).await;
+                self.node.hand_on(seat, &left, next).await;
             }
             Some(_) => drop(self.end(&seat, left.clone())),
         }

@@ -56,8 +56,10 @@ impl Node {
             fingerprint,
             operation,
         } = request;
-        let order = order.unwrap_or_else(|| session.secret.order_id(&caller, &key));
-        let key_id = session.secret.key_id(&caller, &order, &key);
+        // Whatever id is chosen, the key is the one of the derived id: it creates one order.
+        let derived = session.secret.order_id(&caller, &key);
+        let key_id = session.secret.key_id(&caller, &derived, &key);
+        let order = order.unwrap_or_else(|| derived.clone());
         let claim = Claim {
             caller,
             order,
@@ -82,6 +84,7 @@ impl Node {
         let name = claim.order.clone();
         let create = Create {
             claim,
+            derived,
             document,
             index,
             entry,

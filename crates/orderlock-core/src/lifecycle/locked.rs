@@ -121,7 +121,8 @@ impl<T> LockedOrder<T> {
     /// not even one under the same key.
     #[must_use]
     pub fn lease_id(&self) -> LeaseId {
-        self.lease.shared.held().fence.into()
+        let shared = &self.lease.shared;
+        LeaseId::of_grant(shared.held().fence, shared.order())
     }
 
     /// When the handler's time is over.

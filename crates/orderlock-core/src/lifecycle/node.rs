@@ -13,8 +13,8 @@ use tokio::sync::{Notify, watch};
 use super::ended::Denied;
 use super::line::Lines;
 use super::session::{Session, SessionState};
-use crate::store::{Acquire, Acquired, Cause, MarkFate, Release, Released};
-use crate::{Answers, Fence, Limits, OrderStore, Recovery, Runtime, StoreError, Target};
+use crate::store::{Acquire, Acquired, Cause, MarkFate, Release, Released, StoreFuture, Undo};
+use crate::{Answers, Fence, Limits, OrderStore, Runtime, StoreError, Target};
 
 /// How far a shutdown has gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -177,15 +177,9 @@ impl Node {
                         .await;
                 }
                 Err(error) if error.may_have_happened() => {
-                    // No handler has run under this fence. A mark that may be resumed may be that
-                    // of an earlier run all the same, and is no obstacle to a retry: it stays.
-                    let mark = match request.mark {
-                        Some(Recovery::Resume { .. }) => MarkFate::Keep,
-                        Some(Recovery::Reconcile) | None => MarkFate::Clear,
-                    };
-                    let _best_effort = self
-                        .release(&request.claim.target(), request.fence, mark, None)
-                        .await;
+                    // No handler has run under this fence.
+                    let target = request.claim.target();
+                    let _best_effort = self.undo(&target, request.fence, None).await;
                     return Err(error);
                 }
                 answered => return answered,
@@ -201,15 +195,39 @@ impl Node {
         mark: MarkFate,
         next: Option<&Acquire>,
     ) -> Result<Released, StoreError> {
+        let request = || Release {
+            target: target.clone(),
+            fence,
+            mark,
+            next: next.map(|next| Box::new(next.clone())),
+        };
+        self.until_answered(|| self.store.release(request())).await
+    }
+
+    /// Takes back a grant under which no handler has run, with what is asked for the next in line.
+    /// Repeated within bounds.
+    pub(crate) async fn undo(
+        &self,
+        target: &Target,
+        fence: Fence,
+        next: Option<&Acquire>,
+    ) -> Result<Released, StoreError> {
+        let request = || Undo {
+            target: target.clone(),
+            fence,
+            next: next.map(|next| Box::new(next.clone())),
+        };
+        self.until_answered(|| self.store.undo(request())).await
+    }
+
+    /// Asks the store again, within bounds, while it fails: for verbs that may be repeated.
+    async fn until_answered<'a, T>(
+        &self,
+        verb: impl Fn() -> StoreFuture<'a, T>,
+    ) -> Result<T, StoreError> {
         let mut repeat = 0;
         loop {
-            let request = Release {
-                target: target.clone(),
-                fence,
-                mark,
-                next: next.map(|next| Box::new(next.clone())),
-            };
-            match self.ask(self.store.release(request)).await {
+            match self.ask(verb()).await {
                 Err(_) if repeat < self.limits.repeats => {
                     repeat += 1;
                     self.runtime

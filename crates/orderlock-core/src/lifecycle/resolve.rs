@@ -204,7 +204,7 @@ impl Node {
         }
         let Prepared { decision, .. } = self.prepare(decided, now, &entry.operation)?;
         let same = match decision {
-            Decision::RunAgain => true,
+            Decision::RunAgain { .. } => true,
             Decision::Settle {
                 change: Some(change),
                 ..
@@ -247,7 +247,9 @@ impl Node {
     ) -> Result<Prepared, Unresolved> {
         let Some(work) = &decided.settle else {
             return Ok(Prepared {
-                decision: Decision::RunAgain,
+                decision: Decision::RunAgain {
+                    retention: self.limits.retention,
+                },
                 after: snapshot(view),
             });
         };

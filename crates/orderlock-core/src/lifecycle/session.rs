@@ -131,15 +131,15 @@ impl Node {
             .as_ref()
             .is_some_and(|joined| joined.id == session.id)
         {
-            match renewed {
-                Renewed::Extended => state.lapses = Some(asked + self.limits.session),
+            match &renewed {
+                Renewed::Extended { .. } => state.lapses = Some(asked + self.limits.session),
                 Renewed::Ended => {
                     tracing::warn!(node = %self.name, "the session has ended; leases are void");
                     (state.joined, state.lapses) = (None, None);
                 }
             }
         }
-        Ok(renewed == Renewed::Extended)
+        Ok(renewed != Renewed::Ended)
     }
 
     /// Forgets a session that the store has called ended.

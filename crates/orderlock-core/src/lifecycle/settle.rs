@@ -9,8 +9,8 @@ use super::node::Node;
 use super::place::Seat;
 use super::session::Chain;
 use crate::store::{
-    Accepted, Acquire, Acquired, Change, Claim, Fate, Grant, Known, Lookup, MarkFate, NewEntry,
-    Settle, Settled, Then,
+    Accepted, Acquire, Acquired, Change, Claim, Fate, Known, Lookup, MarkFate, NewEntry, Settle,
+    Settled, Then,
 };
 use crate::{Fence, OrderStore as _, OutcomeKind, StoreError, Version};
 
@@ -172,19 +172,6 @@ impl Node {
         self.lines.offer(seat, session.id)
     }
 
-    /// Gives the lease up without an entry, hands the order to the next in line, and tells the
-    /// end to all who were attached.
-    pub(super) async fn let_go(
-        self: &Arc<Self>,
-        seat: Seat,
-        fence: Fence,
-        mark: MarkFate,
-        ended: &Answered,
-    ) {
-        let next = self.give_up(&seat, fence, mark).await;
-        self.hand_on(seat, ended, next).await;
-    }
-
     /// Gives the lease up without an entry. Returns what is to be handed on.
     pub(super) async fn give_up(
         &self,
@@ -199,8 +186,15 @@ impl Node {
         released.ok().and_then(|released| released.next)
     }
 
+    /// Takes back a grant under which no handler has run. Returns what is to be handed on.
+    pub(super) async fn take_back(&self, seat: &Seat, fence: Fence) -> Option<Acquired> {
+        let offer = self.offer(seat);
+        let undone = self.undo(seat.target(), fence, offer.as_ref()).await;
+        undone.ok().and_then(|undone| undone.next)
+    }
+
     /// Tells the end to all who were attached, and its turn to the next in line. A grant that
-    /// nobody is left to take is released, with what is asked for the one behind it: at most once
+    /// nobody is left to take is taken back, with what is asked for the one behind it: at most once
     /// for each place in the line.
     pub(super) async fn hand_on(
         self: &Arc<Self>,
@@ -210,19 +204,9 @@ impl Node {
     ) {
         let mut unclaimed = self.lines.finish(&seat, ended, next);
         while let Some((seat, grant)) = unclaimed {
-            let next = self.give_up(&seat, grant.fence, unused(&grant)).await;
+            let next = self.take_back(&seat, grant.fence).await;
             unclaimed = self.lines.finish(&seat, ended, next);
         }
-    }
-}
-
-/// What becomes of the mark of a grant under which no handler has run: nothing has happened
-/// outside in this run. If it is not the first, the mark may tell of an earlier one, and stays.
-pub(super) fn unused(grant: &Grant) -> MarkFate {
-    if grant.attempt == 1 {
-        MarkFate::Clear
-    } else {
-        MarkFate::Keep
     }
 }
 

@@ -2,7 +2,7 @@
 //! every store that can put the facts side by side.
 
 use super::{Acquire, Loss, Settle};
-use crate::{Fingerprint, Lease, LeaseEvent, LeaseState, Mark, Timestamp, Version};
+use crate::{Fingerprint, Lease, LeaseEvent, LeaseState, Mark, Resumed, Timestamp, Version};
 
 /// What the journal says of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,11 +16,12 @@ pub enum KeyFacts {
         /// Whether its answer is within the retention.
         retained: bool,
     },
-    /// It has checkpoints and no final entry.
+    /// It has no final entry, but checkpoints, or a mark of it was cleared to run again: the key
+    /// stays bound to what was asked, and its runs are counted on.
     Progress {
         /// What was asked.
         fingerprint: Fingerprint,
-        /// The run that made the last one.
+        /// The run that made the last checkpoint or left the mark.
         attempt: u32,
     },
 }
@@ -138,6 +139,10 @@ pub fn grant(request: &Acquire, before: &LeaseState, attempt: u32, now: Timestam
         attempt,
         since: now,
         steps: 0,
+        resumed: before.mark().map(|open| Resumed {
+            attempt: open.attempt,
+            recovery: open.recovery,
+        }),
     };
     let mark = request.mark.map(|recovery| Mark {
         caller: claim.caller.clone(),

@@ -8,7 +8,7 @@ use super::{
     Acquire, Acquired, BreakLease, Broken, Create, Created, Entries, EntriesSince, Entry, Expire,
     Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, OrderStore,
     OrderView, Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled,
-    StoreFuture, StoreInfo, Sweep, Swept,
+    StoreFuture, StoreInfo, Sweep, Swept, Undo,
 };
 use crate::{LeaseView, Target};
 
@@ -57,6 +57,9 @@ macro_rules! forward {
             }
             fn release(&self, request: Release) -> StoreFuture<'_, Released> {
                 (**self).release(request)
+            }
+            fn undo(&self, request: Undo) -> StoreFuture<'_, Released> {
+                (**self).undo(request)
             }
             fn leases(&self, request: Leases) -> StoreFuture<'_, Page<LeaseView>> {
                 (**self).leases(request)

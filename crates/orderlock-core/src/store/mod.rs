@@ -30,7 +30,7 @@ pub use error::{Cause, StoreError};
 pub use request::{
     Acquire, BreakLease, Change, Claim, Create, Decision, EntriesSince, Expire, Filter, History,
     Join, Leases, Leave, List, Lookup, MarkFate, NewEntry, Read, Release, Renew, Resolve,
-    Retention, Settle, Sweep, Then,
+    Retention, Settle, Sweep, Then, Undo,
 };
 pub use result::{
     Accepted, Acquired, Broken, Created, Cursor, Durable, Entries, Expired, Fate, Grant, Joined,
@@ -58,7 +58,9 @@ pub trait OrderStore: Debug + Send + Sync + 'static {
     fn join(&self, request: Join) -> StoreFuture<'_, Joined>;
 
     /// Atomically extends a session and voids those of its leases that are older than the last
-    /// renewal and not known to the node. A session that has ended is never extended.
+    /// renewal and not known to the node. A session that has ended is never extended. The answer
+    /// names the known grants that were broken since: each at least once after its break, so that
+    /// its node learns of it without asking about each order.
     fn renew(&self, request: Renew) -> StoreFuture<'_, Renewed>;
 
     /// Ends a session, and so its leases; marks stay. Repeating it is harmless.
@@ -70,6 +72,11 @@ pub trait OrderStore: Debug + Send + Sync + 'static {
 
     /// Atomically inserts the order at version 1 with its first entry, durably; or returns the
     /// settled entry of the same key; or says what stands there already.
+    ///
+    /// A key id creates at most one order of a tenant, whatever id it is to have: a repeat under
+    /// another id is answered with the settled entry of the first, or as reused. The key id is the
+    /// one of the id that is derived from caller and key, so that `lookup` under that derived id
+    /// finds the entry too.
     fn create(&self, request: Create) -> StoreFuture<'_, Created>;
 
     /// One order, or none of that tenant's by that id: one snapshot of committed state.
@@ -101,9 +108,16 @@ pub trait OrderStore: Debug + Send + Sync + 'static {
     /// harmless. A final settle ends the mark of its key.
     fn settle(&self, request: Settle) -> StoreFuture<'_, Settled>;
 
-    /// Gives the lease up without an entry; may hand over. Repeating it is harmless. It also
-    /// undoes an `acquire` whose answer was lost.
+    /// Gives the lease up without an entry; may hand over. Repeating it is harmless.
     fn release(&self, request: Release) -> StoreFuture<'_, Released>;
+
+    /// Atomically takes a grant back under which no handler has run, because the answer to its
+    /// `acquire` was lost or nobody is left to take it: what stood before that fence stands again,
+    /// free or an open mark with its run and its policy, whatever the request of the grant wished.
+    /// May hand over, with all of acquire's checks. A fence that does not hold the order changes
+    /// nothing, so that repeating it is harmless. A grant that has settled a step is given up as by
+    /// a release that keeps the mark.
+    fn undo(&self, request: Undo) -> StoreFuture<'_, Released>;
 
     /// A page of held, marked and foreign leases.
     fn leases(&self, request: Leases) -> StoreFuture<'_, Page<crate::LeaseView>>;
@@ -113,14 +127,20 @@ pub trait OrderStore: Debug + Send + Sync + 'static {
     fn break_lease(&self, request: BreakLease) -> StoreFuture<'_, Broken>;
 
     /// Atomically ends an unattended mark, with an entry that says who and why, durably: either it
-    /// is cleared, or the operation is settled in the name of its key.
+    /// is cleared, or the operation is settled in the name of its key. A key whose mark was cleared
+    /// stays bound to its fingerprint and its count of runs, as by a checkpoint, until the tombstone
+    /// ends: what was asked of the outside may have happened.
     fn resolve(&self, request: Resolve) -> StoreFuture<'_, Resolved>;
 
     /// Entries in one order, the same for every reader at every reading, in which each order's
     /// entries stand by their number; none is ever skipped, however late it committed.
     fn entries_since(&self, request: EntriesSince) -> StoreFuture<'_, Entries>;
 
-    /// Ends the retention of answers that have expired, then of tombstones, in one small batch.
-    /// Until it has run, an answer that is past its retention already counts as expired.
+    /// Ends the retention of answers that have expired and of tombstones, in one small batch of
+    /// which each of the two has a share. Until it has run, an answer that is past its retention
+    /// already counts as expired.
+    ///
+    /// Forgetting cannot be undone, and a wall clock can be wrong for a moment: after a jump of the
+    /// clock nothing is forgotten until the new time has held for an hour.
     fn expire(&self, request: Expire) -> StoreFuture<'_, Expired>;
 }

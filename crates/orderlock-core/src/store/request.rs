@@ -72,8 +72,10 @@ pub struct Sweep {
 /// See [`OrderStore::create`](super::OrderStore::create).
 #[derive(Clone, Debug)]
 pub struct Create {
-    /// Who creates which order under which key.
+    /// Who creates which order under which key. The key id is that of the derived id.
     pub claim: Claim,
+    /// The id that is derived from caller and key: the order's own, unless another was chosen.
+    pub derived: OrderId,
     /// The order.
     pub document: Document,
     /// What lists can filter it by.
@@ -229,6 +231,17 @@ pub struct Settle {
     pub then: Then,
 }
 
+/// See [`OrderStore::undo`](super::OrderStore::undo).
+#[derive(Clone, Debug)]
+pub struct Undo {
+    /// Which order.
+    pub target: Target,
+    /// Which grant.
+    pub fence: Fence,
+    /// Asked in the same step, if the order was held by this fence.
+    pub next: Option<Box<Acquire>>,
+}
+
 /// What becomes of the mark when a lease is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MarkFate {
@@ -278,8 +291,11 @@ pub struct BreakLease {
 /// How a mark ends.
 #[derive(Clone, Debug)]
 pub enum Decision {
-    /// The mark is cleared: the same key, or any other, may run.
-    RunAgain,
+    /// The mark is cleared: the same key, asking the same, or any other key may run.
+    RunAgain {
+        /// How long the key stays bound to what was asked under it: the tombstone counts.
+        retention: Retention,
+    },
     /// The operation is settled in the name of its key: its retry gets this answer.
     Settle {
         /// The version that the decision was made on.
@@ -324,6 +340,6 @@ pub struct EntriesSince {
 /// See [`OrderStore::expire`](super::OrderStore::expire).
 #[derive(Clone, Copy, Debug)]
 pub struct Expire {
-    /// The most answers and tombstones to end in this call.
+    /// The most answers, and the most tombstones, to end in this call.
     pub limit: usize,
 }

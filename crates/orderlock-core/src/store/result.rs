@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -28,15 +29,19 @@ pub struct Page<T> {
     pub next: Option<Cursor>,
 }
 
-/// What a store is: for readiness and the conformance suite.
+/// What a store is, as it was last seen: for readiness and the conformance suite. Asking costs no
+/// I/O; the store looks again while it serves, at the latest with each renewal and sweep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreInfo {
     /// The kind of store: `"sqlite"`.
     pub name: &'static str,
     /// Where it is, without credentials.
     pub location: String,
-    /// What an answered settle survives, in words.
+    /// What an answered settle survives now, in words.
     pub durability: String,
+    /// What keeps the store from its promises now, and what to do about it, in words for an
+    /// operator; none if nothing is known to.
+    pub trouble: Option<String>,
     /// The largest document that it takes, in bytes.
     pub document_bytes_max: usize,
 }
@@ -49,10 +54,14 @@ pub struct Joined {
 }
 
 /// Whether a session goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Renewed {
     /// It lasts its full length again.
-    Extended,
+    Extended {
+        /// Which of the known grants were broken since the last renewal that was answered. A grant
+        /// may be named again.
+        voided: Vec<Fence>,
+    },
     /// It has ended, or never was: the node must join again under another name for its session.
     Ended,
 }
@@ -325,6 +334,8 @@ pub struct Expired {
     pub answers: usize,
     /// How many tombstones.
     pub tombstones: usize,
-    /// Whether the limit was reached before the work was done.
+    /// Whether a share of the limit was used up before the work was done.
     pub more: bool,
+    /// For how long the oldest of what is left has been due: how far behind the work is.
+    pub behind: Duration,
 }

@@ -44,7 +44,7 @@ async fn a_retry_is_never_told_the_answer_of_another_operation() {
     world.waiting(1).await;
     let (settling, releasing) = (Gate::new(), Gate::new());
     store.fail_next(Verb::Settle, Fault::DelayAfter(settling.clone()));
-    store.fail_next(Verb::Release, Fault::DelayBefore(releasing.clone()));
+    store.fail_next(Verb::Undo, Fault::DelayBefore(releasing.clone()));
     handler.go();
     settling.reached(1).await;
     drop(gone);
@@ -70,7 +70,7 @@ async fn a_retry_that_comes_while_the_grant_is_given_back_waits_and_runs() {
     let (world, store) = world().await;
     let (acquiring, releasing) = (Gate::new(), Gate::new());
     store.fail_next(Verb::Acquire, Fault::DelayAfter(acquiring.clone()));
-    store.fail_next(Verb::Release, Fault::DelayBefore(releasing.clone()));
+    store.fail_next(Verb::Undo, Fault::DelayBefore(releasing.clone()));
     let gone = world.add(request("k"));
     acquiring.reached(1).await;
     drop(gone);
@@ -99,7 +99,7 @@ async fn a_grant_that_nobody_takes_is_released_to_whoever_still_waits() {
     world.waiting(3).await;
     let (settling, releasing) = (Gate::new(), Gate::new());
     store.fail_next(Verb::Settle, Fault::DelayAfter(settling.clone()));
-    store.fail_next(Verb::Release, Fault::DelayAfter(releasing.clone()));
+    store.fail_next(Verb::Undo, Fault::DelayAfter(releasing.clone()));
     handler.go();
     settling.reached(1).await;
     drop(gone);
@@ -130,7 +130,7 @@ async fn a_passing_client_leaves_the_line_as_it_was() {
     world.waiting(2).await;
     let (settling, releasing) = (Gate::new(), Gate::new());
     store.fail_next(Verb::Settle, Fault::DelayAfter(settling.clone()));
-    store.fail_next(Verb::Release, Fault::DelayBefore(releasing.clone()));
+    store.fail_next(Verb::Undo, Fault::DelayBefore(releasing.clone()));
     handler.go();
     settling.reached(1).await;
     drop(gone);

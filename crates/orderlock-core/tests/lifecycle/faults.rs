@@ -62,7 +62,13 @@ async fn until_settled(world: &World, key: &str) -> String {
 
 #[tokio::test]
 async fn whatever_fails_once_a_retry_finds_one_effect() {
-    for verb in [Verb::Acquire, Verb::Settle, Verb::Release, Verb::Lookup] {
+    for verb in [
+        Verb::Acquire,
+        Verb::Settle,
+        Verb::Release,
+        Verb::Undo,
+        Verb::Lookup,
+    ] {
         for (name, fault) in faults() {
             let (world, store) = world().await;
             store.fail_next(verb, fault);

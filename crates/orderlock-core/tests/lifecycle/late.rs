@@ -9,7 +9,7 @@ use orderlock_core::store::{
     Acquire, Acquired, BreakLease, Broken, Create, Created, Durable, Entries, EntriesSince, Entry,
     Expire, Expired, Fate, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, Loss,
     OrderView, Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled,
-    StoreFuture, StoreInfo, Sweep, Swept,
+    StoreFuture, StoreInfo, Sweep, Swept, Undo,
 };
 use orderlock_core::{Fence, LeaseView, OrderStore, StoreError, Target};
 use orderlock_testkit::MemoryStore;
@@ -143,6 +143,7 @@ as_the_model! {
     history: History => Option<Page<Entry>>;
     acquire: Acquire => Acquired;
     release: Release => Released;
+    undo: Undo => Released;
     leases: Leases => Page<LeaseView>;
     break_lease: BreakLease => Broken;
     resolve: Resolve => Resolved;

@@ -3,8 +3,13 @@
 use std::collections::BTreeSet;
 
 use orderlock_core::{
-    Caller, Fence, Fingerprint, KeyId, Lease, LeaseEvent, LeaseState, Mark, Operation, Recovery,
-    SessionId, Timestamp,
+    Caller, Fence, Fingerprint, KeyId, Lease, LeaseEvent, LeaseId, LeaseState, Mark, Operation,
+    OrderId, Recovery, Resumed, SessionId, Timestamp,
+};
+
+const RESUME: Recovery = Recovery::Resume {
+    times: 3,
+    within: std::time::Duration::from_secs(60),
 };
 
 fn lease(fence: u128) -> Lease {
@@ -18,6 +23,7 @@ fn lease(fence: u128) -> Lease {
         attempt: 1,
         since: Timestamp::UNIX_EPOCH,
         steps: 0,
+        resumed: None,
     }
 }
 
@@ -71,6 +77,7 @@ fn events(fence: u128, key: u8) -> Vec<(&'static str, LeaseEvent)> {
             "ReleasedWithoutEffect",
             LeaseEvent::ReleasedWithoutEffect(fence),
         ),
+        ("Undone", LeaseEvent::Undone(fence)),
         ("Voided", LeaseEvent::Voided(fence)),
         ("Resolved", LeaseEvent::Resolved(KeyId([key; 32]))),
     ]
@@ -139,6 +146,54 @@ fn a_checkpoint_counts_its_step() {
         .unwrap();
     let again = held.next(LeaseEvent::Checkpointed(Fence(1))).unwrap();
     assert_eq!(again.lease().unwrap().steps, 2);
+}
+
+#[test]
+fn an_undo_puts_back_what_stood_before_the_grant() {
+    let resumed = Resumed {
+        attempt: 1,
+        recovery: RESUME,
+    };
+    let earlier = Mark {
+        recovery: RESUME,
+        ..mark(1)
+    };
+    let second = Lease {
+        attempt: 2,
+        resumed: Some(resumed),
+        ..lease(1)
+    };
+    let now = Mark {
+        attempt: 2,
+        ..mark(1)
+    };
+    let begun = LeaseState::Begun(second, now.clone());
+    let undone = begun.next(LeaseEvent::Undone(Fence(1))).unwrap();
+    assert_eq!(undone, LeaseState::Unattended(earlier));
+    let begun = begun.next(LeaseEvent::Checkpointed(Fence(1))).unwrap();
+    let undone = begun.next(LeaseEvent::Undone(Fence(1))).unwrap();
+    assert_eq!(undone, LeaseState::Unattended(now), "it has settled a step");
+}
+
+#[test]
+fn a_grants_name_tells_its_fence_and_its_order_and_nothing_else_does() {
+    for order in ["o1", "a/b?c#%20d", "ord_0123456789"] {
+        let order = OrderId::parse(order).unwrap();
+        let id = LeaseId::of_grant(Fence(7), &order);
+        assert_eq!(id.grant(), Some((Fence(7), order)));
+        let safe = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+        assert!(id.to_string().chars().all(safe), "{id} stands in addresses");
+        for odd in [
+            id.to_string().to_uppercase(),
+            id.to_string().replace("lck_", "lck_0"),
+            format!("{id}="),
+            format!("{id}A"),
+            format!("lck_{}", Fence(7)),
+            format!("lck_{}-", Fence(7)),
+        ] {
+            assert_eq!(LeaseId(odd.as_str().into()).grant(), None, "{odd}");
+        }
+    }
 }
 
 /// A decision is about the mark that was seen: of this key, this run, and this time.

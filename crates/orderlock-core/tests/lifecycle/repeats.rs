@@ -86,7 +86,7 @@ async fn an_acquire_that_did_not_happen_is_told_at_once() {
         "{ended:?}"
     );
     assert_eq!(calls(&store, Verb::Acquire), 1);
-    assert_eq!(calls(&store, Verb::Release), 0, "there is nothing to undo");
+    assert_eq!(calls(&store, Verb::Undo), 0, "there is nothing to undo");
 }
 
 /// No handler has run, and so nothing can have happened outside: no mark is left to be resolved.

@@ -107,7 +107,7 @@ async fn so_does_one_that_was_about_to_give_its_grant_back() {
     let (world, store, mortal, _other) = mortal().await;
     let (acquiring, releasing) = (Gate::new(), Gate::new());
     store.fail_next(Verb::Acquire, Fault::DelayAfter(acquiring.clone()));
-    store.fail_next(Verb::Release, Fault::DelayBefore(releasing.clone()));
+    store.fail_next(Verb::Undo, Fault::DelayBefore(releasing.clone()));
     let task = mortal.tasks();
     let gone = world.add(request("k"));
     acquiring.reached(1).await;
@@ -128,7 +128,7 @@ async fn so_does_one_that_was_about_to_give_back_what_its_successor_was_granted(
     world.runtime.sleeping(4).await;
     let (settling, releasing) = (Gate::new(), Gate::new());
     store.fail_next(Verb::Settle, Fault::DelayAfter(settling.clone()));
-    store.fail_next(Verb::Release, Fault::DelayBefore(releasing.clone()));
+    store.fail_next(Verb::Undo, Fault::DelayBefore(releasing.clone()));
     handler.go();
     settling.reached(1).await;
     drop(gone);

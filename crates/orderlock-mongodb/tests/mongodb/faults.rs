@@ -7,7 +7,7 @@ use mongodb::bson::doc;
 use orderlock_core::store::{
     Acquired, BreakLease, Broken, Created, Known, Released, Resolve, Resolved, Settled,
 };
-use orderlock_core::{OrderStore as _, Recovery, Runtime as _, StoreError, TokioRuntime};
+use orderlock_core::{LeaseId, OrderStore as _, Recovery, Runtime as _, StoreError, TokioRuntime};
 use orderlock_mongodb::MongodbOptions;
 use orderlock_testkit::fixtures::{self, ids};
 
@@ -120,7 +120,7 @@ async fn a_lost_act_of_an_operator_is_carried_out_once() {
         let held = crate::world::hold(&world.store, request).await;
         let breaking = BreakLease {
             tenant: held.request.claim.caller.tenant.clone(),
-            lease: held.grant.fence.into(),
+            lease: LeaseId::of_grant(held.grant.fence, &held.request.claim.order),
             actor: ids::principal("operator"),
             reason: "it hangs".into(),
         };
@@ -131,7 +131,9 @@ async fn a_lost_act_of_an_operator_is_carried_out_once() {
         let resolve = Resolve {
             target: ids::target(order),
             key_id: held.request.claim.key_id,
-            decision: orderlock_core::store::Decision::RunAgain,
+            decision: orderlock_core::store::Decision::RunAgain {
+                retention: fixtures::RETENTION,
+            },
             actor: ids::principal("operator"),
             reason: "nothing happened".into(),
         };

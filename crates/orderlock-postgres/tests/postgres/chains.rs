@@ -115,7 +115,7 @@ async fn others_are_told_of_durable_holders_alone() {
     let view = world.store.read(Read { target }).await.unwrap().unwrap();
     assert_eq!(view.version.0, 1);
     let lease = view.lease.unwrap();
-    assert_eq!(lease.id, first.grant.fence.into());
+    assert_eq!(lease.id.grant().unwrap().0, first.grant.fence);
     let known = world.store.lookup(lookup(&first)).await.unwrap();
     assert!(matches!(known, Known::Running(_)), "{known:?}");
     // Whoever asks for the order here waits until it is known who has it.
@@ -124,7 +124,7 @@ async fn others_are_told_of_durable_holders_alone() {
     world.commit().await;
     assert_eq!(accepted.durable.await.unwrap(), Fate::Durable);
     match asks.await.unwrap().unwrap() {
-        Acquired::Held(lease) => assert_eq!(lease.id, second.grant.fence.into()),
+        Acquired::Held(lease) => assert_eq!(lease.id.grant().unwrap().0, second.grant.fence),
         other => panic!("not held but {other:?}"),
     }
 }

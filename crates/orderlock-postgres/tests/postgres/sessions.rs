@@ -81,7 +81,7 @@ async fn a_late_duplicate_of_a_join_revives_nothing() {
     let goes_on = world.store.renew(renew(next)).await.unwrap();
     assert_eq!(
         goes_on,
-        Renewed::Extended,
+        Renewed::Extended { voided: Vec::new() },
         "it ended nothing that came after it"
     );
     let settled = world.store.settle(held.settle()).await.unwrap();

@@ -95,6 +95,7 @@ async fn a_repeated_settle_brings_memory_up_to_the_file() {
             attempt: 1,
             since: turn.now,
             steps: 0,
+            resumed: None,
         };
         let state = orderlock_core::LeaseState::Held(lease);
         let held = crate::leases::Held::new(state, 1, 0);

@@ -3,7 +3,7 @@
 use orderlock_core::store::{
     Acquired, BreakLease, Broken, Leave, Loss, MarkFate, Release, Renew, Settled, Sweep, Then,
 };
-use orderlock_core::{OrderStore as _, Recovery, Version};
+use orderlock_core::{LeaseId, OrderStore as _, Recovery, Version};
 use orderlock_testkit::fixtures;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::{Bench, accepted, granted, join, start};
 fn break_it(settle: &orderlock_core::store::Settle) -> BreakLease {
     BreakLease {
         tenant: settle.claim.caller.tenant.clone(),
-        lease: settle.fence.into(),
+        lease: LeaseId::of_grant(settle.fence, &settle.claim.order),
         actor: fixtures::ids::principal("operator"),
         reason: "it hangs".into(),
     }

@@ -12,7 +12,7 @@ use orderlock_core::store::{
     Acquire, Acquired, BreakLease, Broken, Create, Created, Entries, EntriesSince, Entry, Expire,
     Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, OrderView, Page,
     Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
-    StoreInfo, Sweep, Swept,
+    StoreInfo, Sweep, Swept, Undo,
 };
 use orderlock_core::{LeaseView, OrderStore, StoreError, Target};
 
@@ -228,6 +228,7 @@ faulty! {
     Acquire acquire: Acquire => Acquired;
     Settle settle: Settle => Settled;
     Release release: Release => Released;
+    Undo undo: Undo => Released;
     Leases leases: Leases => Page<LeaseView>;
     BreakLease break_lease: BreakLease => Broken;
     Resolve resolve: Resolve => Resolved;

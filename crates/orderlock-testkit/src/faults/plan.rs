@@ -18,6 +18,7 @@ pub enum Verb {
     Acquire,
     Settle,
     Release,
+    Undo,
     Leases,
     BreakLease,
     Resolve,

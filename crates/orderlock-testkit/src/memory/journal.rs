@@ -1,5 +1,7 @@
 //! The journal, and what it says of a key.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use orderlock_core::store::{
     Cursor, Entries, EntriesSince, Entry, Expired, History, KeyFacts, Known, Lookup, Page,
@@ -92,8 +94,7 @@ impl State {
     pub(super) fn word(&self, target: &Target, key_id: KeyId, now: Timestamp) -> Option<Word<'_>> {
         let speaks = |record: &&Record| {
             let outcome = record.entry.outcome;
-            record.entry.key_id == key_id
-                && (outcome.is_final() || outcome == OutcomeKind::Checkpoint)
+            record.entry.key_id == key_id && (outcome.is_final() || outcome.binds())
         };
         let record = self.records(target).rev().find(speaks)?;
         if !record.known(now) {
@@ -105,6 +106,26 @@ impl State {
         }
     }
 
+    /// The last checkpoint of a key, if the journal still knows it.
+    pub(super) fn checkpoint(
+        &self,
+        target: &Target,
+        key_id: KeyId,
+        now: Timestamp,
+    ) -> Option<&Record> {
+        let mut records = self.records(target).rev();
+        records
+            .find(|record| {
+                record.entry.key_id == key_id && record.entry.outcome == OutcomeKind::Checkpoint
+            })
+            .filter(|record| record.known(now))
+    }
+
+    /// The order that a key has made, by the id that is derived from it.
+    pub(super) fn made(&self, derived: &Target) -> Target {
+        self.reserved.get(derived).unwrap_or(derived).clone()
+    }
+
     /// What this settle of this grant has written.
     pub(super) fn written(&self, target: &Target, fence: Fence, step: u32) -> Option<Receipt> {
         self.records(target)
@@ -113,10 +134,11 @@ impl State {
     }
 
     pub(super) fn lookup(&self, request: &Lookup, now: Timestamp) -> Known {
-        let Some(order) = self.orders.get(&request.target) else {
+        let target = self.made(&request.target);
+        let Some(order) = self.orders.get(&target) else {
             return Known::Unknown;
         };
-        if let Some(Word::Final(record)) = self.word(&request.target, request.key_id, now) {
+        if let Some(Word::Final(record)) = self.word(&target, request.key_id, now) {
             return if now < record.expires {
                 Known::Settled(Box::new(record.shown(now)))
             } else {
@@ -127,7 +149,7 @@ impl State {
             LeaseState::Held(lease) | LeaseState::Begun(lease, _)
                 if lease.key_id == request.key_id =>
             {
-                Known::Running(lease.view(&request.target))
+                Known::Running(lease.view(&target))
             }
             LeaseState::Unattended(mark) if mark.key_id == request.key_id => {
                 Known::Marked(Box::new(mark.clone()))
@@ -200,14 +222,27 @@ impl State {
             forgotten && !record.tombstone_ended
         };
         let mut tombstones = 0;
-        for record in self.journal.iter_mut().filter(due).take(limit - answers) {
+        for record in self.journal.iter_mut().filter(due).take(limit) {
             record.tombstone_ended = true;
             tombstones += 1;
         }
         Expired {
             answers,
             tombstones,
-            more: answers + tombstones == limit,
+            more: answers == limit || tombstones == limit,
+            behind: self.behind(now),
         }
+    }
+
+    /// For how long the oldest of what is due has been due.
+    fn behind(&self, now: Timestamp) -> Duration {
+        let due = self.journal.iter().flat_map(|record| {
+            let answer = record.entry.answer.is_some().then_some(record.expires);
+            let forgotten = record.entry.outcome.is_final() && !record.tombstone_ended;
+            let forgotten = forgotten && record.entry.outcome != OutcomeKind::Created;
+            [answer, forgotten.then_some(record.forgotten)]
+        });
+        let oldest = due.flatten().filter(|due| *due <= now).min();
+        oldest.map_or(Duration::ZERO, |due| now.duration_since(due).unsigned_abs())
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use orderlock_core::store::{
     About, Acquire, Acquired, BreakLease, Broken, Decision, Entry, Facts, Grant, Leases, MarkFate,
-    Page, Release, Released, Resolve, Resolved, Retention, Verdict, decide, grant,
+    Page, Release, Released, Resolve, Resolved, Retention, Undo, Verdict, decide, grant,
 };
 use orderlock_core::{KeyId, LeaseEvent, LeaseState, LeaseView, OutcomeKind, StoreError, Target};
 
@@ -67,10 +67,11 @@ impl State {
         };
         let progress = match self.word(target, lease.key_id, now) {
             // What this very run has done is no news to it.
-            Some(Word::Progress(record)) if record.entry.attempt < lease.attempt => {
-                Some(Box::new(record.shown(now)))
-            }
-            Some(Word::Progress(_) | Word::Final(_)) | None => None,
+            Some(Word::Progress(_)) => self
+                .checkpoint(target, lease.key_id, now)
+                .filter(|record| record.entry.attempt < lease.attempt)
+                .map(|record| Box::new(record.shown(now))),
+            Some(Word::Final(_)) | None => None,
         };
         Acquired::Granted(Box::new(Grant {
             fence: lease.fence,
@@ -89,14 +90,29 @@ impl State {
             MarkFate::Keep => LeaseEvent::Released(request.fence),
             MarkFate::Clear => LeaseEvent::ReleasedWithoutEffect(request.fence),
         };
-        if self.step(&request.target, event).is_err() {
+        self.let_go(&request.target, event, request.next.as_deref(), now)
+    }
+
+    pub(super) fn undo(&mut self, request: &Undo, now: Timestamp) -> Released {
+        let event = LeaseEvent::Undone(request.fence);
+        self.let_go(&request.target, event, request.next.as_deref(), now)
+    }
+
+    fn let_go(
+        &mut self,
+        target: &Target,
+        event: LeaseEvent,
+        next: Option<&Acquire>,
+        now: Timestamp,
+    ) -> Released {
+        if self.step(target, event).is_err() {
             return Released {
                 held: false,
                 next: None,
             };
         }
-        let next = request.next.as_ref().map(|next| self.acquire(next, now));
-        self.hint(&request.target);
+        let next = next.map(|next| self.acquire(next, now));
+        self.hint(target);
         Released { held: true, next }
     }
 
@@ -122,6 +138,9 @@ impl State {
         };
         self.step(&view.target, LeaseEvent::Voided(lease.fence))
             .expect("the lease was found there");
+        if let Some(session) = self.sessions.get_mut(&lease.session) {
+            session.broken.push(lease.fence);
+        }
         let entry = Entry::of_act(
             &view.target,
             About::from(&lease),
@@ -150,11 +169,11 @@ impl State {
         let current = order.version;
         let (actor, reason) = (request.actor, Some(request.reason));
         let receipt = match request.decision {
-            Decision::RunAgain => {
+            Decision::RunAgain { retention } => {
                 self.unmark(&target, request.key_id);
                 let cleared = OutcomeKind::MarkCleared;
                 let entry = Entry::of_act(&target, about, cleared, actor, reason, now);
-                self.append(entry, Retention::NONE, now)
+                self.append(entry, retention, now)
             }
             Decision::Settle { version, .. } if version != current => {
                 return Resolved::VersionMismatch { current };

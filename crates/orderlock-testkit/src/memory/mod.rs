@@ -18,7 +18,7 @@ use orderlock_core::store::{
     Acquire, Acquired, BreakLease, Broken, Create, Created, Entries, EntriesSince, Entry, Expire,
     Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, OrderView, Page,
     Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
-    StoreInfo, Sweep, Swept,
+    StoreInfo, Sweep, Swept, Undo,
 };
 use orderlock_core::{LeaseView, OrderStore, Runtime, SessionId, StoreError, Target};
 use tokio_stream::wrappers::BroadcastStream;
@@ -131,6 +131,7 @@ impl OrderStore for MemoryStore {
             name: "memory",
             location: "this process".into(),
             durability: "none: everything goes with the process".into(),
+            trouble: None,
             document_bytes_max: self.document_bytes_max,
         }
     }
@@ -196,6 +197,10 @@ impl OrderStore for MemoryStore {
 
     fn release(&self, request: Release) -> StoreFuture<'_, Released> {
         self.verb(move |state, now| Ok(state.release(&request, now)))
+    }
+
+    fn undo(&self, request: Undo) -> StoreFuture<'_, Released> {
+        self.verb(move |state, now| Ok(state.undo(&request, now)))
     }
 
     fn leases(&self, request: Leases) -> StoreFuture<'_, Page<LeaseView>> {

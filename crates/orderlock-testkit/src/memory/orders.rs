@@ -1,8 +1,8 @@
 //! Orders themselves: made, and listed.
 
 use jiff::Timestamp;
-use orderlock_core::store::{Create, Created, Entry, Filter, List, OrderView, Page};
-use orderlock_core::{LeaseState, StoreError, Tenant, Version};
+use orderlock_core::store::{Claim, Create, Created, Entry, Filter, List, OrderView, Page};
+use orderlock_core::{LeaseState, StoreError, Target, Tenant, Version};
 
 use super::journal::Word;
 use super::state::{Order, State, page, place};
@@ -10,19 +10,22 @@ use super::state::{Order, State, page, place};
 impl State {
     pub(super) fn create(&mut self, request: Create, now: Timestamp) -> Created {
         let target = request.claim.target();
+        let derived = Target {
+            order: request.derived,
+            ..target.clone()
+        };
+        let made = self.made(&derived);
+        if made != target && self.orders.contains_key(&made) {
+            let told = self.created_before(&made, &request.claim, now);
+            if told != Created::Exists {
+                return told;
+            }
+        }
         if self.orders.contains_key(&target) {
-            return match self.word(&target, request.claim.key_id, now) {
-                Some(Word::Final(record)) => {
-                    if record.entry.fingerprint != request.claim.fingerprint {
-                        Created::Reused
-                    } else if now < record.expires {
-                        Created::Settled(Box::new(record.shown(now)))
-                    } else {
-                        Created::Expired
-                    }
-                }
-                Some(Word::Progress(_)) | None => Created::Exists,
-            };
+            return self.created_before(&target, &request.claim, now);
+        }
+        if derived != target {
+            self.reserved.insert(derived, target.clone());
         }
         let order = Order {
             serial: self.orders.len() as u64 + 1,
@@ -39,6 +42,22 @@ impl State {
         let mut entry = Entry::of_claim(&request.claim, request.entry);
         entry.change = Some(request.document);
         Created::Inserted(self.append(entry, retention, now))
+    }
+
+    /// What a creation comes to whose order stands there already.
+    fn created_before(&self, target: &Target, claim: &Claim, now: Timestamp) -> Created {
+        match self.word(target, claim.key_id, now) {
+            Some(Word::Final(record)) => {
+                if record.entry.fingerprint != claim.fingerprint {
+                    Created::Reused
+                } else if now < record.expires {
+                    Created::Settled(Box::new(record.shown(now)))
+                } else {
+                    Created::Expired
+                }
+            }
+            Some(Word::Progress(_)) | None => Created::Exists,
+        }
     }
 
     pub(super) fn list(&self, request: &List) -> Result<Page<OrderView>, StoreError> {

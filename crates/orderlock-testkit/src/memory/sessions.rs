@@ -22,6 +22,7 @@ impl State {
             length: request.length,
             renewed: now,
             renewed_event: self.next_event(),
+            broken: Vec::new(),
         };
         self.sessions.insert(request.session, session);
         let secret = self.secret.get_or_insert(request.secret).clone();
@@ -35,12 +36,14 @@ impl State {
         };
         let before = std::mem::replace(&mut session.renewed_event, event);
         session.renewed = now;
+        let mut voided = std::mem::take(&mut session.broken);
+        voided.retain(|fence| request.known.contains(fence));
         for (target, lease, granted) in self.leases_of(request.session) {
             if granted < before && !request.known.contains(&lease.fence) {
                 self.void(&target, &lease);
             }
         }
-        Renewed::Extended
+        Renewed::Extended { voided }
     }
 
     pub(super) fn sweep(&mut self, limit: usize, now: Timestamp) -> Swept {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use orderlock_core::store::{Change, Cursor, Entry, OrderView, Page};
 use orderlock_core::{
-    Document, IllegalTransition, LeaseEvent, LeaseState, LeaseView, OwnedIndex, Secret, SessionId,
-    StoreError, Target, Times, Version,
+    Document, Fence, IllegalTransition, LeaseEvent, LeaseState, LeaseView, OwnedIndex, Secret,
+    SessionId, StoreError, Target, Times, Version,
 };
 use tokio::sync::broadcast;
 
@@ -19,6 +19,8 @@ pub(super) struct State {
     pub(super) secret: Option<Secret>,
     pub(super) sessions: BTreeMap<SessionId, Session>,
     pub(super) orders: BTreeMap<Target, Order>,
+    /// Which order a key has made under a chosen id, by the id that is derived from the key.
+    pub(super) reserved: BTreeMap<Target, Target>,
     pub(super) journal: Vec<Record>,
     pub(super) epoch: u64,
     /// Counts grants and renewals, so that 'granted before the last renewal' needs no clock.
@@ -33,6 +35,8 @@ pub(super) struct Session {
     /// When it was last renewed: by the clock, and as counted in events.
     pub(super) renewed: Timestamp,
     pub(super) renewed_event: u64,
+    /// Its grants that were broken since its last renewal.
+    pub(super) broken: Vec<Fence>,
 }
 
 #[derive(Clone, Debug)]
@@ -68,6 +72,7 @@ impl Default for State {
             secret: None,
             sessions: BTreeMap::new(),
             orders: BTreeMap::new(),
+            reserved: BTreeMap::new(),
             journal: Vec::new(),
             epoch: 1,
             events: 0,

@@ -1,7 +1,7 @@
 //! What a holder does with its lease, alive or not.
 
 use orderlock_core::store::{Acquire, Acquired, Change, MarkFate, Release, Settle, Then};
-use orderlock_core::{Document, OutcomeKind, Timestamp, Version};
+use orderlock_core::{Document, LeaseId, OutcomeKind, Timestamp, Version};
 
 use super::pair::{Difference, Pair, RETENTION};
 use super::plain::{Plain, without_expiry};
@@ -50,7 +50,8 @@ impl Pair {
         let request = self.runs[place].request.clone();
         let view = self.model_verbs.read(request.claim.target()).await;
         let lease = view.and_then(|view| view.lease);
-        if self.runs[place].step > 0 || lease.map(|lease| lease.id) != Some(request.fence.into()) {
+        let id = LeaseId::of_grant(request.fence, &request.claim.order);
+        if self.runs[place].step > 0 || lease.map(|lease| lease.id) != Some(id) {
             return Ok(());
         }
         let ask = async |verbs: &Verbs| verbs.acquire(request.clone()).await.plain();

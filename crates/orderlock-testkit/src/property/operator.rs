@@ -24,13 +24,14 @@ impl Pair {
         };
         // A store may name leases in its own way; this name is one that some store would give.
         let fence = self.runs[place].request.fence;
+        let id = || LeaseId::of_grant(fence, &self.runs[place].request.claim.order);
         let target = self.runs[place].request.claim.target();
         let view = self.model_verbs.read(target.clone()).await;
-        let holds = view.and_then(|view| view.lease).map(|lease| lease.id) == Some(fence.into());
+        let holds = view.and_then(|view| view.lease).map(|lease| lease.id) == Some(id());
         let ask = async |verbs: &Verbs| {
             let id = match verbs.read(target.clone()).await?.lease {
                 Some(lease) if holds => lease.id,
-                _ => fence.into(),
+                _ => id(),
             };
             Some(verbs.break_lease(break_it(id)).await.plain())
         };
@@ -62,10 +63,13 @@ impl Pair {
             answer: fixtures::answer("resolved"),
             retention: RETENTION,
         };
+        let run_again = Decision::RunAgain {
+            retention: RETENTION,
+        };
         let request = Resolve {
             target: claim.target(),
             key_id: claim.key_id,
-            decision: if settle { settled } else { Decision::RunAgain },
+            decision: if settle { settled } else { run_again },
             actor: fixtures::ids::principal("operator"),
             reason: "at random".into(),
         };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use orderlock_core::store::{Acquire, Acquired, Claim, Loss, Settle, Settled, Then};
-use orderlock_core::{Fence, KeyId, LeaseId, SessionId, Target};
+use orderlock_core::{Fence, KeyId, SessionId, Target};
 
 /// Why a grant ended without its holder's word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,13 +46,13 @@ pub(super) struct Book {
     pub(super) now: Duration,
     voided: BTreeSet<Fence>,
     /// Why grants ended that have ended so, also those that a failed flush has taken back since.
-    causes: HashMap<LeaseId, Cause>,
+    causes: HashMap<Fence, Cause>,
     regranted: BTreeSet<Fence>,
     accepted: BTreeSet<(Fence, u32)>,
     /// Runs whose final settle has been accepted, but for those that were granted anew.
-    applied: HashSet<LeaseId>,
+    applied: HashSet<Fence>,
     /// Runs of which a client was told that nothing was applied.
-    disowned: HashSet<LeaseId>,
+    disowned: HashSet<Fence>,
     finals: BTreeSet<KeyId>,
     ended_sessions: BTreeSet<SessionId>,
     sessions: BTreeMap<String, SessionId>,
@@ -111,14 +111,14 @@ impl Book {
                     // A late duplicate of its `acquire` may give a holder its fence back, and a
                     // late duplicate of its settle then goes through: the seam says so.
                     let anew = self.regranted.contains(&fence);
-                    if !keeps && !anew && self.disowned.contains(&fence.into()) {
+                    if !keeps && !anew && self.disowned.contains(&fence) {
                         self.violation("a settle was applied that a client was told was not");
                     }
                     if self.voided.contains(&fence) {
                         self.violation("a voided holder settled");
                     }
                     if !keeps && !anew {
-                        self.applied.insert(fence.into());
+                        self.applied.insert(fence);
                     }
                     if !keeps && !self.finals.insert(key) {
                         self.violation("a key was settled for good twice");
@@ -177,8 +177,7 @@ impl Book {
         let held = now.holders.values();
         let held = held.filter(|fence| !self.grants.contains_key(fence));
         for fence in settled.map(|(fence, _)| fence).chain(held) {
-            let lease = LeaseId::from(*fence);
-            self.causes.insert(lease, Cause::WentBack);
+            self.causes.insert(*fence, Cause::WentBack);
         }
         for (target, keys) in now.touched {
             self.touched.entry(target).or_default().extend(keys);
@@ -195,16 +194,16 @@ impl Book {
     }
 
     /// A client was told that nothing of this run was applied.
-    pub(super) fn disown(&mut self, lease: LeaseId) {
-        if self.applied.contains(&lease) {
+    pub(super) fn disown(&mut self, fence: Fence) {
+        if self.applied.contains(&fence) {
             self.violation("a client was told that nothing was applied, and it was");
         }
-        self.disowned.insert(lease);
+        self.disowned.insert(fence);
     }
 
     /// Why this grant ended without its holder's word, if it did.
-    pub(super) fn cause(&self, lease: &LeaseId) -> Option<Cause> {
-        self.causes.get(lease).copied()
+    pub(super) fn cause(&self, fence: Fence) -> Option<Cause> {
+        self.causes.get(&fence).copied()
     }
 
     pub(super) fn end_session(&mut self, session: SessionId) {
@@ -249,17 +248,17 @@ impl Book {
         self.violations.push(what.into());
     }
 
-    pub(super) fn voided(&mut self, still_held: &[LeaseId], cause: Cause) {
+    pub(super) fn voided(&mut self, still_held: &[Fence], cause: Cause) {
         let gone: Vec<_> = self
             .holders
             .iter()
-            .filter(|(_, fence)| !still_held.contains(&LeaseId::from(**fence)))
+            .filter(|(_, fence)| !still_held.contains(fence))
             .map(|(target, fence)| (target.clone(), *fence))
             .collect();
         for (target, fence) in gone {
             self.holders.remove(&target);
             self.voided.insert(fence);
-            self.causes.insert(fence.into(), cause);
+            self.causes.insert(fence, cause);
         }
     }
 }

@@ -13,6 +13,8 @@ use orderlock_core::{
     Principal, Tenant,
 };
 
+use crate::fixtures::RETENTION;
+
 use super::book::Cause;
 use super::disk::Flushed;
 use super::order::Tally;
@@ -213,7 +215,9 @@ fn decision(scene: &Scene, mark: &LeaseView) -> Decision {
         .key_id
         .and_then(|key| scene.book().names.get(&key).cloned());
     let (Some(view), Some(name), 1..) = (view, name, choice) else {
-        return Decision::RunAgain;
+        return Decision::RunAgain {
+            retention: RETENTION,
+        };
     };
     let changed = (choice == 1)
         .then(|| view.document.decode::<Tally>().ok())

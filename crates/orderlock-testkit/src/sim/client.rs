@@ -108,10 +108,10 @@ fn check_told(
     if let Some(ran) = &ran
         && nothing_applied
     {
-        book.disown(ran.lease.clone());
+        book.disown(ran.fence);
     }
     let lost = matches!(ended, Ended::Lost { .. });
-    let cause = ran.as_ref().and_then(|ran| book.cause(&ran.lease));
+    let cause = ran.as_ref().and_then(|ran| book.cause(ran.fence));
     if let Some(cause) = cause.filter(|_| lost) {
         scene.count(format!("told lost: {cause:?}"));
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use orderlock_core::store::{Fate, Loss};
-use orderlock_core::{Fence, LeaseId, OrderStore, StoreError};
+use orderlock_core::{Fence, OrderStore, StoreError};
 use tokio::sync::oneshot;
 
 use super::book::{Book, Cause};
@@ -68,7 +68,7 @@ pub(super) struct Disk {
     /// What is durable, and what was known of it; none while everything is.
     saved: Option<(MemoryStore, Book)>,
     /// Grants that stand on what waits for a flush, and for which.
-    early: HashMap<LeaseId, u64>,
+    early: HashMap<Fence, u64>,
     waiting: Vec<oneshot::Sender<Flushed>>,
     /// Counts flushes.
     epoch: u64,
@@ -127,12 +127,12 @@ impl Scene {
     pub(super) fn handed_over(&self, fence: Fence) {
         let mut disk = lock(&self.disk);
         let epoch = disk.epoch;
-        disk.early.insert(fence.into(), epoch);
+        disk.early.insert(fence, epoch);
     }
 
     /// Which flush a grant's order waited for when it was handed over.
-    pub(super) fn ground(&self, lease: &LeaseId) -> Option<u64> {
-        lock(&self.disk).early.get(lease).copied()
+    pub(super) fn ground(&self, fence: Fence) -> Option<u64> {
+        lock(&self.disk).early.get(&fence).copied()
     }
 
     /// How many flushes there have been.

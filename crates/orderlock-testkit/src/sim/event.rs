@@ -2,7 +2,7 @@
 
 use orderlock_core::store::{
     Acquire, Acquired, BreakLease, Join, Leave, Loss, Release, Released, Renew, Resolve, Settle,
-    Settled,
+    Settled, Undo,
 };
 use orderlock_core::{LeaseView, SessionId, Target, Version};
 
@@ -25,6 +25,8 @@ pub enum Event {
     Settled(Settle, SettleWord, Option<Word>),
     /// A lease was to be given up, and was held or not; with what became of the next request.
     Released(Release, bool, Option<Word>),
+    /// A grant was to be taken back, and was held or not; with what became of the next request.
+    Undone(Undo, bool, Option<Word>),
     /// An operator broke a lease, if it was held.
     Broken(BreakLease, bool),
     /// An operator decided about a mark, if it was open.
@@ -95,6 +97,11 @@ impl Event {
     pub(super) fn released(request: Release, released: &Released) -> Self {
         let next = released.next.as_ref().map(Word::of);
         Self::Released(request, released.held, next)
+    }
+
+    pub(super) fn undone(request: Undo, released: &Released) -> Self {
+        let next = released.next.as_ref().map(Word::of);
+        Self::Undone(request, released.held, next)
     }
 }
 

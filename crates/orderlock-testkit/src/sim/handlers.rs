@@ -4,7 +4,7 @@ use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use orderlock_core::{Effect, LeaseId, LockedOrder, Operation, Outcome, Problem, Recovery, Target};
+use orderlock_core::{Effect, Fence, LockedOrder, Operation, Outcome, Problem, Recovery, Target};
 
 use super::executor::Executor;
 use super::order::Tally;
@@ -70,7 +70,7 @@ impl Behaviour {
 #[derive(Clone, Debug)]
 pub(super) struct Ran {
     /// Which grant it held.
-    pub(super) lease: LeaseId,
+    pub(super) fence: Fence,
     /// The flush that the order waited for when it began.
     pub(super) ground: Option<u64>,
 }
@@ -115,12 +115,13 @@ pub(super) async fn handle(
     ran: Arc<Mutex<Option<Ran>>>,
     order: LockedOrder<Tally>,
 ) -> Result<Outcome<Tally>, String> {
-    let lease = order.lease_id();
-    let ground = scene.ground(&lease);
+    let grant = order.lease_id().grant();
+    let (fence, _) = grant.expect("a handler's lease is named by its grant");
+    let ground = scene.ground(fence);
     if ground.is_some() {
         scene.count("chaos: ran before a flush".into());
     }
-    *lock(&ran) = Some(Ran { lease, ground });
+    *lock(&ran) = Some(Ran { fence, ground });
     let how = scene.behaviour();
     scene.trace.note(format_args!("handler {name} {how:?}"));
     scene.count(format!("handler: {how:?}"));

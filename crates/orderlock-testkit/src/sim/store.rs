@@ -12,7 +12,7 @@ use orderlock_core::store::{
     Acquire, Acquired, BreakLease, Broken, Create, Created, Durable, Entries, EntriesSince, Entry,
     Expire, Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, OrderView,
     Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
-    StoreInfo, Sweep, Swept,
+    StoreInfo, Sweep, Swept, Undo,
 };
 use orderlock_core::{LeaseView, OrderStore, StoreError, Target};
 
@@ -234,6 +234,7 @@ over_the_wire! {
     lookup: Lookup => Known;
     acquire: Acquire => Acquired;
     release: Release => Released;
+    undo: Undo => Released;
     leases: Leases => Page<LeaseView>;
     break_lease: BreakLease => Broken;
     resolve: Resolve => Resolved;

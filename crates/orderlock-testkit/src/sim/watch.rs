@@ -7,9 +7,9 @@ use orderlock_core::store::{
     Acquire, Acquired, BreakLease, Broken, Create, Created, Decision, Durable, Entries,
     EntriesSince, Entry, Expire, Expired, History, Join, Joined, Known, Leases, Leave, Left, List,
     Lookup, MarkFate, OrderView, Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved,
-    Settle, Settled, Sweep, Swept,
+    Settle, Settled, Sweep, Swept, Undo,
 };
-use orderlock_core::{LeaseId, LeaseView, LeaseViewState, OrderStore as _, StoreError, Tenant};
+use orderlock_core::{LeaseView, LeaseViewState, OrderStore as _, StoreError, Tenant};
 
 use super::book::Cause;
 use super::disk::{Flush, hard};
@@ -27,7 +27,8 @@ impl Scene {
         if let Ok(page) = self.memory.leases(leases).await {
             let held = page.items.iter();
             let held = held.filter(|lease| lease.state == LeaseViewState::Held);
-            let held: Vec<LeaseId> = held.map(|lease| lease.id.clone()).collect();
+            let held = held.filter_map(|lease| lease.id.grant());
+            let held: Vec<_> = held.map(|(fence, _)| fence).collect();
             self.book().voided(&held, cause);
             self.record(Event::Stand(page.items));
         }
@@ -66,7 +67,7 @@ impl Scene {
         let renew = self.base.renew(request);
         let renewed = self
             .voiding(renew, |renewed| {
-                let extended = *renewed == Renewed::Extended;
+                let extended = *renewed != Renewed::Ended;
                 if !extended {
                     self.book().end_session(asked.session);
                 }
@@ -196,6 +197,24 @@ impl Scene {
             }
         }
         self.record(Event::released(request, &released));
+        self.hardened(released).await
+    }
+
+    pub(super) async fn undo(self: &Arc<Self>, request: Undo) -> Result<Released, StoreError> {
+        let _written = self.write();
+        let released = self.base.undo(request.clone()).await?;
+        let (fence, held) = (request.fence, released.held);
+        self.trace.note(format_args!("undo {fence} {held}"));
+        {
+            let mut book = self.book();
+            if held {
+                book.let_go(&request.target, fence);
+            }
+            if let (Some(next), Some(result)) = (&request.next, &released.next) {
+                book.acquired(next, result);
+            }
+        }
+        self.record(Event::undone(request, &released));
         self.hardened(released).await
     }
 

@@ -1,6 +1,6 @@
 //! `create`: an order is made once, and its key answered for ever.
 
-use orderlock_core::store::{Acquired, Create, Created, Known, Receipt};
+use orderlock_core::store::{Acquired, Claim, Create, Created, Known, Receipt};
 use orderlock_core::{Caller, Document, OutcomeKind, Runtime as _, Version};
 
 use super::world::{World, single};
@@ -67,6 +67,92 @@ pub(crate) async fn the_key_stands_for_one_request(world: World) {
         ..first
     };
     assert_eq!(world.create(other_key).await, Created::Exists);
+    assert_eq!(world.journal(&single()).await.len(), 1);
+}
+
+/// The creation of an order under a chosen id, by a key whose derived id is another.
+fn chosen(world: &World, id: &str) -> Create {
+    let first = request(world);
+    let answer = fixtures::answer(id);
+    let mut create = Create {
+        claim: Claim {
+            order: ids::order(id),
+            ..first.claim
+        },
+        ..first
+    };
+    create.entry.answer = Some(answer);
+    create
+}
+
+pub(crate) async fn a_key_makes_one_order_whatever_its_id(mut world: World) {
+    let first = chosen(&world, "chosen-1");
+    let created = world.create(first.clone()).await;
+    assert!(matches!(created, Created::Inserted(_)), "{created:?}");
+    for restarted in [false, true] {
+        if restarted {
+            world.restart().await;
+        }
+        match world.create(chosen(&world, "chosen-2")).await {
+            Created::Settled(entry) => {
+                assert_eq!(entry.target.order, ids::order("chosen-1"));
+                assert_eq!(entry.answer, first.entry.answer);
+            }
+            other => panic!("not settled but {other:?}"),
+        }
+        let second = chosen(&world, "chosen-2");
+        let reused = Create {
+            claim: fixtures::asking(second.claim.clone(), r#"{"other": 1}"#),
+            ..second
+        };
+        assert_eq!(world.create(reused).await, Created::Reused);
+        // The key is found by the id that is derived from it, and by the order that it made.
+        for order in ["o1", "chosen-1"] {
+            let claim = Claim {
+                order: ids::order(order),
+                ..first.claim.clone()
+            };
+            let known = world.known(&claim).await;
+            assert!(matches!(known, Known::Settled(_)), "{order}: {known:?}");
+        }
+    }
+    assert_eq!(world.read(ids::target("chosen-2")).await, None);
+    world.pass(RETENTION.tombstone * 2);
+    world.expire().await;
+    let late = world.create(chosen(&world, "chosen-2")).await;
+    assert_eq!(late, Created::Expired, "the order is the tombstone");
+    assert_eq!(world.journal(&single()).await.len(), 1);
+}
+
+pub(crate) async fn a_taken_id_uses_up_no_key(world: World) {
+    world.order("chosen-1").await;
+    assert_eq!(
+        world.create(chosen(&world, "chosen-1")).await,
+        Created::Exists
+    );
+    let other = world.create(chosen(&world, "chosen-2")).await;
+    assert!(matches!(other, Created::Inserted(_)), "{other:?}");
+}
+
+pub(crate) async fn one_of_many_ids_makes_it(world: World) {
+    let mut tasks = Vec::new();
+    for number in 0..8 {
+        let (verbs, request) = (
+            (*world).clone(),
+            chosen(&world, &format!("chosen-{number}")),
+        );
+        tasks.push(tokio::spawn(async move { verbs.create(request).await }));
+    }
+    let (mut inserted, mut settled) = (0, Vec::new());
+    for task in tasks {
+        match task.await.unwrap() {
+            Created::Inserted(_) => inserted += 1,
+            Created::Settled(entry) => settled.push(entry.target),
+            other => panic!("neither inserted nor settled but {other:?}"),
+        }
+    }
+    settled.dedup();
+    assert_eq!((inserted, settled.len()), (1, 1));
     assert_eq!(world.journal(&single()).await.len(), 1);
 }
 

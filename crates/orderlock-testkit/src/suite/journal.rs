@@ -25,7 +25,9 @@ async fn a_busy_day(world: &World) {
     let cleared = orderlock_core::store::Resolve {
         target: held.request.claim.target(),
         key_id: held.request.claim.key_id,
-        decision: orderlock_core::store::Decision::RunAgain,
+        decision: orderlock_core::store::Decision::RunAgain {
+            retention: fixtures::RETENTION,
+        },
         actor: fixtures::ids::principal("operator"),
         reason: "nothing happened".into(),
     };

@@ -13,6 +13,7 @@ macro_rules! for_each_check {
                 a_repeated_join_voids_nothing,
                 renewing_keeps_a_session_alive,
                 renewing_voids_what_the_node_does_not_know,
+                a_renewal_names_what_was_broken,
                 an_unknown_lease_keeps_its_mark,
                 a_session_is_not_ended_by_the_clock_alone,
                 a_settle_before_the_sweep_is_good,
@@ -24,6 +25,9 @@ macro_rules! for_each_check {
                 makes_an_order_at_version_one,
                 a_repeat_gets_the_first_answer,
                 the_key_stands_for_one_request,
+                a_key_makes_one_order_whatever_its_id,
+                a_taken_id_uses_up_no_key,
+                one_of_many_ids_makes_it,
                 one_of_many_equal_requests_makes_it,
                 the_order_is_the_tombstone,
                 its_key_is_settled_for_the_order,
@@ -53,8 +57,14 @@ macro_rules! for_each_check {
                 hands_over_only_what_it_held,
                 passes_over_a_next_that_needs_no_grant,
                 keeps_the_mark_or_clears_it,
-                undoes_an_acquire_whose_answer_was_lost,
                 a_mark_that_stays_passes_the_next_over;
+            undo:
+                a_plain_grant_leaves_the_order_free,
+                a_first_mark_goes_with_its_grant,
+                an_earlier_runs_mark_stands_as_it_did,
+                it_hands_over_with_every_check,
+                another_grant_is_not_touched,
+                what_a_step_has_written_stays;
             checkpoints:
                 keeps_the_lease_and_moves_the_order,
                 is_never_an_answer,
@@ -89,6 +99,8 @@ macro_rules! for_each_check {
                 breaking_voids_one_grant_with_a_reason,
                 breaking_does_not_end_a_mark,
                 a_cleared_mark_lets_the_key_run_again,
+                a_cleared_mark_binds_its_key,
+                a_cleared_mark_forgets_no_checkpoint,
                 a_resolution_settles_in_the_name_of_the_key,
                 a_decision_on_another_state_is_not_carried_out,
                 an_attended_mark_is_not_resolved;
@@ -118,7 +130,9 @@ macro_rules! for_each_check {
                 the_record_outlives_its_answer,
                 after_its_tombstone_a_key_is_unknown,
                 each_settle_brings_its_own_time,
-                ends_in_small_batches;
+                ends_in_small_batches,
+                tombstones_do_not_wait_for_answers,
+                says_how_far_behind_it_is;
             tenants:
                 another_tenants_order_is_not_there,
                 another_tenant_changes_nothing,

@@ -33,6 +33,7 @@ mod sessions;
 mod settle;
 mod tenants;
 mod turns;
+mod undo;
 mod views;
 
 use std::panic::AssertUnwindSafe;

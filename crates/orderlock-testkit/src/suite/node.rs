@@ -2,8 +2,8 @@
 
 use std::ops::Deref;
 
-use orderlock_core::store::{Acquire, BreakLease, Claim, Grant, MarkFate, Release, Settle};
-use orderlock_core::{Recovery, SessionId};
+use orderlock_core::store::{Acquire, BreakLease, Claim, Grant, MarkFate, Release, Settle, Undo};
+use orderlock_core::{LeaseId, Recovery, SessionId};
 
 use super::world::{Verbs, granted};
 use crate::fixtures;
@@ -77,11 +77,19 @@ impl Held {
         }
     }
 
+    pub(crate) fn undo(&self) -> Undo {
+        Undo {
+            target: self.request.claim.target(),
+            fence: self.grant.fence,
+            next: None,
+        }
+    }
+
     /// The operator's act on this grant.
     pub(crate) fn break_it(&self) -> BreakLease {
         BreakLease {
             tenant: self.request.claim.caller.tenant.clone(),
-            lease: self.grant.fence.into(),
+            lease: LeaseId::of_grant(self.grant.fence, &self.request.claim.order),
             actor: fixtures::ids::principal("operator"),
             reason: "it hangs".into(),
         }

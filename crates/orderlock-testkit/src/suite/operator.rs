@@ -20,7 +20,9 @@ fn run_again(held: &Held) -> Resolve {
     Resolve {
         target: held.request.claim.target(),
         key_id: held.request.claim.key_id,
-        decision: Decision::RunAgain,
+        decision: Decision::RunAgain {
+            retention: fixtures::RETENTION,
+        },
         actor: ids::principal("operator"),
         reason: "the bank knows nothing of it".into(),
     }
@@ -146,6 +148,53 @@ pub(crate) async fn a_cleared_mark_lets_the_key_run_again(mut world: World) {
     let node = world.join("a").await;
     let held = node.mark("o1", "k1", Recovery::Reconcile).await;
     applied(world.settle(held.settle()).await);
+}
+
+pub(crate) async fn a_cleared_mark_binds_its_key(mut world: World) {
+    world.order("o1").await;
+    let node = world.join("a").await;
+    let held = unattended(&node, "o1").await;
+    world.resolve(run_again(&held)).await;
+    for restarted in [false, true] {
+        if restarted {
+            world.restart().await;
+        }
+        let node = world.join("a").await;
+        // The outside may have done what was asked under this key: nothing else is asked under it.
+        let other = fixtures::asking(fixtures::claim("o1", "k1"), r#"{"amount": 200}"#);
+        for mark in [None, Some(Recovery::Reconcile)] {
+            let mut request = node.request(other.clone());
+            request.mark = mark;
+            assert_eq!(node.acquire(request).await, Acquired::Reused, "{restarted}");
+        }
+        let again = node.mark("o1", "k1", Recovery::Reconcile).await;
+        assert_eq!(again.grant.attempt, 2, "its runs are counted on");
+        assert_eq!(again.grant.progress, None, "the decision is no progress");
+        node.undo(again.undo()).await;
+    }
+    let other = world.join("b").await.hold("o1", "k2").await;
+    applied(world.settle(other.settle()).await);
+    // It is bound for as long as a tombstone stands, and no longer.
+    world.pass(RETENTION.tombstone);
+    world.expire().await;
+    let node = world.join("a").await;
+    let claim = fixtures::asking(fixtures::claim("o1", "k1"), r#"{"amount": 200}"#);
+    let fresh = node.hold_by(node.request(claim)).await;
+    assert_eq!(fresh.grant.attempt, 1);
+}
+
+pub(crate) async fn a_cleared_mark_forgets_no_checkpoint(world: World) {
+    world.order("o1").await;
+    let node = world.join("a").await;
+    let held = node.mark("o1", "k1", Recovery::Reconcile).await;
+    applied(world.settle(held.checkpoint()).await);
+    node.release(held.release(MarkFate::Keep)).await;
+    world.resolve(run_again(&held)).await;
+    let again = node.mark("o1", "k1", Recovery::Reconcile).await;
+    assert_eq!(again.grant.attempt, 2);
+    let progress = again.grant.progress.as_ref().expect("the checkpoint");
+    assert_eq!(progress.outcome, OutcomeKind::Checkpoint);
+    assert_eq!(progress.attempt, 1);
 }
 
 pub(crate) async fn a_resolution_settles_in_the_name_of_the_key(world: World) {

@@ -103,22 +103,6 @@ pub(crate) async fn keeps_the_mark_or_clears_it(world: World) {
     assert!(matches!(next, Acquired::Marked(_)), "{next:?}");
 }
 
-pub(crate) async fn undoes_an_acquire_whose_answer_was_lost(world: World) {
-    world.order("o1").await;
-    let node = world.join("a").await;
-    let request = node.request(fixtures::claim("o1", "k1"));
-    let unheard = world.acquire(request.clone()).await;
-    drop(unheard);
-    let release = Release {
-        target: request.claim.target(),
-        fence: request.fence,
-        mark: MarkFate::Clear,
-        next: None,
-    };
-    assert_eq!(world.release(release).await, HELD);
-    assert_eq!(world.view("o1").await.lease, None);
-}
-
 pub(crate) async fn a_mark_that_stays_passes_the_next_over(world: World) {
     world.order("o1").await;
     let node = world.join("a").await;

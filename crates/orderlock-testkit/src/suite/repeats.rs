@@ -2,12 +2,10 @@
 //! answer, or does no harm.
 
 use futures_util::FutureExt as _;
-use orderlock_core::store::{
-    Broken, Created, MarkFate, Renew, Renewed, Resolve, Resolved, Settle, Then,
-};
+use orderlock_core::store::{Broken, Created, MarkFate, Renew, Resolve, Resolved, Settle, Then};
 use orderlock_core::{Recovery, Runtime as _};
 
-use super::world::{World, applied, granted, handed};
+use super::world::{World, applied, extended, granted, handed};
 use crate::fixtures::{self, ids};
 
 pub(crate) async fn of_a_create(world: World) {
@@ -110,7 +108,7 @@ pub(crate) async fn of_a_renewal(world: World) {
     };
     for _ in 0..3 {
         let renewed = world.store().renew(request.clone()).await.unwrap();
-        assert_eq!(renewed, Renewed::Extended);
+        assert_eq!(renewed, extended());
     }
     applied(world.settle(held.settle()).await);
 }
@@ -126,7 +124,9 @@ pub(crate) async fn of_an_operators_acts(world: World) {
     let resolve = Resolve {
         target: held.request.claim.target(),
         key_id: held.request.claim.key_id,
-        decision: orderlock_core::store::Decision::RunAgain,
+        decision: orderlock_core::store::Decision::RunAgain {
+            retention: fixtures::RETENTION,
+        },
         actor: ids::principal("operator"),
         reason: "nothing happened".into(),
     };

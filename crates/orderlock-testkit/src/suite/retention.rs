@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use orderlock_core::store::{Acquired, Known, Retention};
+use orderlock_core::store::{Acquired, Expire, Known, Retention};
 
 use super::node::{Held, Node};
 use super::world::{World, applied, single};
@@ -120,18 +120,55 @@ pub(crate) async fn ends_in_small_batches(world: World) {
         applied(world.settle(held.settle()).await);
     }
     world.pass(RETENTION.answer);
-    let (mut answers, mut turns) = (0, 0);
-    loop {
-        let expire = orderlock_core::store::Expire { limit: 2 };
-        let expired = world.store().expire(expire).await.unwrap();
-        assert!(expired.answers + expired.tombstones <= 2, "{expired:?}");
+    assert_eq!(in_batches(&world).await, (7, 0));
+    assert_eq!(world.journal(&single()).await.len(), 7);
+}
+
+/// Answers and tombstones that are due at once: neither waits for the other to be done.
+pub(crate) async fn tombstones_do_not_wait_for_answers(world: World) {
+    world.order("o1").await;
+    let node = world.join("a").await;
+    for turn in 0..6 {
+        let held = node.hold("o1", &format!("k{turn}")).await;
+        applied(world.settle(held.settle()).await);
+    }
+    world.pass(RETENTION.tombstone);
+    let first = world.store().expire(Expire { limit: 2 }).await.unwrap();
+    assert_eq!((first.answers, first.tombstones), (2, 2), "{first:?}");
+    assert!(first.more);
+    assert_eq!(in_batches(&world).await, (5, 4));
+}
+
+pub(crate) async fn says_how_far_behind_it_is(world: World) {
+    world.order("o1").await;
+    let node = world.join("a").await;
+    let held = node.hold("o1", "k1").await;
+    applied(world.settle(held.settle()).await);
+    let expire = async || world.store().expire(Expire { limit: 1 }).await.unwrap();
+    assert_eq!(expire().await.behind, Duration::ZERO);
+    let late = Duration::from_secs(60);
+    world.pass(RETENTION.answer + late);
+    let expired = expire().await;
+    assert_eq!((expired.answers, expired.more), (1, true));
+    assert!(expired.behind >= late, "one answer is left: {expired:?}");
+    in_batches(&world).await;
+    assert_eq!(expire().await.behind, Duration::ZERO);
+}
+
+/// Expires two at a time; says how many answers and tombstones.
+async fn in_batches(world: &World) -> (usize, usize) {
+    let (mut answers, mut tombstones) = (0, 0);
+    for _ in 0..20 {
+        let expired = world.store().expire(Expire { limit: 2 }).await.unwrap();
+        assert!(
+            expired.answers <= 2 && expired.tombstones <= 2,
+            "{expired:?}"
+        );
         answers += expired.answers;
-        turns += 1;
-        assert!(turns < 20, "expire never comes to its end");
+        tombstones += expired.tombstones;
         if !expired.more {
-            break;
+            return (answers, tombstones);
         }
     }
-    assert_eq!(answers, 7);
-    assert_eq!(world.journal(&single()).await.len(), 7);
+    panic!("expire never comes to its end");
 }

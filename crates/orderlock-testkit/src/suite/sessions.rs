@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use orderlock_core::store::{Acquired, Join, Leave, Left, Loss, Renew, Renewed, Sweep};
+use orderlock_core::store::{Acquired, Broken, Join, Leave, Left, Loss, Renew, Renewed, Sweep};
 use orderlock_core::{Recovery, Secret, SessionId};
 
 use super::node::{Held, Node};
-use super::world::{Ended, SESSION, World, applied, single};
+use super::world::{Ended, SESSION, World, applied, extended, single};
 use crate::fixtures;
 
 /// Longer than a session and the coarsest clock of a store.
@@ -74,7 +74,7 @@ pub(crate) async fn renewing_keeps_a_session_alive(world: World) {
     let held = node.hold("o1", "k1").await;
     for _ in 0..5 {
         world.pass(SESSION / 2);
-        assert_eq!(renew(&node, &[&held]).await, Renewed::Extended);
+        assert_eq!(renew(&node, &[&held]).await, extended());
         assert_eq!(world.sweep().await, 0);
     }
     applied(world.settle(held.settle()).await);
@@ -89,18 +89,40 @@ pub(crate) async fn renewing_voids_what_the_node_does_not_know(world: World) {
     let (known, lost) = (node.hold("o1", "k1").await, node.hold("o2", "k1").await);
     world.pass(MOMENT);
     // Both are younger than the join: their acquires may still be on their way back.
-    assert_eq!(renew(&node, &[&known]).await, Renewed::Extended);
+    assert_eq!(renew(&node, &[&known]).await, extended());
     assert!(world.view("o2").await.lease.is_some(), "voided too early");
     world.pass(MOMENT);
     let young = node.hold("o3", "k1").await;
     world.pass(MOMENT);
-    assert_eq!(renew(&node, &[&known]).await, Renewed::Extended);
+    assert_eq!(renew(&node, &[&known]).await, extended());
     assert_eq!(
         world.settle(lost.settle()).await,
         Ended::Lost(Loss::NotHeld)
     );
     applied(world.settle(known.settle()).await);
     applied(world.settle(young.settle()).await);
+}
+
+pub(crate) async fn a_renewal_names_what_was_broken(world: World) {
+    for order in ["o1", "o2"] {
+        world.order(order).await;
+    }
+    let node = world.join("a").await;
+    let other = world.join("b").await;
+    let (held, broken) = (node.hold("o1", "k1").await, node.hold("o2", "k1").await);
+    let known = [&held, &broken];
+    assert_eq!(renew(&node, &known).await, extended());
+    let done = world.break_lease(broken.break_it()).await;
+    assert!(matches!(done, Broken::Broken(_)), "{done:?}");
+    // The order is another's by then; what the node held is broken all the same.
+    let next = other.hold("o2", "k2").await;
+    assert_eq!(renew(&other, &[&next]).await, extended());
+    let voided = vec![broken.grant.fence];
+    assert_eq!(renew(&node, &known).await, Renewed::Extended { voided });
+    // The node has let it go, and does not name it any more.
+    assert_eq!(renew(&node, &[&held]).await, extended());
+    applied(world.settle(held.settle()).await);
+    applied(world.settle(next.settle()).await);
 }
 
 pub(crate) async fn an_unknown_lease_keeps_its_mark(world: World) {
@@ -127,7 +149,7 @@ pub(crate) async fn a_session_is_not_ended_by_the_clock_alone(world: World) {
     let answer = world.acquire(request).await;
     assert!(matches!(answer, Acquired::Held(_)), "{answer:?}");
     // It was slow, and came back before anybody ended it.
-    assert_eq!(renew(&node, &[&held]).await, Renewed::Extended);
+    assert_eq!(renew(&node, &[&held]).await, extended());
     assert_eq!(world.sweep().await, 0);
     applied(world.settle(held.settle()).await);
 }

@@ -93,7 +93,9 @@ pub(crate) async fn another_tenant_resolves_nothing(world: World) {
     let resolve = |target| Resolve {
         target,
         key_id: held.request.claim.key_id,
-        decision: Decision::RunAgain,
+        decision: Decision::RunAgain {
+            retention: fixtures::RETENTION,
+        },
         actor: ids::principal("operator"),
         reason: "nothing happened".into(),
     };

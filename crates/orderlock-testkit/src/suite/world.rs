@@ -7,7 +7,7 @@ use std::time::Duration;
 use orderlock_core::store::{
     Acquire, Acquired, BreakLease, Broken, Claim, Create, Created, Cursor, Entries, EntriesSince,
     Entry, Expire, Fate, Grant, History, Join, Known, Leases, Lookup, Loss, OrderView, Page, Read,
-    Receipt, Release, Released, Resolve, Resolved, Settle, Settled, Sweep,
+    Receipt, Release, Released, Renewed, Resolve, Resolved, Settle, Settled, Sweep, Undo,
 };
 use orderlock_core::{
     Caller, Fence, LeaseView, OrderStore, Runtime as _, SessionId, Target, Tenant,
@@ -160,6 +160,10 @@ impl Verbs {
 
     pub(crate) async fn release(&self, request: Release) -> Released {
         self.store().release(request).await.unwrap()
+    }
+
+    pub(crate) async fn undo(&self, request: Undo) -> Released {
+        self.store().undo(request).await.unwrap()
     }
 
     pub(crate) async fn resolve(&self, request: Resolve) -> Resolved {
@@ -330,4 +334,9 @@ pub(crate) fn replayed(acquired: Acquired) -> Entry {
 
 pub(crate) fn single() -> Tenant {
     Caller::single().tenant
+}
+
+/// What a renewal says that has nothing to tell.
+pub(crate) fn extended() -> Renewed {
+    Renewed::Extended { voided: Vec::new() }
 }

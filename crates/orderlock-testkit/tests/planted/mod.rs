@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 use futures_util::FutureExt as _;
 use futures_util::stream::BoxStream;
 use orderlock_core::store::{
-    Acquire, Acquired, BreakLease, Broken, Create, Created, Entries, EntriesSince, Entry, Expire,
-    Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, MarkFate, OrderView,
-    Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
-    StoreInfo, Sweep, Swept, Then,
+    Acquire, Acquired, BreakLease, Broken, Create, Created, Decision, Entries, EntriesSince, Entry,
+    Expire, Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, MarkFate,
+    OrderView, Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Retention, Settle,
+    Settled, StoreFuture, StoreInfo, Sweep, Swept, Then, Undo,
 };
 use orderlock_core::{Fence, KeyId, LeaseView, OrderStore, SessionId, StoreError, Target, Tenant};
 use orderlock_testkit::{MemoryStore, StoreFactory, TestRuntime, fixtures};
@@ -36,6 +36,14 @@ pub(crate) enum Bug {
     ForgetsMarks,
     /// Ends the mark with the lease.
     ClearsMarks,
+    /// Ends the mark of an earlier run with the grant that it takes back.
+    UndoesTheEarlierMark,
+    /// Lets the mark of a grant stand that it takes back.
+    UndoKeepsTheMark,
+    /// Forgets what a key was used for whose mark was cleared.
+    UnbindsClearedKeys,
+    /// Makes an order for each id that a key is given.
+    MakesAnOrderForEachId,
     /// Hands over without a look at the key.
     HandsOverBlindly,
     /// Unlocks at a checkpoint.
@@ -167,9 +175,9 @@ impl Planted {
         }
         if self.has(Bug::SettlesWithoutFence)
             && let Some(lease) = self.holder(target.clone()).await
-            && let Some(text) = lease.id.0.strip_prefix("lck_")
+            && let Some((fence, _)) = lease.id.grant()
         {
-            request.fence = Fence(u128::from_str_radix(text, 16).unwrap());
+            request.fence = fence;
         }
         let step = (request.fence, request.step);
         let (repeated, session) = {
@@ -227,6 +235,21 @@ impl Planted {
         }
     }
 
+    async fn undo_badly(&self, request: Undo) -> Result<Released, StoreError> {
+        let mark = match () {
+            () if self.has(Bug::UndoesTheEarlierMark) => MarkFate::Clear,
+            () if self.has(Bug::UndoKeepsTheMark) => MarkFate::Keep,
+            () => return self.inner.undo(request).await,
+        };
+        let release = Release {
+            target: request.target,
+            fence: request.fence,
+            mark,
+            next: request.next,
+        };
+        self.inner.release(release).await
+    }
+
     async fn read_badly(&self, request: Read) -> Result<Option<OrderView>, StoreError> {
         let view = self.inner.read(request.clone()).await?;
         if view.is_some() || !self.has(Bug::MixesTenants) {
@@ -279,7 +302,11 @@ impl OrderStore for Planted {
         self.inner.sweep(request)
     }
     fn create(&self, request: Create) -> StoreFuture<'_, Created> {
-        self.inner.create(request)
+        let derived = match self.bug {
+            Bug::MakesAnOrderForEachId => request.claim.order.clone(),
+            _ => request.derived,
+        };
+        self.inner.create(Create { derived, ..request })
     }
     fn read(&self, request: Read) -> StoreFuture<'_, Option<OrderView>> {
         self.read_badly(request).boxed()
@@ -322,13 +349,21 @@ impl OrderStore for Planted {
         }
         self.inner.release(request)
     }
+    fn undo(&self, request: Undo) -> StoreFuture<'_, Released> {
+        self.undo_badly(request).boxed()
+    }
     fn leases(&self, request: Leases) -> StoreFuture<'_, Page<LeaseView>> {
         self.inner.leases(request)
     }
     fn break_lease(&self, request: BreakLease) -> StoreFuture<'_, Broken> {
         self.break_badly(request).boxed()
     }
-    fn resolve(&self, request: Resolve) -> StoreFuture<'_, Resolved> {
+    fn resolve(&self, mut request: Resolve) -> StoreFuture<'_, Resolved> {
+        if let Decision::RunAgain { retention } = &mut request.decision
+            && self.has(Bug::UnbindsClearedKeys)
+        {
+            *retention = Retention::NONE;
+        }
         self.inner.resolve(request)
     }
     fn entries_since(&self, request: EntriesSince) -> StoreFuture<'_, Entries> {

@@ -12,7 +12,7 @@ use orderlock_core::store::{
     Acquire, Acquired, BreakLease, Broken, Create, Created, Entries, EntriesSince, Entry, Expire,
     Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, MarkFate, OrderView,
     Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
-    StoreInfo, Sweep, Swept, Then,
+    StoreInfo, Sweep, Swept, Then, Undo,
 };
 use orderlock_core::{Fence, KeyId, LeaseView, OrderStore, SessionId, StoreError, Target};
 use orderlock_testkit::MemoryStore;
@@ -83,8 +83,7 @@ impl Buggy {
 
     async fn holder(&self, target: Target) -> Option<(Fence, LeaseView)> {
         let lease = self.view(target).await?.lease?;
-        let digits = lease.id.0.strip_prefix("lck_")?;
-        let fence = Fence(u128::from_str_radix(digits, 16).ok()?);
+        let (fence, _) = lease.id.grant()?;
         Some((fence, lease))
     }
 
@@ -283,6 +282,7 @@ as_the_model! {
     list: List => Page<OrderView>;
     history: History => Option<Page<Entry>>;
     lookup: Lookup => Known;
+    undo: Undo => Released;
     leases: Leases => Page<LeaseView>;
     break_lease: BreakLease => Broken;
     resolve: Resolve => Resolved;

@@ -6,6 +6,7 @@ use std::fmt::Debug;
 
 use orderlock_core::store::{
     Acquire, BreakLease, Decision, Join, Loss, MarkFate, Release, Renew, Resolve, Settle, Then,
+    Undo,
 };
 use orderlock_core::{
     Fence, Fingerprint, KeyId, LeaseId, LeaseView, LeaseViewState, SessionId, Target, Version,
@@ -76,6 +77,7 @@ impl Replay {
             Event::Acquired(request, word) => return self.acquire(request, *word),
             Event::Settled(request, word, next) => return self.settle(request, *word, *next),
             Event::Released(request, held, next) => return self.release(request, *held, *next),
+            Event::Undone(request, held, next) => return self.undo(request, *held, *next),
             Event::Broken(request, broken) => return self.break_lease(request, *broken),
             Event::Resolved(request, resolved) => return self.resolve(request, *resolved),
             Event::VoidedAll => self.now.each(Store::void),
@@ -162,9 +164,33 @@ impl Replay {
             fence: self.fences.number(&request.fence),
             key: 0,
             clear: request.mark == MarkFate::Clear,
+            undo: false,
             next: then,
         };
-        let Some(order) = self.now.orders.get_mut(&request.target) else {
+        self.let_go(&request.target, asked, held, next)
+    }
+
+    fn undo(&mut self, request: &Undo, held: bool, next: Option<Word>) -> Agreed {
+        let then = request.next.as_ref();
+        let then = then.map(|request| self.asked(request, next.unwrap_or(Word::Held)));
+        let asked = words::Release {
+            fence: self.fences.number(&request.fence),
+            key: 0,
+            clear: false,
+            undo: true,
+            next: then,
+        };
+        self.let_go(&request.target, asked, held, next)
+    }
+
+    fn let_go(
+        &mut self,
+        target: &Target,
+        asked: words::Release,
+        held: bool,
+        next: Option<Word>,
+    ) -> Agreed {
+        let Some(order) = self.now.orders.get_mut(target) else {
             return agree(&held, &false);
         };
         let released = order.release(Rules::ALL, asked);
@@ -173,8 +199,8 @@ impl Replay {
     }
 
     fn break_lease(&mut self, request: &BreakLease, broken: bool) -> Agreed {
-        let names = |fence: &Fence| LeaseId::from(*fence) == request.lease;
-        let fence = self.fences.find(names);
+        let named = request.lease.grant().map(|(fence, _)| fence);
+        let fence = named.and_then(|named| self.fences.find(|fence| *fence == named));
         let mut orders = self.now.orders.values_mut();
         let broke = fence.is_some_and(|fence| orders.any(|order| order.break_lease(fence)));
         agree(&broken, &broke)
@@ -182,7 +208,7 @@ impl Replay {
 
     fn resolve(&mut self, request: &Resolve, resolved: bool) -> Agreed {
         let settles = match &request.decision {
-            Decision::RunAgain => None,
+            Decision::RunAgain { .. } => None,
             Decision::Settle {
                 version, change, ..
             } => Some((number(*version), change.is_some())),
@@ -202,7 +228,9 @@ impl Replay {
             let store = leases.iter().find(|lease| lease.target == *target);
             let held = store.filter(|lease| lease.state == LeaseViewState::Held);
             let held = held.map(|lease| lease.id.clone());
-            let model = order.lease.map(|lease| self.fences.of(lease.fence).into());
+            let model = order
+                .lease
+                .map(|lease| LeaseId::of_grant(self.fences.of(lease.fence), &target.order));
             agree(&held, &model)?;
             let marked = store.filter(|lease| lease.state == LeaseViewState::Marked);
             let marked = marked.and_then(|lease| lease.key_id);
@@ -241,6 +269,7 @@ fn releasing(request: words::Settle) -> words::Release {
         fence: request.fence,
         key: request.key,
         clear: false,
+        undo: false,
         next: None,
     }
 }

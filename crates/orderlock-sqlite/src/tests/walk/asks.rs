@@ -7,7 +7,9 @@ use orderlock_core::store::{
     Acquire, Acquired, BreakLease, Change, Decision, Expire, Grant, MarkFate, Read, Release,
     Resolve, Settle, Settled, StoreFuture, Then,
 };
-use orderlock_core::{LeaseViewState, OrderStore as _, OutcomeKind, Recovery, Runtime as _};
+use orderlock_core::{
+    LeaseId, LeaseViewState, OrderStore as _, OutcomeKind, Recovery, Runtime as _,
+};
 use orderlock_testkit::fixtures;
 use tokio::task::JoinHandle;
 
@@ -94,7 +96,9 @@ impl Walk {
             .lease
             .filter(|lease| lease.state == LeaseViewState::Marked)?;
         let decision = match self.below(2) {
-            0 => Decision::RunAgain,
+            0 => Decision::RunAgain {
+                retention: fixtures::RETENTION,
+            },
             _ => Decision::Settle {
                 version: view.version,
                 change: Some(Change {
@@ -151,7 +155,7 @@ impl Walk {
                 let (request, grant, _) = self.grant()?;
                 let break_it = BreakLease {
                     tenant: request.claim.caller.tenant.clone(),
-                    lease: grant.fence.into(),
+                    lease: LeaseId::of_grant(grant.fence, &request.claim.order),
                     actor: fixtures::ids::principal("operator"),
                     reason: "it hangs".into(),
                 };

@@ -101,6 +101,7 @@ impl System {
             fence: run.request.fence,
             key: run.request.key,
             clear,
+            undo: run.stage == Stage::Asks,
             next: next(state, node),
         })
     }

@@ -19,6 +19,8 @@ pub(crate) struct Lease {
     pub(crate) steps: u16,
     /// Whether an earlier run of the key has made a checkpoint.
     pub(crate) progress: bool,
+    /// Whether it resumed the mark of an earlier run.
+    pub(crate) resumed: bool,
     /// Whether its session was renewed since the grant.
     pub(crate) renewed: bool,
 }
@@ -175,6 +177,7 @@ impl Store {
             session: request.session,
             steps: 0,
             progress: progress.is_some(),
+            resumed: written.mark.is_some(),
             renewed: false,
         };
         if request.external {
@@ -240,8 +243,9 @@ impl Store {
                 next: None,
             };
         }
+        let first = self.lease.is_some_and(|it| !it.resumed && it.steps == 0);
         self.void();
-        if request.clear || !rules.keep(Rule::FailureKeepsMark) {
+        if request.clear || request.undo && first || !rules.keep(Rule::FailureKeepsMark) {
             self.written.mark = None;
         }
         Released {

@@ -70,6 +70,8 @@ pub(crate) struct Release {
     pub(crate) key: Key,
     /// Whether the handler declares that nothing happened outside.
     pub(crate) clear: bool,
+    /// Whether no handler has run, and what stood before the grant is to stand again.
+    pub(crate) undo: bool,
     pub(crate) next: Option<Acquire>,
 }
 
