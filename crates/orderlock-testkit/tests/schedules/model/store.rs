@@ -71,11 +71,19 @@ impl Written {
             .copied()
     }
 
-    fn progress(&self, key: Key) -> Option<Entry> {
+    /// The newest entry that binds a key without answering it: a checkpoint, or the decision that
+    /// it may run again.
+    fn bound(&self, key: Key) -> Option<Entry> {
         let mut entries = self.journal.iter().rev();
         entries
             .find(|entry| entry.key == key && !entry.last)
             .copied()
+    }
+
+    /// Whether a key has made a checkpoint.
+    fn has_progress(&self, key: Key) -> bool {
+        let mut entries = self.journal.iter();
+        entries.any(|entry| entry.key == key && !entry.last && entry.by.is_some())
     }
 }
 
@@ -143,8 +151,8 @@ impl Store {
                 false => Acquired::Reused,
             };
         }
-        let progress = written.progress(request.key);
-        if progress.is_some_and(|entry| entry.print != request.print) {
+        let bound = written.bound(request.key);
+        if bound.is_some_and(|entry| entry.print != request.print) {
             return Acquired::Reused;
         }
         if rules.keep(Rule::GrantAsksSession) && !self.is_alive(request.session) {
@@ -176,7 +184,7 @@ impl Store {
             fence: request.fence,
             session: request.session,
             steps: 0,
-            progress: progress.is_some(),
+            progress: written.has_progress(request.key),
             resumed: written.mark.is_some(),
             renewed: false,
         };
@@ -266,17 +274,16 @@ impl Store {
             return false;
         }
         written.mark = None;
-        if let Some((base, changes)) = settles {
-            written.journal.push(Entry {
-                key: mark.key,
-                print: mark.print,
-                by: None,
-                base,
-                changes,
-                last: true,
-            });
-            written.version += u16::from(changes);
-        }
+        let (base, changes) = settles.unwrap_or((written.version, false));
+        written.journal.push(Entry {
+            key: mark.key,
+            print: mark.print,
+            by: None,
+            base,
+            changes,
+            last: settles.is_some(),
+        });
+        written.version += u16::from(changes);
         true
     }
 
