@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use orderlock_core::Runtime;
 use tokio::sync::{oneshot, watch};
 
@@ -31,6 +31,8 @@ struct Inner {
 
 struct Clock {
     elapsed: Duration,
+    /// How far the time of day was set ahead.
+    ahead: SignedDuration,
     sleepers: BTreeMap<(Duration, u64), oneshot::Sender<()>>,
     sleepers_ever: u64,
     random: u64,
@@ -54,6 +56,7 @@ impl TestRuntime {
             start: Instant::now(),
             clock: Mutex::new(Clock {
                 elapsed: Duration::ZERO,
+                ahead: SignedDuration::ZERO,
                 sleepers: BTreeMap::new(),
                 sleepers_ever: 0,
                 random: mix(seed),
@@ -75,6 +78,13 @@ impl TestRuntime {
             let _ = first.remove().send(());
         }
         self.0.sleeping.send_replace(clock.sleepers.len());
+    }
+
+    /// Sets the time of day so much ahead, or back, as somebody sets a clock: no time passes, and
+    /// nobody wakes.
+    pub fn set_clock(&self, ahead: SignedDuration) {
+        let mut clock = self.clock();
+        clock.ahead = clock.ahead.saturating_add(ahead);
     }
 
     /// How much time has passed since the start.
@@ -124,8 +134,10 @@ impl Runtime for TestRuntime {
     }
 
     fn wall(&self) -> Timestamp {
+        let clock = self.clock();
         Self::START
-            .checked_add(self.elapsed())
+            .checked_add(clock.elapsed)
+            .and_then(|time| time.checked_add(clock.ahead))
             .unwrap_or(Timestamp::MAX)
     }
 

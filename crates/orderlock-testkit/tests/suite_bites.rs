@@ -138,6 +138,13 @@ const BITES: &[(Bug, &[&str])] = &[
         &["retention::an_answer_is_kept_for_its_time"],
     ),
     (
+        Bug::BelievesTheClock,
+        &[
+            "retention::a_clock_that_is_ahead_for_a_moment_ends_nothing",
+            "retention::a_new_time_is_believed_when_it_has_held",
+        ],
+    ),
+    (
         Bug::RepeatsNoGrant,
         &["acquire::repeats_the_same_grant", "repeats::of_an_acquire"],
     ),

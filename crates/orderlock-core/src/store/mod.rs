@@ -9,6 +9,7 @@
 //! by `more` whether there is more. A `create` of a document over the store's bound is an error
 //! that certainly did not happen; the lifecycle looks at the bound first.
 
+mod clock;
 mod decide;
 mod entry;
 mod error;
@@ -22,6 +23,7 @@ use std::fmt::Debug;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
+pub use clock::{RetentionClock, RetentionTime};
 pub use decide::{
     Facts, KeyFacts, SettleFacts, SettleVerdict, Verdict, decide, decide_settle, grant,
 };

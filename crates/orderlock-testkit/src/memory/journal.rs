@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use orderlock_core::store::{
     Cursor, Entries, EntriesSince, Entry, Expired, History, KeyFacts, Known, Lookup, Page,
-    Position, Receipt, Retention,
+    Position, Receipt, Retention, RetentionTime,
 };
 use orderlock_core::{Fence, KeyId, LeaseState, OutcomeKind, StoreError, Target};
 
@@ -33,8 +33,8 @@ impl Record {
     }
 
     /// Whether its key is known by it. For a creation the order itself is the tombstone.
-    fn known(&self, now: Timestamp) -> bool {
-        self.entry.outcome == OutcomeKind::Created || now < self.forgotten
+    fn known(&self, time: RetentionTime) -> bool {
+        self.entry.outcome == OutcomeKind::Created || time.earliest < self.forgotten
     }
 }
 
@@ -44,7 +44,7 @@ impl Word<'_> {
             None => KeyFacts::New,
             Some(Self::Final(record)) => KeyFacts::Final {
                 fingerprint: record.entry.fingerprint,
-                retained: now < record.expires,
+                retained: record.entry.answer.is_some() && now < record.expires,
             },
             Some(Self::Progress(record)) => KeyFacts::Progress {
                 fingerprint: record.entry.fingerprint,
@@ -56,13 +56,9 @@ impl Word<'_> {
 
 impl State {
     /// Places an entry at the end of its order's history and of the journal.
-    pub(super) fn append(
-        &mut self,
-        mut entry: Entry,
-        retention: Retention,
-        now: Timestamp,
-    ) -> Receipt {
-        let after = |duration| now.checked_add(duration).unwrap_or(Timestamp::MAX);
+    pub(super) fn append(&mut self, mut entry: Entry, retention: Retention) -> Receipt {
+        let begin = self.time.latest;
+        let after = |duration| begin.checked_add(duration).unwrap_or(Timestamp::MAX);
         let expires = after(retention.answer);
         if let Some(order) = self.orders.get_mut(&entry.target) {
             order.entries.push(self.journal.len());
@@ -91,13 +87,13 @@ impl State {
     }
 
     /// What the journal last said of a key that it still knows.
-    pub(super) fn word(&self, target: &Target, key_id: KeyId, now: Timestamp) -> Option<Word<'_>> {
+    pub(super) fn word(&self, target: &Target, key_id: KeyId) -> Option<Word<'_>> {
         let speaks = |record: &&Record| {
             let outcome = record.entry.outcome;
             record.entry.key_id == key_id && (outcome.is_final() || outcome.binds())
         };
         let record = self.records(target).rev().find(speaks)?;
-        if !record.known(now) {
+        if !record.known(self.time) {
             None
         } else if record.entry.outcome.is_final() {
             Some(Word::Final(record))
@@ -107,18 +103,13 @@ impl State {
     }
 
     /// The last checkpoint of a key, if the journal still knows it.
-    pub(super) fn checkpoint(
-        &self,
-        target: &Target,
-        key_id: KeyId,
-        now: Timestamp,
-    ) -> Option<&Record> {
+    pub(super) fn checkpoint(&self, target: &Target, key_id: KeyId) -> Option<&Record> {
         let mut records = self.records(target).rev();
         records
             .find(|record| {
                 record.entry.key_id == key_id && record.entry.outcome == OutcomeKind::Checkpoint
             })
-            .filter(|record| record.known(now))
+            .filter(|record| record.known(self.time))
     }
 
     /// The order that a key has made, by the id that is derived from it.
@@ -138,7 +129,7 @@ impl State {
         let Some(order) = self.orders.get(&target) else {
             return Known::Unknown;
         };
-        if let Some(Word::Final(record)) = self.word(&target, request.key_id, now) {
+        if let Some(Word::Final(record)) = self.word(&target, request.key_id) {
             return if now < record.expires {
                 Known::Settled(Box::new(record.shown(now)))
             } else {
@@ -209,16 +200,17 @@ impl State {
         self.epoch += 1;
     }
 
-    pub(super) fn expire(&mut self, limit: usize, now: Timestamp) -> Expired {
-        let limit = limit.max(1);
-        let due = |record: &&mut Record| record.entry.answer.is_some() && record.expires <= now;
+    pub(super) fn expire(&mut self, limit: usize) -> Expired {
+        let (limit, time) = (limit.max(1), self.time);
+        let due =
+            |record: &&mut Record| record.entry.answer.is_some() && record.expires <= time.earliest;
         let mut answers = 0;
         for record in self.journal.iter_mut().filter(due).take(limit) {
             record.entry.answer = None;
             answers += 1;
         }
         let due = |record: &&mut Record| {
-            let forgotten = record.entry.outcome.is_final() && !record.known(now);
+            let forgotten = record.entry.outcome.is_final() && !record.known(time);
             forgotten && !record.tombstone_ended
         };
         let mut tombstones = 0;
@@ -230,12 +222,13 @@ impl State {
             answers,
             tombstones,
             more: answers == limit || tombstones == limit,
-            behind: self.behind(now),
+            behind: self.behind(),
         }
     }
 
     /// For how long the oldest of what is due has been due.
-    fn behind(&self, now: Timestamp) -> Duration {
+    fn behind(&self) -> Duration {
+        let now = self.time.earliest;
         let due = self.journal.iter().flat_map(|record| {
             let answer = record.entry.answer.is_some().then_some(record.expires);
             let forgotten = record.entry.outcome.is_final() && !record.tombstone_ended;

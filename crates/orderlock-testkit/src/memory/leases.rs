@@ -13,7 +13,7 @@ use super::state::{State, page, place};
 impl State {
     pub(super) fn acquire(&mut self, request: &Acquire, now: Timestamp) -> Acquired {
         let target = request.claim.target();
-        let word = self.word(&target, request.claim.key_id, now);
+        let word = self.word(&target, request.claim.key_id);
         let order = self.orders.get(&target);
         let lease = order.map_or(&LeaseState::Free, |order| &order.lock);
         let facts = Facts {
@@ -65,10 +65,10 @@ impl State {
         else {
             return Acquired::NotFound;
         };
-        let progress = match self.word(target, lease.key_id, now) {
+        let progress = match self.word(target, lease.key_id) {
             // What this very run has done is no news to it.
             Some(Word::Progress(_)) => self
-                .checkpoint(target, lease.key_id, now)
+                .checkpoint(target, lease.key_id)
                 .filter(|record| record.entry.attempt < lease.attempt)
                 .map(|record| Box::new(record.shown(now))),
             Some(Word::Final(_)) | None => None,
@@ -149,7 +149,7 @@ impl State {
             Some(request.reason),
             now,
         );
-        self.append(entry, Retention::NONE, now);
+        self.append(entry, Retention::NONE);
         self.hint(&view.target);
         Broken::Broken(view)
     }
@@ -173,7 +173,7 @@ impl State {
                 self.unmark(&target, request.key_id);
                 let cleared = OutcomeKind::MarkCleared;
                 let entry = Entry::of_act(&target, about, cleared, actor, reason, now);
-                self.append(entry, retention, now)
+                self.append(entry, retention)
             }
             Decision::Settle { version, .. } if version != current => {
                 return Resolved::VersionMismatch { current };
@@ -192,7 +192,7 @@ impl State {
                     self.change(&target, &change);
                     entry.change = Some(change.after);
                 }
-                self.append(entry, retention, now)
+                self.append(entry, retention)
             }
         };
         self.hint(&target);

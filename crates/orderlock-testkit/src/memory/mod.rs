@@ -43,10 +43,11 @@ impl MemoryStore {
     /// An empty store that takes its clock from the runtime.
     #[must_use]
     pub fn new(runtime: Arc<dyn Runtime>) -> Self {
+        let state = State::new(runtime.wall(), runtime.now());
         Self {
             runtime,
             document_bytes_max: DOCUMENT_BYTES_MAX,
-            state: Arc::default(),
+            state: Arc::new(Mutex::new(state)),
         }
     }
 
@@ -68,6 +69,7 @@ impl MemoryStore {
     /// is there; marks are unattended.
     pub fn restart(&self) {
         let mut state = self.state();
+        state.restart_clock(self.runtime.wall(), self.runtime.now());
         state.end_all_sessions();
         state.void_all();
     }
@@ -112,6 +114,7 @@ impl MemoryStore {
         async move {
             let mut state = self.state();
             let now = self.runtime.wall();
+            state.look_at_clocks(now, self.runtime.now());
             verb(&mut state, now)
         }
         .boxed()
@@ -144,11 +147,11 @@ impl OrderStore for MemoryStore {
     }
 
     fn join(&self, request: Join) -> StoreFuture<'_, Joined> {
-        self.verb(|state, now| Ok(state.join(request, now)))
+        self.verb(|state, _| Ok(state.join(request)))
     }
 
     fn renew(&self, request: Renew) -> StoreFuture<'_, Renewed> {
-        self.verb(move |state, now| Ok(state.renew(&request, now)))
+        self.verb(move |state, _| Ok(state.renew(&request)))
     }
 
     fn leave(&self, request: Leave) -> StoreFuture<'_, Left> {
@@ -159,7 +162,7 @@ impl OrderStore for MemoryStore {
     }
 
     fn sweep(&self, request: Sweep) -> StoreFuture<'_, Swept> {
-        self.verb(move |state, now| Ok(state.sweep(request.limit, now)))
+        self.verb(move |state, _| Ok(state.sweep(request.limit)))
     }
 
     fn create(&self, request: Create) -> StoreFuture<'_, Created> {
@@ -220,6 +223,6 @@ impl OrderStore for MemoryStore {
     }
 
     fn expire(&self, request: Expire) -> StoreFuture<'_, Expired> {
-        self.verb(move |state, now| Ok(state.expire(request.limit, now)))
+        self.verb(move |state, _| Ok(state.expire(request.limit)))
     }
 }

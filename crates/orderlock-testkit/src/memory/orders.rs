@@ -41,12 +41,12 @@ impl State {
         let retention = request.entry.retention;
         let mut entry = Entry::of_claim(&request.claim, request.entry);
         entry.change = Some(request.document);
-        Created::Inserted(self.append(entry, retention, now))
+        Created::Inserted(self.append(entry, retention))
     }
 
     /// What a creation comes to whose order stands there already.
     fn created_before(&self, target: &Target, claim: &Claim, now: Timestamp) -> Created {
-        match self.word(target, claim.key_id, now) {
+        match self.word(target, claim.key_id) {
             Some(Word::Final(record)) => {
                 if record.entry.fingerprint != claim.fingerprint {
                     Created::Reused

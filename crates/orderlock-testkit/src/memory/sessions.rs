@@ -1,13 +1,12 @@
 //! Nodes' signs of life. A session ends by a write, and its leases are void at once.
 
-use jiff::Timestamp;
 use orderlock_core::store::{Join, Joined, Renew, Renewed, Swept};
 use orderlock_core::{Lease, LeaseEvent, SessionId, Target};
 
 use super::state::{Session, State};
 
 impl State {
-    pub(super) fn join(&mut self, request: Join, now: Timestamp) -> Joined {
+    pub(super) fn join(&mut self, request: Join) -> Joined {
         let others: Vec<_> = self
             .sessions
             .iter()
@@ -20,7 +19,7 @@ impl State {
         let session = Session {
             node: request.node,
             length: request.length,
-            renewed: now,
+            renewed: self.instant,
             renewed_event: self.next_event(),
             broken: Vec::new(),
         };
@@ -29,8 +28,8 @@ impl State {
         Joined { secret }
     }
 
-    pub(super) fn renew(&mut self, request: &Renew, now: Timestamp) -> Renewed {
-        let event = self.next_event();
+    pub(super) fn renew(&mut self, request: &Renew) -> Renewed {
+        let (event, now) = (self.next_event(), self.instant);
         let Some(session) = self.sessions.get_mut(&request.session) else {
             return Renewed::Ended;
         };
@@ -46,12 +45,12 @@ impl State {
         Renewed::Extended { voided }
     }
 
-    pub(super) fn sweep(&mut self, limit: usize, now: Timestamp) -> Swept {
+    pub(super) fn sweep(&mut self, limit: usize) -> Swept {
         let lapsed: Vec<_> = self
             .sessions
             .iter()
             .filter(|(_, session)| {
-                now.duration_since(session.renewed).unsigned_abs() >= session.length
+                self.instant.saturating_duration_since(session.renewed) >= session.length
             })
             .map(|(id, _)| *id)
             .collect();

@@ -20,7 +20,7 @@ impl State {
         let target = request.claim.target();
         let written = self.written(&target, request.fence, request.step);
         let order = self.orders.get(&target);
-        let word = self.word(&target, request.claim.key_id, now);
+        let word = self.word(&target, request.claim.key_id);
         let facts = SettleFacts {
             version: order.map(|order| order.version),
             lease: order.map_or(&LeaseState::Free, |order| &order.lock),
@@ -38,7 +38,7 @@ impl State {
                 if size > document_bytes_max {
                     return self.refuse_for_good(&target, request);
                 }
-                self.apply(&target, request, now)
+                self.apply(&target, request)
             }
         };
         let next = match &request.then {
@@ -53,7 +53,7 @@ impl State {
         })
     }
 
-    fn apply(&mut self, target: &Target, request: &Settle, now: Timestamp) -> Receipt {
+    fn apply(&mut self, target: &Target, request: &Settle) -> Receipt {
         let event = match request.then {
             Then::Unlock | Then::HandOver(_) => LeaseEvent::Settled(request.fence),
             Then::Keep => LeaseEvent::Checkpointed(request.fence),
@@ -67,7 +67,7 @@ impl State {
             self.change(target, change);
             entry.change = Some(change.after.clone());
         }
-        self.append(entry, request.entry.retention, now)
+        self.append(entry, request.entry.retention)
     }
 
     /// What can never be applied ends the lease all the same: its holder has nothing left to say.

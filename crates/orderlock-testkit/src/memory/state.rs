@@ -1,10 +1,12 @@
 //! What the model knows, and the few ways in which it changes.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use orderlock_core::store::{Change, Cursor, Entry, OrderView, Page};
+use orderlock_core::store::{
+    Change, Cursor, Entry, OrderView, Page, RetentionClock, RetentionTime,
+};
 use orderlock_core::{
     Document, Fence, IllegalTransition, LeaseEvent, LeaseState, LeaseView, OwnedIndex, Secret,
     SessionId, StoreError, Target, Times, Version,
@@ -16,6 +18,11 @@ const HINTS: usize = 1_024;
 
 #[derive(Clone, Debug)]
 pub(super) struct State {
+    clock: RetentionClock,
+    /// What of the clock counts for what is retained and forgotten.
+    pub(super) time: RetentionTime,
+    /// The clock that sessions are measured by: it never goes back.
+    pub(super) instant: Instant,
     pub(super) secret: Option<Secret>,
     pub(super) sessions: BTreeMap<SessionId, Session>,
     pub(super) orders: BTreeMap<Target, Order>,
@@ -33,7 +40,7 @@ pub(super) struct Session {
     pub(super) node: String,
     pub(super) length: Duration,
     /// When it was last renewed: by the clock, and as counted in events.
-    pub(super) renewed: Timestamp,
+    pub(super) renewed: Instant,
     pub(super) renewed_event: u64,
     /// Its grants that were broken since its last renewal.
     pub(super) broken: Vec<Fence>,
@@ -66,9 +73,16 @@ pub(super) struct Record {
     pub(super) tombstone_ended: bool,
 }
 
-impl Default for State {
-    fn default() -> Self {
+impl State {
+    /// The state of a new store at this time.
+    pub(super) fn new(wall: Timestamp, instant: Instant) -> Self {
         Self {
+            clock: RetentionClock::new(wall, wall, instant),
+            time: RetentionTime {
+                earliest: wall,
+                latest: wall,
+            },
+            instant,
             secret: None,
             sessions: BTreeMap::new(),
             orders: BTreeMap::new(),
@@ -79,9 +93,17 @@ impl Default for State {
             freed: broadcast::Sender::new(HINTS),
         }
     }
-}
+    /// Looks at the clocks, before each verb.
+    pub(super) fn look_at_clocks(&mut self, wall: Timestamp, instant: Instant) {
+        self.time = self.clock.at(wall, instant);
+        self.instant = instant;
+    }
 
-impl State {
+    /// What a restart leaves of the clock: the time that was seen last.
+    pub(super) fn restart_clock(&mut self, wall: Timestamp, instant: Instant) {
+        self.clock = RetentionClock::new(self.clock.believed(self.instant), wall, instant);
+    }
+
     pub(super) fn next_event(&mut self) -> u64 {
         self.events += 1;
         self.events

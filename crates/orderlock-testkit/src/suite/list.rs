@@ -16,6 +16,7 @@ macro_rules! for_each_check {
                 a_renewal_names_what_was_broken,
                 an_unknown_lease_keeps_its_mark,
                 a_session_is_not_ended_by_the_clock_alone,
+                a_clock_that_is_set_ends_no_session,
                 a_settle_before_the_sweep_is_good,
                 sweeping_ends_what_is_lapsed,
                 a_small_sweep_comes_to_its_end,
@@ -132,7 +133,11 @@ macro_rules! for_each_check {
                 each_settle_brings_its_own_time,
                 ends_in_small_batches,
                 tombstones_do_not_wait_for_answers,
-                says_how_far_behind_it_is;
+                says_how_far_behind_it_is,
+                a_clock_that_is_ahead_for_a_moment_ends_nothing,
+                a_new_time_is_believed_when_it_has_held,
+                a_clock_that_is_ahead_at_the_start_ends_nothing,
+                what_is_settled_while_the_clock_is_behind_is_kept;
             tenants:
                 another_tenants_order_is_not_there,
                 another_tenant_changes_nothing,

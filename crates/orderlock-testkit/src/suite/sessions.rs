@@ -154,6 +154,19 @@ pub(crate) async fn a_session_is_not_ended_by_the_clock_alone(world: World) {
     applied(world.settle(held.settle()).await);
 }
 
+pub(crate) async fn a_clock_that_is_set_ends_no_session(world: World) {
+    world.order("o1").await;
+    let node = world.join("a").await;
+    let held = node.hold("o1", "k1").await;
+    let day = jiff::SignedDuration::from_hours(24);
+    for ahead in [day, -day, -day] {
+        world.set_clock(ahead);
+        assert_eq!(world.sweep().await, 0, "no time has passed");
+        assert_eq!(renew(&node, &[&held]).await, extended());
+    }
+    applied(world.settle(held.settle()).await);
+}
+
 pub(crate) async fn a_settle_before_the_sweep_is_good(world: World) {
     world.order("o1").await;
     let held = world.join("a").await.hold("o1", "k1").await;

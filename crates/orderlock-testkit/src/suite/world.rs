@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use orderlock_core::store::{
     Acquire, Acquired, BreakLease, Broken, Claim, Create, Created, Cursor, Entries, EntriesSince,
     Entry, Expire, Fate, Grant, History, Join, Known, Leases, Lookup, Loss, OrderView, Page, Read,
@@ -101,6 +102,11 @@ impl Verbs {
     /// Lets time pass.
     pub(crate) fn pass(&self, duration: Duration) {
         self.runtime.advance(duration);
+    }
+
+    /// Sets the time of day ahead, or back, while no time passes.
+    pub(crate) fn set_clock(&self, ahead: SignedDuration) {
+        self.runtime.set_clock(ahead);
     }
 
     pub(crate) fn fence(&self) -> Fence {

@@ -1,10 +1,12 @@
 //! Stores that break one promise each.
 
+mod clock;
 mod turns;
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
+use clock::Believing;
 use futures_util::FutureExt as _;
 use futures_util::stream::BoxStream;
 use orderlock_core::store::{
@@ -70,6 +72,8 @@ pub(crate) enum Bug {
     ListsBackwards,
     /// Ends answers before their time.
     ForgetsAnswers,
+    /// Forgets on the word of a clock that was set.
+    BelievesTheClock,
     /// Forgets the leases' holders when a lease is asked for again.
     RepeatsNoGrant,
     /// Nothing, and nodes have their turns, which the model does not have.
@@ -379,8 +383,12 @@ impl StoreFactory for Bug {
     type Place = Planted;
 
     async fn place(&self, runtime: TestRuntime) -> Planted {
+        let inner = match *self {
+            Self::BelievesTheClock => MemoryStore::new(Arc::new(Believing(runtime.clone()))),
+            _ => MemoryStore::new(Arc::new(runtime.clone())),
+        };
         Planted {
-            inner: MemoryStore::new(Arc::new(runtime.clone())),
+            inner,
             bug: *self,
             memory: Arc::default(),
             runtime,
