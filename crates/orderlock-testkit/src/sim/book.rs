@@ -54,6 +54,8 @@ pub(super) struct Book {
     /// Runs of which a client was told that nothing was applied.
     disowned: HashSet<Fence>,
     finals: BTreeSet<KeyId>,
+    /// Keys of which an operator said that they may run again, whatever their recovery allows.
+    pub(super) cleared: BTreeSet<KeyId>,
     ended_sessions: BTreeSet<SessionId>,
     sessions: BTreeMap<String, SessionId>,
     /// Keys whose handler may have acted outside, with nothing stored yet.
@@ -204,6 +206,12 @@ impl Book {
     /// Why this grant ended without its holder's word, if it did.
     pub(super) fn cause(&self, fence: Fence) -> Option<Cause> {
         self.causes.get(&fence).copied()
+    }
+
+    /// Whether an operator let the key of this name run again.
+    pub(super) fn may_run_again(&self, name: &str) -> bool {
+        let mut cleared = self.cleared.iter();
+        cleared.any(|key| self.names.get(key).is_some_and(|it| it == name))
     }
 
     pub(super) fn end_session(&mut self, session: SessionId) {

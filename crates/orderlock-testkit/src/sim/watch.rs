@@ -247,6 +247,9 @@ impl Scene {
             if settles && !book.settled_without_grant(key) {
                 book.violation("a settled key was resolved");
             }
+            if !settles {
+                book.cleared.insert(key);
+            }
         }
         let done = matches!(resolved, Resolved::Resolved(_));
         self.record(Event::Resolved(request, done));

@@ -85,13 +85,13 @@ pub(super) fn all() -> Vec<Property<System>> {
 }
 
 fn takes_effect_once(state: &State, key: u16) -> bool {
-    let count = |last| {
-        let entries = state.store.written.journal.iter();
-        entries
-            .filter(|entry| (entry.key, entry.last) == (key, last))
-            .count()
+    let entries = || {
+        let journal = state.store.written.journal.iter();
+        journal.filter(move |entry| entry.key == key)
     };
-    count(true) <= 1 && count(false) <= 1
+    let answers = entries().filter(|entry| entry.last);
+    let checkpoints = entries().filter(|entry| !entry.last && entry.by.is_some());
+    answers.count() <= 1 && checkpoints.count() <= 1
 }
 
 fn told_is_durable(state: &State) -> bool {
