@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use clap::error::ContextValue;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::config::{FILE_VARIABLE, Given, Settings};
+use crate::config::{FILE_VARIABLE, Given, Settings, hide, masked};
 
 /// Changes one order at a time, exactly once, whatever breaks.
 ///
@@ -51,19 +52,48 @@ pub struct Serve {
 /// Whom to ask.
 #[derive(Debug, Args)]
 pub struct Health {
-    /// Where the server listens
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
-    pub server: String,
+    /// Where the server listens; otherwise where the settings say that it does
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+
+    /// The TOML file with the server's settings
+    #[arg(long, value_name = "FILE", env = FILE_VARIABLE)]
+    pub config: Option<PathBuf>,
 }
 
 impl Cli {
     /// Reads the command line; ends the program if it is wrong or only asks for help.
     #[must_use]
     pub fn read() -> Verb {
-        let matches = command().get_matches();
+        let matches = command()
+            .try_get_matches()
+            .unwrap_or_else(|error| without_secrets(error).exit());
         let cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
         cli.verb.unwrap_or(Verb::Serve(cli.serve))
     }
+}
+
+/// An error as it may be shown: it repeats what it could not read, which may be an address with a
+/// password.
+fn without_secrets(mut error: clap::Error) -> clap::Error {
+    let repeated: Vec<_> = error
+        .context()
+        .filter_map(|(kind, value)| match value {
+            ContextValue::String(text) => Some((kind, ContextValue::String(masked(text)))),
+            _ => None,
+        })
+        .collect();
+    for (kind, value) in repeated {
+        error.insert(kind, value);
+    }
+    // The reader of the value repeats it too.
+    let text = error.to_string();
+    let shown = hide(&text);
+    if shown == text {
+        return error;
+    }
+    let shown = shown.strip_prefix("error: ").unwrap_or(&shown);
+    clap::Error::raw(error.kind(), shown)
 }
 
 /// The command line with the defaults and the variables in its help.
@@ -90,7 +120,9 @@ mod tests {
 
     fn parse(arguments: &[&str]) -> Result<Verb, clap::Error> {
         let all = ["orderlock"].iter().chain(arguments);
-        let matches = command().try_get_matches_from(all)?;
+        let matches = command()
+            .try_get_matches_from(all)
+            .map_err(without_secrets)?;
         let cli = Cli::from_arg_matches(&matches)?;
         Ok(cli.verb.unwrap_or(Verb::Serve(cli.serve)))
     }
@@ -112,6 +144,26 @@ mod tests {
                 panic!("{arguments:?} does not serve");
             };
             assert_eq!(serve.settings.line_limit.map(|limit| limit.0), Some(7));
+        }
+    }
+
+    #[test]
+    fn a_password_is_never_repeated() {
+        let address = "postgresql//u:SEKRET@h/d";
+        for arguments in [
+            &["--store", address][..],
+            &["serve", &format!("--store={address}")],
+            &["--store", "postgresql//u:SE KRET@h/d"],
+            &["serve", "--line-limit", address],
+            &["serve", &format!("--stroe={address}")],
+            &["serve", "--stroe", address],
+            &["serve", address],
+            &[address],
+            &["health", address],
+        ] {
+            let error = parse(arguments).unwrap_err();
+            println!("{error}");
+            assert!(!error.to_string().contains("KRET"), "{error}");
         }
     }
 

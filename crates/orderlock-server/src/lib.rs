@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod config;
 mod connections;
+mod descriptors;
 pub mod http;
 pub mod log;
 mod opened;
@@ -13,13 +14,14 @@ mod welcome;
 
 pub use http::{BodyLimits, Context, app};
 
-/// Why the program ended badly, in one paragraph for the person who started it.
+/// Why the program ended badly, in one paragraph for the person who started it. What a driver says
+/// may repeat the address that it was given, but for the password.
 #[derive(Debug, thiserror::Error)]
 pub enum Failed {
     /// The command line or a setting is wrong: exit code 2.
     #[error("{0}")]
     Usage(#[from] config::ConfigError),
     /// It failed at its start or while it ran: exit code 1.
-    #[error("{0:#}")]
+    #[error("{}", config::hide(&format!("{:#}", .0)))]
     Running(#[from] anyhow::Error),
 }

@@ -1,10 +1,9 @@
 //! The program `orderlock`.
 
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use orderlock_server::cli::{Cli, Verb};
-use orderlock_server::{Failed, probe, serve};
+use orderlock_server::{Failed, log, probe, serve};
 
 /// An operation passes through several threads, and each takes and gives back memory of the others.
 #[global_allocator]
@@ -14,17 +13,18 @@ fn main() -> ExitCode {
     let ended = match Cli::read() {
         Verb::Serve(arguments) => serve::run(arguments),
         Verb::Openapi => serve::openapi(),
-        Verb::Health(arguments) => probe::run(&arguments.server),
+        Verb::Health(arguments) => probe::run(arguments),
     };
-    match ended {
-        Ok(()) => ExitCode::SUCCESS,
+    let (words, code) = match ended {
+        Ok(()) => (String::new(), 0),
         Err(failed) => {
-            // Nobody may be left to read it.
-            let _unread = writeln!(io::stderr(), "orderlock: {failed}");
-            ExitCode::from(match failed {
+            let code = match failed {
                 Failed::Usage(_) => 2,
                 Failed::Running(_) => 1,
-            })
+            };
+            (format!("orderlock: {failed}"), code)
         }
-    }
+    };
+    log::end(&words);
+    ExitCode::from(code)
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 
 use crate::Failed;
+use crate::cli::Health;
+use crate::config::{self, Given};
 use crate::serve::print;
 
 /// How long each step may take.
@@ -19,9 +21,18 @@ const ANSWER_MAX: u64 = 4_096;
 /// Asks `/readyz` of a server.
 ///
 /// # Errors
-/// [`Failed::Running`] if it cannot be reached, or is not ready.
-pub fn run(server: &str) -> Result<(), Failed> {
-    ask(server)?;
+/// [`Failed::Usage`] if the settings cannot be read, [`Failed::Running`] if it cannot be reached,
+/// or is not ready.
+pub fn run(arguments: Health) -> Result<(), Failed> {
+    let server = match arguments.server {
+        Some(server) => server,
+        None => {
+            let file = arguments.config.as_deref();
+            let loaded = config::load(Given::default(), file, config::environment())?;
+            format!("http://{}", loaded.settings.listen)
+        }
+    };
+    ask(&server)?;
     print(&format!("the server at {server} is ready\n")).context("the answer cannot be printed")?;
     Ok(())
 }

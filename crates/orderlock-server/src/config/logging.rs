@@ -45,6 +45,28 @@ impl Default for LogLevel {
     }
 }
 
+impl LogLevel {
+    /// The directives of the filter. A level alone is meant for this program: beyond `info`,
+    /// drivers log the statements that they send, with customers and documents in them, so that
+    /// only who names a driver hears more of it.
+    #[must_use]
+    pub fn directives(&self) -> String {
+        let directive = |part: &str| {
+            let verbose = ["debug", "trace"].contains(&part.to_ascii_lowercase().as_str());
+            if verbose {
+                format!("info,orderlock={part}")
+            } else {
+                part.to_owned()
+            }
+        };
+        self.0
+            .split(',')
+            .map(directive)
+            .collect::<Vec<_>>()
+            .join(",")
+    }
+}
+
 impl FromStr for LogLevel {
     type Err = String;
 
@@ -78,6 +100,23 @@ impl fmt::Display for LogLevel {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_level_alone_is_for_this_program() {
+        for (level, directives) in [
+            ("debug", "info,orderlock=debug"),
+            ("TRACE", "info,orderlock=TRACE"),
+            ("warn", "warn"),
+            (
+                "debug,tokio_postgres=debug",
+                "info,orderlock=debug,tokio_postgres=debug",
+            ),
+            ("info,orderlock_core=trace", "info,orderlock_core=trace"),
+        ] {
+            let level: LogLevel = level.parse().unwrap();
+            assert_eq!(level.directives(), directives);
+        }
+    }
 
     #[test]
     fn a_level_is_one_that_logs_know() {

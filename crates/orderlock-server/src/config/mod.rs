@@ -1,7 +1,10 @@
 //! Where settings come from: flags before variables before the file before the defaults.
 
+mod check;
 mod logging;
 mod node;
+mod origins;
+mod secrets;
 mod settings;
 mod store;
 mod values;
@@ -9,16 +12,15 @@ mod values;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
-use std::time::Duration;
 
 use figment::error::Kind;
 use figment::providers::{Format as _, Serialized, Toml};
 use figment::{Figment, Provider};
-use orderlock::{Limits, Retention};
-use orderlock_orders::ProcessConfig;
 
 pub use logging::{LogFormat, LogLevel};
 pub use node::NodeName;
+pub use origins::Origins;
+pub(crate) use secrets::{hide, masked};
 pub use settings::{Given, Settings};
 pub use store::{DatabaseAddress, Store};
 pub use values::{Bytes, Count, Flag, Listen, Span};
@@ -35,8 +37,9 @@ pub const FILE_VARIABLE: &str = "ORDERLOCK_CONFIG";
 pub struct ConfigError(String);
 
 impl ConfigError {
-    pub(crate) fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+    /// Readers repeat what they cannot read, and an address may be a part of it.
+    pub(crate) fn new(text: impl AsRef<str>) -> Self {
+        Self(hide(text.as_ref()))
     }
 }
 
@@ -64,12 +67,13 @@ pub fn load(
     };
     if let Some(path) = file {
         let place = path.display().to_string();
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| ConfigError(format!("The file {place} cannot be read: {error}.")))?;
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            ConfigError::new(format!("The file {place} cannot be read: {error}."))
+        })?;
         let given = read(Toml::string(&text), Place::File(&place))?;
         loaded.take(given, |_| place.clone());
     }
-    let given = read(environment(variables), Place::Variables)?;
+    let given = read(of_settings(variables), Place::Variables)?;
     loaded.take(given, variable);
     loaded.take(flags, |name| format!("--{}", name.replace('_', "-")));
     loaded.settings.check()?;
@@ -97,9 +101,15 @@ impl Loaded {
     }
 }
 
+/// The environment. A variable that is no Unicode text is none of ours.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
 /// The variables that are settings. An orchestrator that runs a service called `orderlock` sets
 /// `ORDERLOCK_SERVICE_HOST`, `ORDERLOCK_PORT_8080_TCP` and the like: they are not meant for us.
-fn environment(variables: impl Iterator<Item = (String, String)>) -> impl Provider {
+fn of_settings(variables: impl Iterator<Item = (String, String)>) -> impl Provider {
     let foreign =
         |name: &str| name == "port" || name.starts_with("port_") || name.starts_with("service_");
     let settings = variables.filter_map(|(name, value)| {
@@ -172,7 +182,7 @@ fn read(source: impl Provider, place: Place<'_>) -> Result<Given, ConfigError> {
                 }
                 kind => format!("{}: {kind}.", place.found(&name)),
             };
-            ConfigError(text)
+            ConfigError::new(text)
         })
 }
 
@@ -201,81 +211,6 @@ fn distance(one: &str, other: &str) -> usize {
         }
     }
     row[other.len()]
-}
-
-impl Settings {
-    /// What no single value can say of itself.
-    fn check(&self) -> Result<(), ConfigError> {
-        let refuse = |text: String| Err(ConfigError(text));
-        if !self.listen.0.ip().is_loopback() {
-            return refuse(format!(
-                "Orderlock has no authentication yet, so it listens on loopback addresses only, \
-                 and {} is none: everybody who can reach it could change every order. Use \
-                 127.0.0.1, and put a proxy that signs clients in before it.",
-                self.listen.0
-            ));
-        }
-        let positive = [
-            ("handler_limit", self.handler_limit.0),
-            ("store_limit", self.store_limit.0),
-            ("answer_retention", self.answer_retention.0),
-            ("body_time_limit", self.body_time_limit.0),
-            ("header_time_limit", self.header_time_limit.0),
-        ];
-        if let Some((name, _)) = positive.iter().find(|(_, span)| span.is_zero()) {
-            return refuse(format!("`{name}` must be more than nothing."));
-        }
-        // Each bounds memory, so that it must be a bound.
-        let counts = [
-            ("line_limit", self.line_limit.0, 65_536),
-            ("in_flight_limit", self.in_flight_limit.0, 1_048_576),
-            ("body_limit", self.body_limit.0, 64 * 1024 * 1024),
-            ("connection_limit", self.connection_limit.0, 65_536),
-            ("store_connections", self.store_connections.0, 1_000),
-        ];
-        for (name, count, most) in counts {
-            if !(1..=most).contains(&count) {
-                return refuse(format!("`{name}` is {count}; it must be from 1 to {most}."));
-            }
-        }
-        if self.session_length.0 < Duration::from_secs(1) {
-            return refuse("`session_length` must be at least 1s.".to_owned());
-        }
-        if self.tombstone_retention.0 < self.answer_retention.0 {
-            return refuse(
-                "`tombstone_retention` must be at least as long as `answer_retention`: a key \
-                 that is forgotten before its answer could be used twice."
-                    .to_owned(),
-            );
-        }
-        Ok(())
-    }
-
-    /// The bounds of the lifecycle.
-    #[must_use]
-    pub fn limits(&self) -> Limits {
-        Limits {
-            handler: self.handler_limit.0,
-            wait: self.wait_limit.0,
-            line: self.line_limit.0,
-            in_flight: self.in_flight_limit.0,
-            store: self.store_limit.0,
-            session: self.session_length.0,
-            retention: Retention {
-                answer: self.answer_retention.0,
-                tombstone: self.tombstone_retention.0,
-            },
-            ..Limits::default()
-        }
-    }
-
-    /// The choices about the order process.
-    #[must_use]
-    pub fn process(&self) -> ProcessConfig {
-        ProcessConfig {
-            confirm_needs_payment: self.require_payment.0,
-        }
-    }
 }
 
 #[cfg(test)]

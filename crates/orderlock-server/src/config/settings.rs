@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::logging::{LogFormat, LogLevel};
 use super::node::NodeName;
+use super::origins::Origins;
 use super::store::Store;
 use super::values::{Bytes, Count, Flag, Listen, Span};
 
@@ -90,10 +91,18 @@ settings! {
     body_limit: Bytes = Bytes(1_048_576);
     /// How long the body of a request may take to arrive
     body_time_limit: Span = Span::seconds(10);
-    /// How long the headers of a request may take to arrive, and an idle connection is kept
-    header_time_limit: Span = Span::seconds(30);
-    /// How many connections may be open
+    /// How long the headers of a request may take to arrive
+    header_time_limit: Span = Span::seconds(5);
+    /// How long a connection is kept that has no request
+    idle_time_limit: Span = Span::seconds(30);
+    /// How long a client may take to read 64 KiB of its answer, or all of it
+    answer_time_limit: Span = Span::seconds(10);
+    /// How many connections may be open; fewer where the limit on open files is lower
     connection_limit: Count = Count(8_192);
+    /// How many bytes may be in memory of bodies and answers that are larger than 16 KiB
+    memory_limit: Bytes = Bytes(134_217_728);
+    /// Origins of web pages that may change orders, with commas between them
+    allowed_origins: Origins = Origins::default();
     /// How long a shutdown waits for running operations
     shutdown_limit: Span = Span::seconds(30);
 }

@@ -128,6 +128,42 @@ fn what_bounds_memory_has_a_bound_itself() {
 }
 
 #[test]
+fn what_bounds_a_wait_has_a_bound_itself() {
+    for (name, value) in [
+        ("session_length", "36500d"),
+        ("session_length", "999ms"),
+        ("store_limit", "1d"),
+        ("handler_limit", "0s"),
+        ("body_time_limit", "2h"),
+        ("header_time_limit", "0s"),
+        ("shutdown_limit", "30d"),
+    ] {
+        let text = refused(&format!("{name} = \"{value}\""), &[]);
+        assert!(text.contains(&format!("`{name}` is ")), "{text}");
+        assert!(text.contains("; it must be from "), "{text}");
+    }
+}
+
+#[test]
+fn a_password_is_never_repeated() {
+    let address = "postgres://u:SEKRET@h/d";
+    for text in [
+        format!("store = \"{address}"),
+        format!("store = [\"{address}\"]"),
+        format!("stroe = \"{address}\""),
+        format!("store = \"{}\"", address.replace("://", "//")),
+        format!("{address} = 1"),
+        format!("line_limit = \"{address}\""),
+    ] {
+        let said = refused(&text, &[]);
+        assert!(!said.contains("SEKRET"), "{said}");
+    }
+    let wrong = address.replace("://", ":/");
+    let said = refused("", &[("ORDERLOCK_STORE", &wrong)]);
+    assert!(!said.contains("SEKRET"), "{said}");
+}
+
+#[test]
 fn only_loopback_addresses_are_taken() {
     for address in ["0.0.0.0:8080", "[::]:8080", "192.0.2.1:80"] {
         let text = refused("", &[("ORDERLOCK_LISTEN", address)]);

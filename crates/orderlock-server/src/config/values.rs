@@ -10,6 +10,7 @@ use serde::de::{self, Deserializer, Visitor};
 
 use super::logging::{LogFormat, LogLevel};
 use super::node::NodeName;
+use super::origins::Origins;
 use super::store::Store;
 
 /// Reads a value from text, or from the number or flag that it looks like in a file.
@@ -48,6 +49,7 @@ macro_rules! as_text {
 as_text! {
     Listen: "an address and a port, like 127.0.0.1:8080";
     Store: "`sqlite:` and the path of a file, or a `postgres://` or `mongodb://` address";
+    Origins: "origins like https://shop.example, with commas between them";
     NodeName: "a name of letters, digits, `.`, `_`, `:` and `-`, or `auto`";
     LogFormat: "`text` or `json`";
     LogLevel: "error, warn, info, debug or trace";
@@ -87,6 +89,12 @@ impl fmt::Display for Listen {
     }
 }
 
+/// A number of digits and nothing else: the standard reader also takes a sign.
+fn number(text: &str) -> Option<usize> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits)
+}
+
 /// How many of something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count(pub usize);
@@ -95,8 +103,7 @@ impl FromStr for Count {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let count = text.parse().map(Self);
-        count.map_err(|_| {
+        number(text).map(Self).ok_or_else(|| {
             format!("`{text}` is not a number that fits; write a whole number, like 1024")
         })
     }
@@ -116,8 +123,7 @@ impl FromStr for Bytes {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let bytes = text.parse().map(Self);
-        bytes.map_err(|_| {
+        number(text).map(Self).ok_or_else(|| {
             format!("`{text}` is not a number that fits; write a number of bytes, like 1048576")
         })
     }
@@ -235,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_wrong_number_is_told_what_to_write() {
-        for text in ["-1", "1.5", "12k", "", "99999999999999999999999"] {
+        for text in ["-1", "+1", "1.5", "12k", "", "99999999999999999999999"] {
             let error = text.parse::<Count>().unwrap_err();
             assert!(error.contains("write a whole number, like 1024"), "{error}");
             let error = text.parse::<Bytes>().unwrap_err();

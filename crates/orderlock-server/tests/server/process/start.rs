@@ -216,12 +216,24 @@ async fn what_cannot_work_is_refused_in_words() {
             .await
             .contains("is a folder; name a file in it, like sqlite:./orderlock.db")
     );
+}
+
+#[tokio::test]
+async fn a_container_asks_where_its_server_listens() {
+    let folder = tempdir().unwrap();
+    let here = folder.path();
+    let server = Server::start(here, &[]).await;
     let health = refused(here, &["health", "--server", "http://127.0.0.1:1"], 1).await;
     assert!(health.contains("does not answer"), "{health}");
     let healthy = output(here, &["health", "--server", &server.url("")]).await;
     assert!(healthy.status.success());
     let said = String::from_utf8(healthy.stdout).unwrap();
     assert_eq!(said, format!("the server at {} is ready\n", server.url("")));
+    // A container says once where its server listens.
+    let mut health = command(here, &["health"]);
+    let found = health.env("ORDERLOCK_LISTEN", &server.address).output();
+    let found = String::from_utf8(found.await.unwrap().stdout).unwrap();
+    assert_eq!(found, said);
 }
 
 #[tokio::test]
