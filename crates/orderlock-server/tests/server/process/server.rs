@@ -25,7 +25,12 @@ pub(super) struct Server {
 
 /// The program without a server's life, and without settings that stand in the environment.
 pub(super) fn command(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_orderlock"));
+    let program = std::process::Command::new(env!("CARGO_BIN_EXE_orderlock"));
+    prepared(program, folder, arguments)
+}
+
+fn prepared(program: std::process::Command, folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::from(program);
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("ORDERLOCK_") {
             command.env_remove(name);
@@ -46,13 +51,40 @@ pub(super) async fn output(folder: &Path, arguments: &[&str]) -> Output {
 impl Server {
     /// Starts it in a folder and waits until it says that it listens.
     pub(super) async fn start(folder: &Path, arguments: &[&str]) -> Self {
-        let mut command = command(folder, &["serve", "--listen", "127.0.0.1:0"]);
-        command
-            .args(arguments)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        let program = std::process::Command::new(env!("CARGO_BIN_EXE_orderlock"));
+        Self::start_by(folder, arguments, program).await
+    }
+
+    /// Starts it with a log that this process does not read.
+    pub(super) async fn start_unread(folder: &Path, log: Stdio) -> Self {
+        let program = std::process::Command::new(env!("CARGO_BIN_EXE_orderlock"));
+        Self::begin(folder, &[], program, log).await
+    }
+
+    /// Starts it by a program that runs it.
+    pub(super) async fn start_by(
+        folder: &Path,
+        arguments: &[&str],
+        program: std::process::Command,
+    ) -> Self {
+        Self::begin(folder, arguments, program, Stdio::piped()).await
+    }
+
+    async fn begin(
+        folder: &Path,
+        arguments: &[&str],
+        program: std::process::Command,
+        log: Stdio,
+    ) -> Self {
+        let mut command = prepared(program, folder, &["serve", "--listen", "127.0.0.1:0"]);
+        command.args(arguments).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().unwrap();
-        let (mut log, log_reader) = lines(child.stderr.take().unwrap());
+        // What this process keeps of the command would keep a pipe open.
+        drop(command);
+        let (mut log, log_reader) = match child.stderr.take() {
+            Some(stderr) => lines(stderr),
+            None => lines(tokio::io::empty()),
+        };
         let (mut output, _) = lines(child.stdout.take().unwrap());
         let mut printed = String::new();
         loop {

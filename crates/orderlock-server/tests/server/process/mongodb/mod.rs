@@ -5,6 +5,7 @@
 mod beside;
 mod foreign;
 mod holes;
+mod log;
 mod members;
 mod nodes;
 mod place;

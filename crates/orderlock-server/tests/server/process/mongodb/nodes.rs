@@ -13,7 +13,9 @@ impl Place {
         let sign = if uri.contains('?') { '&' } else { '?' };
         let store = format!("{uri}{sign}collection=orders");
         let mut arguments = vec!["--store", &store, "--node-name", name];
-        arguments.extend(["--log-level", "warn"]);
+        if !more.contains(&"--log-level") {
+            arguments.extend(["--log-level", "warn"]);
+        }
         arguments.extend(more);
         Server::start(self.folder.path(), &arguments).await
     }

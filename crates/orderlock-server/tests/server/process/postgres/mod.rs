@@ -2,6 +2,7 @@
 //! with `--without postgres` it leaves these tests out, by the name of this module.
 
 mod killed;
+mod log;
 mod paused;
 mod place;
 mod turns;

@@ -33,14 +33,10 @@ impl Place {
 
     pub(super) async fn node(&self, name: &str, more: &[&str]) -> Server {
         let store = self.store();
-        let mut arguments = vec![
-            "--store",
-            &store,
-            "--node-name",
-            name,
-            "--log-level",
-            "warn",
-        ];
+        let mut arguments = vec!["--store", &store, "--node-name", name];
+        if !more.contains(&"--log-level") {
+            arguments.extend(["--log-level", "warn"]);
+        }
         arguments.extend(more);
         Server::start(Path::new(self.folder.path()), &arguments).await
     }
