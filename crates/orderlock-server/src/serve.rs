@@ -2,21 +2,22 @@
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
-use hyper_util::server::graceful::GracefulShutdown;
 use orderlock::OrderStore as _;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::cli::Serve;
 use crate::config::{self, Settings};
-use crate::connections::{self, Bounds};
+use crate::connections::{self, Aside, Bounds, Door, Listening, Patience};
 use crate::opened::Opened;
 use crate::signals::Signals;
 use crate::welcome::{self, Trial};
-use crate::{BodyLimits, Context, Failed, app, http, log};
+use crate::{BodyLimits, Context, Failed, app, descriptors, http, log};
 
 /// How long the last answers may take to leave, once they are there.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
@@ -37,29 +38,33 @@ pub fn openapi() -> Result<(), Failed> {
 /// [`Failed::Usage`] for a wrong setting, [`Failed::Running`] for everything else.
 pub fn run(arguments: Serve) -> Result<(), Failed> {
     let file = arguments.config.as_deref();
-    // A variable that is no Unicode text is none of ours.
-    let variables = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let loaded = config::load(arguments.settings, file, variables)?;
+    let loaded = config::load(arguments.settings, file, config::environment())?;
     if arguments.print_config {
         print(&loaded.table()).context("the settings cannot be printed")?;
         return Ok(());
     }
     log::start(&loaded.settings)?;
+    let aside = Aside::start().context("the door's thread cannot be started")?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("the runtime cannot be started")?;
-    let ended = runtime.block_on(serve(&loaded.settings));
+    let ended = runtime.block_on(serve(&loaded.settings, &aside));
     // What still runs has been told, and was waited for as long as the limit says.
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(ended?)
 }
 
-async fn serve(settings: &Settings) -> anyhow::Result<()> {
-    let mut signals = Signals::listen().context("signals cannot be listened to")?;
+async fn serve(settings: &Settings, aside: &Aside) -> anyhow::Result<()> {
+    // Heard by the thread aside, so also while all others stand still.
+    let listened = {
+        let _aside = aside.handle().enter();
+        Signals::listen()
+    };
+    let mut signals = listened.context("signals cannot be listened to")?;
     // Before the store: a start that fails for its port leaves no file behind.
-    let listener = bind(settings.listen.0).await?;
+    let listener = bind(aside, settings.listen.0)?;
+    let connections = descriptors::connections(settings);
     let opened = Opened::open(settings).await?;
     let address = listener.local_addr().context("the address is not known")?;
     let context = assemble(&opened, settings, address);
@@ -67,23 +72,22 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     started.map_err(|denied| anyhow!("the store does not take a session: {}", denied.as_str()))?;
     let trial = Trial::new(context.orders().lifecycle()).await;
     let node = settings.node_name.resolve(&settings.store, address);
+    let door = Door {
+        router: app(context.clone()),
+        bounds: bounds(settings, connections),
+        runtime: Arc::clone(context.orders().lifecycle().runtime()),
+        workers: Handle::current(),
+    };
+    let listening = door.open(aside, listener);
     let text = welcome::text(address, &node, &opened.store().describe(), trial.as_ref());
     // A server whose output nobody reads still serves.
     let _unread = print(&text);
     tracing::info!(%address, store = %settings.store, "listening");
 
-    let bounds = Bounds {
-        connections: settings.connection_limit.0,
-        header_time: settings.header_time_limit.0,
-    };
-    let stop = context.draining().clone();
-    let serving = connections::serve(listener, app(context.clone()), bounds, &stop);
-    let first_signal = async {
-        signals.next().await;
-        tracing::info!("shutting down");
-        stop.cancel();
-    };
-    let (open, ()) = tokio::join!(serving, first_signal);
+    signals.next().await;
+    tracing::info!("shutting down");
+    context.draining().cancel();
+    listening.close();
     let requests = context.open_requests();
     if requests > 0 {
         tracing::info!(
@@ -91,7 +95,7 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
             "waiting for open requests; a second signal ends the program at once"
         );
     }
-    let ending = end(&context, open, settings.shutdown_limit.0);
+    let ending = end(&context, &listening, settings.shutdown_limit.0);
     tokio::select! {
         biased;
         () = ending => {}
@@ -102,19 +106,34 @@ async fn serve(settings: &Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tells those who wait, lets what runs settle, and lets connections end with the answers that they
-/// carry; all of it within the limit.
-async fn end(context: &Context, open: GracefulShutdown, limit: Duration) {
+/// Tells those who wait, lets what runs settle, and lets the answers leave; all of it within the
+/// limit. Connections are not waited for beyond that: a client that has not said all of its
+/// request, or does not read its answer, holds nobody up.
+async fn end(context: &Context, listening: &Listening, limit: Duration) {
     let deadline = Instant::now() + limit;
-    // From here on each connection ends with its answer, also while the node drains.
-    let closed = tokio::spawn(open.shutdown());
     if let Err(error) = context.orders().drain(limit).await {
         tracing::warn!(%error, "the session could not be ended; it lapses by itself");
     }
     // What was stopped at the limit has its answer only now.
     let deadline = deadline.max(Instant::now() + LAST_ANSWERS);
-    if tokio::time::timeout_at(deadline, closed).await.is_err() {
-        tracing::warn!("connections were still open at the end");
+    let answered = context.all_answered();
+    if tokio::time::timeout_at(deadline, answered).await.is_err() {
+        tracing::warn!("requests were still open at the end");
+    }
+    let emptied = listening.emptied();
+    if tokio::time::timeout(LAST_ANSWERS, emptied).await.is_err() {
+        tracing::info!("connections whose clients do not read were closed");
+    }
+}
+
+fn bounds(settings: &Settings, connections: usize) -> Bounds {
+    Bounds {
+        connections,
+        patience: Patience {
+            head: settings.header_time_limit.0,
+            idle: settings.idle_time_limit.0,
+            answer: settings.answer_time_limit.0,
+        },
     }
 }
 
@@ -130,11 +149,14 @@ fn assemble(opened: &Opened, settings: &Settings, address: SocketAddr) -> Contex
         let opened = opened.clone();
         move || opened.lag()
     };
-    Context::new(opened.store(), &node, limits, process, body).with_journal_lag(lag)
+    Context::new(opened.store(), &node, limits, process, body)
+        .with_memory(settings.memory_limit.0)
+        .with_origins(settings.allowed_origins.clone())
+        .with_journal_lag(lag)
 }
 
-async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+fn bind(aside: &Aside, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    connections::listen(aside, address).map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => anyhow!(
             "the address {address} is in use by another program; stop that one, or choose another \
              with --listen {}",

@@ -49,7 +49,20 @@ pub fn answer<E>(answers: &dyn Answers, asked: &Asked, ended: Ended<E>) -> Resul
 /// Tells a client a problem that is not stored. `Retry-After` comes with the kinds that may pass.
 #[must_use]
 pub fn problem_reply(answers: &dyn Answers, problem: &Problem) -> Reply {
-    with_retry_after(reply(&answers.problem(problem, None)), problem)
+    of_problem(reply(&answers.problem(problem, None)), problem)
+}
+
+/// The kind of the problem that an answer tells: an extension of the answer, for the log of those
+/// who send it on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told(Box<str>);
+
+impl Told {
+    /// The last part of the problem's `type`.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        &self.0
+    }
 }
 
 /// Tells a client a stored answer.
@@ -147,10 +160,11 @@ fn unstored(
         version: partial.version,
         times: partial.times,
     };
-    with_retry_after(reply(&answers.problem(&problem, Some(view))), &problem)
+    of_problem(reply(&answers.problem(&problem, Some(view))), &problem)
 }
 
-fn with_retry_after(mut reply: Reply, problem: &Problem) -> Reply {
+fn of_problem(mut reply: Reply, problem: &Problem) -> Reply {
+    reply.extensions_mut().insert(Told(problem.kind().into()));
     let passes = problem.is_retryable() && [409, 429, 503].contains(&problem.status());
     let seconds = match ProblemKind::find(problem.kind()).map(|kind| kind.retry) {
         Some(Retry::After(seconds)) => Some(seconds),

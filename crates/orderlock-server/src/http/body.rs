@@ -40,15 +40,28 @@ pub(crate) fn check_media_type(
         return Ok(());
     };
     let text = value.to_str().unwrap_or_default();
-    let essence = text.split(';').next().unwrap_or_default().trim();
+    let mut parts = text.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default();
     let taken = media_types(shape);
-    if body.is_empty()
-        || (more.is_none() && taken.iter().any(|it| it.eq_ignore_ascii_case(essence)))
-    {
+    let is_taken = taken.iter().any(|it| it.eq_ignore_ascii_case(essence)) && parts.all(is_utf_8);
+    if body.is_empty() || (more.is_none() && is_taken) {
         return Ok(());
     }
     let detail = format!("Send the body as {}.", taken.join(" or "));
     Err(MEDIA_TYPE_UNSUPPORTED.problem().with_detail(detail))
+}
+
+/// Whether a parameter of a media type leaves the text in UTF-8, as JSON is.
+fn is_utf_8(parameter: &str) -> bool {
+    match parameter.split_once('=') {
+        Some((name, charset)) if name.trim().eq_ignore_ascii_case("charset") => {
+            let charset = charset.trim().trim_matches('"');
+            ["utf-8", "utf8", "us-ascii"]
+                .iter()
+                .any(|it| it.eq_ignore_ascii_case(charset))
+        }
+        _ => true,
+    }
 }
 
 impl BodyLimits {

@@ -84,11 +84,18 @@ pub(crate) fn envelope(
 
 /// What stands between the braces. A document that is no object shows none of itself.
 fn members(document: &Document) -> &[u8] {
+    inner(document).unwrap_or_default().trim_ascii()
+}
+
+/// Whether the document begins and ends as an object does.
+pub(crate) fn is_braced(document: &Document) -> bool {
+    inner(document).is_some()
+}
+
+fn inner(document: &Document) -> Option<&[u8]> {
     let text = document.as_bytes().trim_ascii();
-    let inner = text
-        .strip_prefix(b"{")
-        .and_then(|text| text.strip_suffix(b"}"));
-    inner.unwrap_or_default().trim_ascii()
+    text.strip_prefix(b"{")
+        .and_then(|text| text.strip_suffix(b"}"))
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ mod edge;
 mod envelope;
 mod health;
 mod history;
-mod host;
 mod key;
 mod locks;
+mod memory;
 mod openapi;
 mod operations;
 mod pages;
@@ -32,9 +32,17 @@ use tokio_util::task::TaskTracker;
 
 use envelope::EnvelopeAnswers;
 
+use crate::config::Origins;
+
+pub(crate) use edge::{Edge, around};
+pub(crate) use memory::Memory;
+
 pub use health::JournalLag;
 pub use pages::status_table;
 pub use problems::{Kind, kinds};
+
+/// What large bodies and answers may take in memory, if nothing else is said.
+const MEMORY: usize = 128 * 1024 * 1024;
 
 /// What a request body may cost.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +73,8 @@ pub struct Context {
     body: BodyLimits,
     draining: CancellationToken,
     requests: TaskTracker,
+    memory: Memory,
+    origins: Origins,
     lag: Option<LagSource>,
 }
 
@@ -101,8 +111,24 @@ impl Context {
             body,
             draining: CancellationToken::new(),
             requests: TaskTracker::new(),
+            memory: Memory::new(MEMORY),
+            origins: Origins::default(),
             lag: None,
         }
+    }
+
+    /// Another bound than 128 MiB for what bodies and answers take in memory.
+    #[must_use]
+    pub fn with_memory(mut self, bytes: usize) -> Self {
+        self.memory = Memory::new(bytes);
+        self
+    }
+
+    /// Lets pages of other origins change orders.
+    #[must_use]
+    pub fn with_origins(mut self, origins: Origins) -> Self {
+        self.origins = origins;
+        self
     }
 
     /// Lets readiness tell how far readers of the journal are held back.
@@ -132,18 +158,30 @@ impl Context {
     pub fn open_requests(&self) -> usize {
         self.requests.len()
     }
+
+    /// Resolves when every request is answered.
+    pub async fn all_answered(&self) {
+        self.requests.close();
+        self.requests.wait().await;
+    }
 }
 
 /// The whole service, without a socket.
 pub fn app(context: Context) -> Router {
     let document = document().unwrap_or_default();
-    let requests = context.requests.clone();
+    let edge = Edge {
+        requests: context.requests.clone(),
+        draining: context.draining.clone(),
+        memory: context.memory.clone(),
+        body_max: context.body.bytes,
+        origins: context.origins.clone(),
+    };
     let router = routes::routes(&context)
         .merge(pages::routes(document.into()))
         .fallback(orderlock::route_not_found)
         .method_not_allowed_fallback(orderlock::method_not_allowed)
         .with_state(Arc::new(context));
-    edge::around(router, requests)
+    around(router, edge)
 }
 
 /// The OpenAPI document, as JSON text.

@@ -24,6 +24,16 @@ pub(crate) fn routes(document: Bytes) -> Router<Arc<Context>> {
         .route("/problems", get(index))
         .route("/problems/{kind}", get(problem))
         .route("/openapi.json", get(openapi))
+        .route(STYLE, get(style))
+}
+
+/// Where the style sheet is: pages hold none themselves, so that nothing that finds its way into
+/// one is ever taken for it.
+const STYLE: &str = "/style.css";
+
+async fn style() -> impl IntoResponse {
+    let css = "body{font:1rem/1.5 system-ui,sans-serif;max-width:40rem;margin:2rem auto;padding:0 1rem}\n";
+    ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], css)
 }
 
 async fn landing() -> Html<String> {
@@ -112,8 +122,8 @@ fn page(title: &str, body: &str) -> Html<String> {
     Html(format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{title}</title>\
          <meta name=\"viewport\" content=\"width=device-width\">\
-         <style>body{{font:1rem/1.5 system-ui,sans-serif;max-width:40rem;margin:2rem auto;\
-         padding:0 1rem}}</style></head><body><h1>{title}</h1>{body}</body></html>\n"
+         <link rel=\"stylesheet\" href=\"{STYLE}\"></head>\
+         <body><h1>{title}</h1>{body}</body></html>\n"
     ))
 }
 

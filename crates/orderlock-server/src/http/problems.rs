@@ -34,14 +34,65 @@ pub(crate) const INTERNAL_ERROR: Kind = Kind {
     retryable: true,
 };
 
+/// The request is none.
+pub(crate) const REQUEST_INVALID: Kind = Kind {
+    kind: "request-invalid",
+    status: 400,
+    title: "The request is not valid HTTP",
+    happened: "The head of the request breaks a rule of HTTP, which the detail names. Where two \
+               programs on its way read it differently, they could take a part of it for another \
+               request.",
+    advice: "Send it with a client or a proxy that keeps to RFC 9112.",
+    stored: "no",
+    retryable: false,
+};
+
+/// The request comes from a foreign page.
+pub(crate) const ORIGIN_NOT_ALLOWED: Kind = Kind {
+    kind: "origin-not-allowed",
+    status: 403,
+    title: "The request comes from a page of another origin",
+    happened: "A browser says, in `Origin` or `Sec-Fetch-Site`, that a page of another origin sent \
+               the request. Such pages may not change orders unless the service is told so.",
+    advice: "Name the page's origin in the setting `allowed_origins`, if it is yours.",
+    stored: "no",
+    retryable: false,
+};
+
+/// What is stored is damaged.
+pub(crate) const DATA_DAMAGED: Kind = Kind {
+    kind: "data-damaged",
+    status: 500,
+    title: "What is stored cannot be read",
+    happened: "The data of an order are damaged in the store: its file or its disk has a fault, or \
+               another program has written to it.",
+    advice: "An operator must look at the log and restore the data; repeating the request does \
+             not help.",
+    stored: "no",
+    retryable: false,
+};
+
+/// There is no memory left.
+pub(crate) const SERVER_BUSY: Kind = Kind {
+    kind: "server-busy",
+    status: 503,
+    title: "The node has no memory left for this request",
+    happened: "Large bodies and answers take as much memory as the node gives them: other clients \
+               send many at once, or do not read theirs. The operation may have run: then its \
+               answer is stored.",
+    advice: "Repeat the request with the same key; ask for smaller pages.",
+    stored: "perhaps",
+    retryable: true,
+};
+
 /// The request is meant for another machine.
 pub(crate) const HOST_NOT_ALLOWED: Kind = Kind {
     kind: "host-not-allowed",
     status: 403,
     title: "The request names another host",
     happened: "The service has no sign-in yet, so it answers only requests whose Host is \
-               `localhost` or a loopback address: any other name may be a web page that had it \
-               resolve to this machine.",
+               `localhost` or a loopback address: any other Host may be \
+               that of a web page that attacks it by DNS rebinding.",
     advice: "Ask for `127.0.0.1` or `localhost`; let a proxy in between set the Host header so.",
     stored: "no",
     retryable: false,
@@ -93,7 +144,15 @@ pub fn kinds() -> Vec<Kind> {
         stored: problem.stored.as_str(),
         retryable: problem.retry != Retry::No,
     });
-    let own = [HOST_NOT_ALLOWED, INTERNAL_ERROR, NOT_READY];
+    let own = [
+        REQUEST_INVALID,
+        HOST_NOT_ALLOWED,
+        ORIGIN_NOT_ALLOWED,
+        INTERNAL_ERROR,
+        DATA_DAMAGED,
+        NOT_READY,
+        SERVER_BUSY,
+    ];
     let mut kinds: Vec<Kind> = of_process.chain(of_lock).chain(own).collect();
     // Stable: of two that are equal, the first stays.
     kinds.sort_by_key(|kind| (kind.status, kind.kind));

@@ -72,7 +72,12 @@ impl Params {
     }
 
     fn paging(&mut self) -> Result<Paging, Problem> {
-        let in_range = |text: &str| text.parse().ok().filter(|n| (1..=PAGE_MAX).contains(n));
+        let in_range = |text: &str| {
+            // Digits alone: the standard reader also takes a sign.
+            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+            let number = text.parse().ok().filter(|_| digits);
+            number.filter(|n| (1..=PAGE_MAX).contains(n))
+        };
         let expected = format!("It must be a whole number from 1 to {PAGE_MAX}.");
         let limit = self.take("limit", in_range, &expected)?;
         let cursor = |text: &str| {
@@ -90,12 +95,14 @@ impl Params {
         })
     }
 
-    fn finish(self) -> Result<(), Problem> {
+    /// Refuses what was not taken, and names what there is.
+    fn finish(self, known: &str) -> Result<(), Problem> {
         match self.0.into_keys().next() {
             None => Ok(()),
             Some(name) => {
                 let shown: String = name.chars().take(64).collect();
-                Err(invalid(&shown, "There is no such parameter here."))
+                let detail = format!("There is no such parameter here; there is {known}.");
+                Err(invalid(&shown, &detail))
             }
         }
     }
@@ -129,7 +136,7 @@ impl<S: Send + Sync> FromRequestParts<S> for ListQuery {
             )?,
         };
         let paging = params.paging()?;
-        params.finish()?;
+        params.finish("`status`, `customer`, `locked`, `limit` and `cursor`")?;
         Ok(Self { filter, paging })
     }
 }
@@ -144,7 +151,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PageQuery {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
         let mut params = Params::read(parts).await?;
         let paging = params.paging()?;
-        params.finish()?;
+        params.finish("`limit` and `cursor`")?;
         Ok(Self(paging))
     }
 }
@@ -153,7 +160,7 @@ impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
     type Rejection = Rejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
-        Params::read(parts).await?.finish()?;
+        Params::read(parts).await?.finish("none")?;
         Ok(Self)
     }
 }

@@ -1,12 +1,14 @@
 //! Answers that are not stored: one shape for all of them, and problems.
 
-use axum::Json;
 use axum::response::{IntoResponse, Response};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use orderlock::answer::{denied_problem, problem_reply};
 use orderlock::problems::{CURSOR_INVALID, STORE_UNAVAILABLE};
 use orderlock::{Denied, JsonAnswers, Problem, StoreError, Target};
 use serde::Serialize;
+
+use super::problems::{DATA_DAMAGED, INTERNAL_ERROR};
 
 /// The shape of every answer: the status again, and the result.
 #[derive(Debug, Serialize)]
@@ -18,6 +20,9 @@ pub(crate) struct Success<T> {
     /// Where the next page begins; missing on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
+    /// The ids of orders that belong on this page, and whose data are damaged.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unreadable: Vec<String>,
 }
 
 impl<T: Serialize> Success<T> {
@@ -26,6 +31,7 @@ impl<T: Serialize> Success<T> {
             status: 200,
             result,
             next: None,
+            unreadable: Vec::new(),
         }
     }
 
@@ -34,13 +40,27 @@ impl<T: Serialize> Success<T> {
             status: 200,
             result,
             next,
+            unreadable: Vec::new(),
         }
+    }
+
+    pub(crate) fn without(self, unreadable: Vec<String>) -> Self {
+        Self { unreadable, ..self }
+    }
+
+    /// The answer, unless a part of it cannot be written.
+    pub(crate) fn written(&self) -> Result<Response, serde_json::Error> {
+        let text = serde_json::to_vec(self)?;
+        Ok(([(CONTENT_TYPE, "application/json")], text).into_response())
     }
 }
 
 impl<T: Serialize> IntoResponse for Success<T> {
     fn into_response(self) -> Response {
-        Json(self).into_response()
+        self.written().unwrap_or_else(|error| {
+            tracing::error!(%error, "an answer cannot be written");
+            Refused(INTERNAL_ERROR.problem()).into_response()
+        })
     }
 }
 
@@ -80,6 +100,10 @@ pub(crate) fn unread(error: StoreError) -> Refused {
         ),
         error => {
             let cause = std::error::Error::source(&error).map(ToString::to_string);
+            if let StoreError::Corrupt(_) = &error {
+                tracing::error!(%error, cause, "the store could not be read");
+                return Refused(DATA_DAMAGED.problem());
+            }
             tracing::warn!(%error, cause, "the store could not be read");
             Refused(STORE_UNAVAILABLE.described())
         }

@@ -187,6 +187,7 @@ async fn odd_headers_are_refused_or_ignored() {
         "application/x-www-form-urlencoded",
         "json",
         "application/jsonx",
+        "application/json; charset=utf-16",
         "",
     ];
     for value in types {
@@ -201,6 +202,14 @@ async fn odd_headers_are_refused_or_ignored() {
             "{value}"
         );
     }
+    let gzip = operation_call(&order, "cancel", &json!({})).key(&world.new_key());
+    let gzip = world.send(gzip.header("content-encoding", "gzip")).await;
+    assert_eq!(gzip.problem(), "media-type-unsupported");
+    assert_eq!(gzip.header("accept-encoding"), Some("identity"));
+    let utf_8 = Call::new(Method::POST, &format!("/v1/orders/{order}/confirm"));
+    let utf_8 = utf_8.header("content-type", "application/json; charset=\"UTF-8\"");
+    let utf_8 = world.send(utf_8.key(&world.new_key()).body("{}")).await;
+    assert_eq!(utf_8.status, 200, "{}", utf_8.text);
     for value in ["wait", "wait=-1", "wait=abc", "respond-async", "é"] {
         let call = operation_call(&order, "confirm", &json!({})).key(&world.new_key());
         let answer = world.send(call.header("prefer", value)).await;
@@ -217,6 +226,7 @@ async fn bad_queries_name_their_parameter() {
         ("/v1/orders?limit=0", "limit"),
         ("/v1/orders?limit=201", "limit"),
         ("/v1/orders?limit=-1", "limit"),
+        ("/v1/orders?limit=%2B5", "limit"),
         ("/v1/orders?limit=99999999999999999999", "limit"),
         ("/v1/orders?limit=", "limit"),
         ("/v1/orders?limit=1&limit=2", "limit"),
@@ -253,6 +263,8 @@ async fn bad_queries_name_their_parameter() {
     }
     let one = world.get(&format!("/v1/orders/{order}?verbose=1")).await;
     assert_eq!(one.problem(), "query-invalid");
+    let unknown = world.get("/v1/orders?colour=red").await;
+    assert!(unknown.text.contains("`customer`"), "{}", unknown.text);
 }
 
 #[tokio::test]

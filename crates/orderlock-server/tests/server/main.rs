@@ -9,6 +9,7 @@
 
 mod bad_input;
 mod contract;
+mod elsewhere;
 mod openapi;
 mod process;
 mod refusals;

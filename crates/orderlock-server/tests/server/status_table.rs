@@ -12,43 +12,9 @@ use orderlock_server::http::{kinds, status_table};
 use orderlock_testkit::faults::{Fault, Verb};
 use serde_json::json;
 
+use crate::elsewhere::ELSEWHERE;
 use crate::refusals;
 use crate::support::{Answer, Call, JSON, Setup, World, operation_call, pending};
-
-/// Kinds that no request to this service provokes, and why.
-const ELSEWHERE: &[(&str, &str)] = &[
-    ("unauthenticated", "there is no sign-in yet"),
-    ("forbidden", "there is no sign-in yet"),
-    (
-        "order-exists",
-        "ids are derived from keys, so two keys never meet",
-    ),
-    (
-        "handler-timeout",
-        "operations compute and never wait; the library's tests have it",
-    ),
-    (
-        "outcome-missing",
-        "a mistake in a handler; the library's tests have it",
-    ),
-    (
-        "order-not-taken",
-        "a mistake in a handler; the library's tests have it",
-    ),
-    (
-        "lock-missing",
-        "a mistake in a route; the library's tests have it",
-    ),
-    (
-        "locked-twice",
-        "a mistake in a route; the library's tests have it",
-    ),
-    (
-        "order-id-missing",
-        "a mistake in a route; the library's tests have it",
-    ),
-    ("internal-error", "a panic; the edge's unit test has it"),
-];
 
 /// What was provoked so far.
 #[derive(Default)]
@@ -115,6 +81,14 @@ async fn heads(seen: &mut Seen) {
         (
             "host-not-allowed",
             call().key("k").header("host", "evil.example:8080"),
+        ),
+        (
+            "request-invalid",
+            call().key("k").header("host", "evil@localhost"),
+        ),
+        (
+            "origin-not-allowed",
+            call().key("k").header("origin", "https://evil.example"),
         ),
         ("method-not-allowed", Call::new(Method::PUT, "/v1/orders")),
         (

@@ -60,6 +60,51 @@ async fn too_many_headers_are_refused() {
     assert_eq!(server.get("/healthz").await["status"], 200);
 }
 
+/// Descriptors bound connections, so that the store's files can be opened whatever clients do.
+#[tokio::test]
+async fn with_few_descriptors_there_are_fewer_connections() {
+    let folder = tempdir().unwrap();
+    let mut program = std::process::Command::new("sh");
+    let limited = r#"ulimit -n 128 && exec "$0" "$@""#;
+    program.args(["-c", limited, env!("CARGO_BIN_EXE_orderlock")]);
+    let mut server = Server::start_by(folder.path(), &[], program).await;
+    server
+        .logged("the limit on open files allows fewer connections")
+        .await;
+    let mut idle = Vec::new();
+    for _ in 0..200 {
+        idle.push(TcpStream::connect(&server.address).await.unwrap());
+    }
+    server.order("order", 1_000).await;
+    let page = server.get("/v1/orders").await;
+    assert_eq!(page["result"].as_array().unwrap().len(), 1);
+    server.signal("-TERM");
+    let (status, log) = server.ended().await;
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(!log.contains("could not be accepted"), "{log}");
+}
+
+#[tokio::test]
+async fn what_a_request_says_of_itself_is_logged_short() {
+    let folder = tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]).await;
+    let long = "A".repeat(60_000);
+    let key = "very-secret-key";
+    let paths = ["/v1/order/ord_1", &format!("/v1/order/a/operations/{key}")];
+    for path in paths {
+        let url = server.url(path);
+        let method = reqwest::Method::from_bytes(long.as_bytes()).unwrap();
+        for method in [reqwest::Method::GET, method] {
+            let answer = server.client.request(method, &url).send().await.unwrap();
+            assert_eq!(answer.status(), 404);
+        }
+    }
+    server.signal("-TERM");
+    let (_, log) = server.ended().await;
+    assert!(log.contains("path=\"/v1/order/ord_1\""), "{log}");
+    assert!(!log.contains(key) && !log.contains(&long[..30]), "{log}");
+}
+
 #[tokio::test]
 async fn a_log_that_nobody_reads_stops_nothing() {
     let folder = tempdir().unwrap();
@@ -76,6 +121,22 @@ async fn a_log_that_nobody_reads_stops_nothing() {
             (200, replayed)
         );
     }
+}
+
+#[tokio::test]
+async fn a_log_whose_reader_stands_still_stops_nothing() {
+    let folder = tempdir().unwrap();
+    // Held open, and never read: it takes some 64 KiB and no more.
+    let (_unread, pipe) = std::io::pipe().unwrap();
+    let server = Server::start_unread(folder.path(), pipe.into()).await;
+    for _ in 0..1_000 {
+        assert_eq!(server.get("/healthz").await["status"], 200);
+    }
+    let order = server.order("order", 1_000).await;
+    assert_eq!(server.run(&order, "confirm", "k", &json!({})).await, 200);
+    server.signal("-TERM");
+    let (status, _) = server.ended().await;
+    assert_eq!(status.code(), Some(0));
 }
 
 #[tokio::test]

@@ -1,11 +1,12 @@
 //! Ending on a signal.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tempfile::tempdir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 
 use super::server::{Server, post};
@@ -83,11 +84,68 @@ async fn a_signal_lets_what_runs_end_and_exits_with_success() {
     assert_eq!(read["result"]["lock"], Value::Null);
 }
 
+/// Clients that have not said all of a request, or do not read their answers, hold nobody up.
+#[tokio::test]
+async fn a_shutdown_does_not_wait_for_clients() {
+    let folder = tempdir().unwrap();
+    let limits = [
+        "--shutdown-limit",
+        "--header-time-limit",
+        "--idle-time-limit",
+        "--body-time-limit",
+        "--answer-time-limit",
+    ];
+    let arguments: Vec<_> = limits.into_iter().flat_map(|limit| [limit, "1h"]).collect();
+    let server = Server::start(folder.path(), &arguments).await;
+    let _silent = TcpStream::connect(&server.address).await.unwrap();
+    let mut half_a_head = TcpStream::connect(&server.address).await.unwrap();
+    half_a_head.write_all(b"GET /hea").await.unwrap();
+    let mut half_a_body = half_a_request(&server).await;
+    let _unread = unread_answers(&server).await;
+    server.signal("-TERM");
+    // It is told where to go instead.
+    let mut answer = String::new();
+    half_a_body.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.contains("/problems/shutting-down"), "{answer}");
+    let (status, log) = server.ended().await;
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+/// Asks for more than the sockets between take, and reads none of it.
+async fn unread_answers(server: &Server) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let address = server.address.parse().unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
+    let ask = "GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(20);
+    stream.write_all(ask.as_bytes()).await.unwrap();
+    // The first bytes are here, so the server is at it.
+    stream.readable().await.unwrap();
+    stream
+}
+
+/// An operation whose write waits for another program, which the test ends by its connection.
+async fn held_up(server: &Server, folder: &Path) -> rusqlite::Connection {
+    let order = server.order("order", 1_000).await;
+    let other = rusqlite::Connection::open(folder.join("orderlock.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (http, url) = (
+        server.client.clone(),
+        server.url(&format!("/v1/orders/{order}/confirm")),
+    );
+    tokio::spawn(async move { post(&http, &url, "confirm", &json!({})).await });
+    while server.get("/readyz").await["result"]["inFlight"] == 0 {
+        tokio::task::yield_now().await;
+    }
+    other
+}
+
 #[tokio::test]
 async fn a_shutdown_waits_no_longer_than_its_limit() {
     let folder = tempdir().unwrap();
-    let server = Server::start(folder.path(), &["--shutdown-limit", "200ms"]).await;
-    let _half = half_a_request(&server).await;
+    let limits = ["--shutdown-limit", "200ms", "--store-limit", "1s"];
+    let server = Server::start(folder.path(), &limits).await;
+    let _other = held_up(&server, folder.path()).await;
     server.signal("-TERM");
     let (status, log) = server.ended().await;
     assert_eq!(status.code(), Some(0), "{log}");
@@ -96,12 +154,9 @@ async fn a_shutdown_waits_no_longer_than_its_limit() {
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
     let folder = tempdir().unwrap();
-    let mut server = Server::start(
-        folder.path(),
-        &["--body-time-limit", "1h", "--shutdown-limit", "1h"],
-    )
-    .await;
-    let _half = half_a_request(&server).await;
+    let limits = ["--store-limit", "5m", "--shutdown-limit", "1h"];
+    let mut server = Server::start(folder.path(), &limits).await;
+    let _other = held_up(&server, folder.path()).await;
     server.signal("-TERM");
     server.logged("shutting down").await;
     server

@@ -153,6 +153,9 @@ impl World {
 
 async fn send(app: Router, call: Call) -> Answer {
     let mut request = Request::builder().method(call.method).uri(&call.path);
+    if call.headers.iter().all(|(name, _)| name != "host") {
+        request = request.header("host", "localhost");
+    }
     for (name, value) in &call.headers {
         request = request.header(name.as_str(), value.as_slice());
     }
