@@ -19,7 +19,7 @@ use crate::rows::{Columns, Id, key_hash, place};
 
 /// Inserts every order whose place is free, with its first entry and what is remembered of its key:
 /// the order itself is the tombstone. Tells the end of the retention of those that were inserted.
-static CREATE: Sql = Sql {
+pub(crate) static CREATE: Sql = Sql {
     text: concat!(
         "WITH ",
         here!(),

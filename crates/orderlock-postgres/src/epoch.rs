@@ -25,7 +25,7 @@ macro_rules! newest {
 
 /// Whether the journal has a transaction's number that this server has not given yet. Null as long
 /// as the journal is empty.
-static RESTORED: Sql = Sql {
+pub(crate) static RESTORED: Sql = Sql {
     text: concat!(
         "SELECT newest.number >= s.base + pg_snapshot_xmax(pg_current_snapshot())::text::bigint
         FROM store s CROSS JOIN ",
@@ -36,13 +36,13 @@ static RESTORED: Sql = Sql {
 
 /// Waits until nobody writes an entry any more, and keeps others from it: a settle that has read
 /// the old base could else write behind a reader of the new epoch.
-static STOP: Sql = Sql {
+pub(crate) static STOP: Sql = Sql {
     text: "LOCK TABLE entries IN SHARE MODE",
     types: &[],
 };
 
 /// Of many who find the database restored, one begins the epoch.
-static BEGIN: Sql = Sql {
+pub(crate) static BEGIN: Sql = Sql {
     text: concat!(
         "UPDATE store s SET epoch = gen_random_uuid(), base = newest.number + 1
         FROM ",

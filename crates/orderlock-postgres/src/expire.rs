@@ -12,7 +12,7 @@ use crate::store::Inner;
 /// The most answers and tombstones in one call, whatever is asked for.
 const BATCH_MAX: usize = 1_024;
 
-static END_ANSWERS: Sql = Sql {
+pub(crate) static END_ANSWERS: Sql = Sql {
     text: "WITH clock AS MATERIALIZED (SELECT coalesce($1, clock_timestamp()) AS now), due AS (
             SELECT key_hash, order_row, number FROM keys
             WHERE status IS NOT NULL AND expires <= (SELECT now FROM clock)
@@ -31,7 +31,7 @@ static END_ANSWERS: Sql = Sql {
 /// With a key's tombstone goes what is remembered of its checkpoints, or else the key would look as
 /// if it had begun and never ended. Tells how many rows were due, and how many of them were
 /// tombstones: a checkpoint's is not, since it ended nothing.
-static END_TOMBSTONES: Sql = Sql {
+pub(crate) static END_TOMBSTONES: Sql = Sql {
     text: "WITH clock AS MATERIALIZED (SELECT coalesce($1, clock_timestamp()) AS now), due AS (
             SELECT k.key_hash, k.order_row, k.number, e.key_id, e.outcome
             FROM keys k JOIN entries e ON e.order_row = k.order_row AND e.number = k.number

@@ -23,6 +23,7 @@ mod fold;
 mod fold_rows;
 mod fragments;
 mod holder;
+mod inventory;
 mod journal;
 mod lists;
 mod look;
@@ -50,6 +51,8 @@ mod waits;
 mod writes;
 
 pub use batch::Batches;
+#[doc(hidden)]
+pub use inventory::{Statement, statements};
 pub use open::OpenError;
 pub use options::PostgresOptions;
 pub use store::PostgresStore;

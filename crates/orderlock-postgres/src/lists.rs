@@ -68,10 +68,10 @@ macro_rules! list {
 }
 
 /// A statement for each combination of filters, so that each has its index.
-static LIST: Sql = list!("");
-static LIST_BY_STATUS: Sql = list!("AND o.status = $6");
-static LIST_BY_CUSTOMER: Sql = list!("AND o.customer = $7");
-static LIST_BY_BOTH: Sql = list!("AND o.status = $6 AND o.customer = $7");
+pub(crate) static LIST: Sql = list!("");
+pub(crate) static LIST_BY_STATUS: Sql = list!("AND o.status = $6");
+pub(crate) static LIST_BY_CUSTOMER: Sql = list!("AND o.customer = $7");
+pub(crate) static LIST_BY_BOTH: Sql = list!("AND o.status = $6 AND o.customer = $7");
 
 /// A page of orders, newest first.
 pub(crate) async fn list(inner: &Inner, request: &List) -> Result<Page<OrderView>, StoreError> {
@@ -147,7 +147,7 @@ impl Looked {
     }
 }
 
-static LEASES: Sql = Sql {
+pub(crate) static LEASES: Sql = Sql {
     text: concat!(
         "WITH wanted AS MATERIALIZED (
             SELECT row FROM (

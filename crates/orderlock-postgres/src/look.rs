@@ -19,14 +19,14 @@ use crate::rows::{Columns, Id, key_hash};
 
 /// The facts before a grant, with the number of the order's last entry: whatever checkpoint the key
 /// has is one of an earlier run.
-static LOOK: Sql = Sql {
+pub(crate) static LOOK: Sql = Sql {
     text: facts!(checkpoint: "true", but: "false", more: ", o.entries"),
     types: TYPES,
 };
 
 /// The same without the order: of its holder's, who is known, nothing has to be asked. The key's id
 /// names the order too.
-static LOOK_AT_KEY: Sql = Sql {
+pub(crate) static LOOK_AT_KEY: Sql = Sql {
     text: concat!(
         "WITH clock AS (SELECT coalesce($1, clock_timestamp()) AS now)
         SELECT clock.now,

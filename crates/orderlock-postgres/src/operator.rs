@@ -13,7 +13,7 @@ use crate::store::Inner;
 
 /// Voids the grant of this fence, whichever order it holds; a mark stays. It is found by a look at
 /// the tenant's orders: an index of fences would have to be written by each operation.
-static BREAK: Sql = Sql {
+pub(crate) static BREAK: Sql = Sql {
     text: concat!(
         "WITH ",
         here!(),

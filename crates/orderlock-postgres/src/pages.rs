@@ -84,7 +84,7 @@ pub(crate) fn number(digits: &str) -> Option<i64> {
     digits.parse().ok().filter(|_| all_digits)
 }
 
-static HISTORY: Sql = Sql {
+pub(crate) static HISTORY: Sql = Sql {
     text: concat!(
         "WITH clock AS MATERIALIZED (SELECT coalesce($1, clock_timestamp()) AS now)
         SELECT clock.now, page.*

@@ -34,7 +34,7 @@ macro_rules! view_columns {
 
 pub(crate) use view_columns;
 
-static READ: Sql = Sql {
+pub(crate) static READ: Sql = Sql {
     text: concat!(
         "SELECT ",
         view_columns!(),
@@ -45,7 +45,7 @@ static READ: Sql = Sql {
 
 /// The order's lock and the newest entry of the key, for each of them. A final entry is always the
 /// key's last one.
-static LOOKUP: Sql = Sql {
+pub(crate) static LOOKUP: Sql = Sql {
     text: concat!(
         "WITH clock AS MATERIALIZED (SELECT coalesce($1, clock_timestamp()) AS now)
         SELECT clock.now, o.row IS NOT NULL, ",

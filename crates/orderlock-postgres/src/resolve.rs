@@ -17,7 +17,7 @@ use crate::rows::{Columns, key_hash, signed, unsigned};
 use crate::store::Inner;
 
 /// Takes the order, so that nobody changes what the next statement decides on.
-static LOCK: Sql = Sql {
+pub(crate) static LOCK: Sql = Sql {
     text: concat!(
         "WITH ",
         will_write!(),
@@ -29,7 +29,7 @@ static LOCK: Sql = Sql {
 /// Ends the mark of this key, unless somebody attends to it or the order is at another version than
 /// the decision was made on. Tells the order as it was: its version, its lock; then what was
 /// written.
-static RESOLVE: Sql = Sql {
+pub(crate) static RESOLVE: Sql = Sql {
     text: concat!(
         "WITH ",
         here!(),

@@ -24,14 +24,14 @@ const PIECES_MAX: usize = 8;
 
 /// The first node's secret stays for ever: every key in the database is hashed under it. The row is
 /// taken by each join, so that they come one after the other.
-static KEEP_SECRET: Sql = Sql {
+pub(crate) static KEEP_SECRET: Sql = Sql {
     text: "UPDATE store SET secret = coalesce(secret, $1) RETURNING secret",
     types: &[Type::BYTEA],
 };
 
 /// Ends every other session of the node, unless the one that is to begin has ended itself: then
 /// this is a late duplicate, and it must end nothing that came after it.
-static END_OTHERS: Sql = Sql {
+pub(crate) static END_OTHERS: Sql = Sql {
     text: "WITH gone AS (
             DELETE FROM sessions WHERE node = $1 AND id <> $2
                 AND NOT EXISTS (SELECT FROM ended WHERE session = $2)
@@ -43,7 +43,7 @@ static END_OTHERS: Sql = Sql {
 };
 
 /// A session that is there already goes on: its leases keep their age.
-static BEGIN: Sql = Sql {
+pub(crate) static BEGIN: Sql = Sql {
     text: "INSERT INTO sessions (id, node, length, deadline)
         SELECT $2, $3, $4, coalesce($1, clock_timestamp()) + $4 * interval '1 microsecond'
         WHERE NOT EXISTS (SELECT FROM ended WHERE session = $2)
@@ -55,7 +55,7 @@ static BEGIN: Sql = Sql {
 
 /// Voids without a look at the orders: what the node does not name and was granted before the last
 /// renewal counts as free from now on (`owned!`), also if it is named again later.
-static EXTEND: Sql = Sql {
+pub(crate) static EXTEND: Sql = Sql {
     text: "UPDATE sessions s
         SET deadline = coalesce($1, clock_timestamp()) + length * interval '1 microsecond',
             heard = renewals, known = $3, renewals = renewals + 1,
@@ -70,7 +70,7 @@ static EXTEND: Sql = Sql {
     types: &[Type::TIMESTAMPTZ, Type::UUID, Type::UUID_ARRAY],
 };
 
-static END: Sql = Sql {
+pub(crate) static END: Sql = Sql {
     text: "WITH gone AS (DELETE FROM sessions WHERE id = $1 RETURNING id, heard, known, named)
         INSERT INTO ended (session, heard, known, named) SELECT * FROM gone ON CONFLICT DO NOTHING",
     types: &[Type::UUID],
@@ -78,7 +78,7 @@ static END: Sql = Sql {
 
 /// Ends the sessions that are lapsed now, by the newest state of their rows. One that is just being
 /// renewed, or whose settle is just being committed, is left to the next sweep.
-static END_LAPSED: Sql = Sql {
+pub(crate) static END_LAPSED: Sql = Sql {
     text: "WITH lapsed AS (
             SELECT id FROM sessions WHERE deadline <= coalesce($1, clock_timestamp())
             ORDER BY id LIMIT 64 FOR UPDATE SKIP LOCKED
@@ -95,7 +95,7 @@ static END_LAPSED: Sql = Sql {
 /// somebody else changes right now is passed by: it is being granted anew. Tells whether the end of
 /// the table was reached for the last of them, and the orders; a lease that the last renewal had
 /// voided is cleared away too, and not told.
-static VOID: Sql = Sql {
+pub(crate) static VOID: Sql = Sql {
     text: concat!(
         "WITH start AS MATERIALIZED (
             SELECT tenant, row FROM ended WHERE $1 IS NULL OR session = $1

@@ -13,7 +13,7 @@ use crate::rows::{Columns, Id, key_hash, outcome, unsigned, version};
 
 /// What is known of each settle, in their order: what it has written, if it has; what the journal
 /// says of its key; and the order's version and lock.
-static SETTLE_FACTS: Sql = Sql {
+pub(crate) static SETTLE_FACTS: Sql = Sql {
     text: concat!(
         "WITH clock AS (SELECT coalesce($1, clock_timestamp()) AS now)
         SELECT written.number, written.expires, key.outcome, key.forgotten <= clock.now,

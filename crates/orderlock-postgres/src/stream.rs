@@ -31,7 +31,7 @@ use crate::store::Inner;
 ///
 /// Locks name a transaction by the low 32 bits of its number. One that is not below the next number
 /// has begun since, and does not count.
-static HORIZON: Sql = Sql {
+pub(crate) static HORIZON: Sql = Sql {
     text: "WITH next AS MATERIALIZED (
             SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS number
         ), locks AS MATERIALIZED (
@@ -55,7 +55,7 @@ static HORIZON: Sql = Sql {
 
 /// A piece of the journal, the entry that the cursor names, and whether the database was restored
 /// since its newest entry was written.
-static SINCE: Sql = Sql {
+pub(crate) static SINCE: Sql = Sql {
     text: concat!(
         "WITH clock AS MATERIALIZED (SELECT coalesce($1, clock_timestamp()) AS now),
         place AS MATERIALIZED (
@@ -237,7 +237,7 @@ pub struct Lag {
     pub oldest: Option<Duration>,
 }
 
-static LAG: Sql = Sql {
+pub(crate) static LAG: Sql = Sql {
     text: "SELECT count(*), (extract(epoch FROM max(
                 clock_timestamp() - coalesce(a.xact_start, p.prepared))) * 1000000)::bigint
         FROM pg_locks l

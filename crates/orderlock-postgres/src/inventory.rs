@@ -1,0 +1,107 @@
+//! Every statement of the store, by its name: for tests that look at how the server carries each of
+//! them out. A statement that is missing here fails a test.
+
+use tokio_postgres::types::Type;
+
+use crate::connection::{Batched, Sql};
+
+/// A statement as it is sent.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct Statement {
+    /// Its name in the program: `statements::GRANT`, and its form where there are two.
+    pub name: &'static str,
+    /// Its text.
+    pub text: &'static str,
+    /// The types of its parameters.
+    pub types: &'static [Type],
+}
+
+trait Listed {
+    fn list(&'static self, name: &'static str) -> Vec<Statement>;
+}
+
+impl Listed for Sql {
+    fn list(&'static self, name: &'static str) -> Vec<Statement> {
+        let Self { text, types } = *self;
+        vec![Statement { name, text, types }]
+    }
+}
+
+impl Listed for Batched {
+    fn list(&'static self, name: &'static str) -> Vec<Statement> {
+        let mut both = self.one.list(name);
+        both.extend(self.many.list(name));
+        both
+    }
+}
+
+macro_rules! inventory {
+    ($($module:ident: $($name:ident)+;)+) => {
+        /// Every statement; of those with two forms, that for one request comes first.
+        #[doc(hidden)]
+        #[must_use]
+        pub fn statements() -> Vec<Statement> {
+            let lists = [$($(
+                crate::$module::$name.list(concat!(stringify!($module), "::", stringify!($name))),
+            )+)+];
+            lists.concat()
+        }
+    };
+}
+
+inventory! {
+    create: CREATE;
+    epoch: BEGIN RESTORED STOP;
+    expire: END_ANSWERS END_TOMBSTONES;
+    facts: FACTS;
+    fold_rows: FOLD;
+    lists: LEASES LIST LIST_BY_BOTH LIST_BY_CUSTOMER LIST_BY_STATUS;
+    look: LOOK LOOK_AT_KEY;
+    operator: BREAK;
+    pages: HISTORY;
+    read: LOOKUP READ;
+    resolve: LOCK RESOLVE;
+    sessions: BEGIN END END_LAPSED END_OTHERS EXTEND KEEP_SECRET VOID;
+    settle_facts: SETTLE_FACTS;
+    statements: GRANT LET_GO SETTLE;
+    stream: HORIZON LAG SINCE;
+    waits: FORGET WAIT;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+
+    /// The statements that stand in the sources, however they are listed above.
+    fn written() -> BTreeSet<String> {
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut found = BTreeSet::new();
+        for file in std::fs::read_dir(sources).unwrap() {
+            let path = file.unwrap().path();
+            let module = path.file_stem().unwrap().to_str().unwrap();
+            for line in std::fs::read_to_string(&path).unwrap().lines() {
+                let declared = line.trim_start().trim_start_matches("pub(crate) ");
+                let Some((name, rest)) = declared
+                    .strip_prefix("static ")
+                    .and_then(|declared| declared.split_once(": "))
+                else {
+                    continue;
+                };
+                if rest.starts_with("Sql") || rest.starts_with("Batched") {
+                    found.insert(format!("{module}::{name}"));
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn no_statement_is_forgotten() {
+        let listed: BTreeSet<_> = statements().iter().map(|it| it.name.to_owned()).collect();
+        assert_eq!(listed, written());
+    }
+}
