@@ -31,9 +31,9 @@ pub(crate) static CREATE: Sql = Sql {
                     tombstone_span, answer_status, answer_type, answer_location, answer_version,
                     answer_body, place)
         ), made AS (
-            INSERT INTO orders (version, entries, position, created, updated, tenant, id, status,
-                customer, document)
-            SELECT 1, 1, here.position + ((place - 1) << 14), created, updated, tenant, id,
+            INSERT INTO orders (writes, version, entries, position, created, updated, tenant, id,
+                status, customer, document)
+            SELECT 0, 1, 1, here.position + ((place - 1) << 14), created, updated, tenant, id,
                 order_status, order_customer, document
             FROM asked, here
             ON CONFLICT (tenant, id) DO NOTHING
@@ -49,7 +49,7 @@ pub(crate) static CREATE: Sql = Sql {
             FROM settled
         ), kept AS (
             INSERT INTO keys (key_hash, order_row, number, expires,
-                version, status, content_type, location, body)
+                version, answer_status, content_type, location, body)
             SELECT key_hash, row, 1, here.now + answer_span * interval '1 microsecond',
                 answer_version, answer_status, answer_type, answer_location, answer_body
             FROM settled, here

@@ -15,11 +15,11 @@ const BATCH_MAX: usize = 1_024;
 pub(crate) static END_ANSWERS: Sql = Sql {
     text: "WITH clock AS MATERIALIZED (SELECT coalesce($1, clock_timestamp()) AS now), due AS (
             SELECT key_hash, order_row, number FROM keys
-            WHERE status IS NOT NULL AND expires <= (SELECT now FROM clock)
+            WHERE answer_status IS NOT NULL AND expires <= (SELECT now FROM clock)
             ORDER BY expires LIMIT $2 FOR UPDATE SKIP LOCKED
         ), ended AS (
-            UPDATE keys k SET status = NULL, content_type = NULL, location = NULL, version = NULL,
-                body = NULL
+            UPDATE keys k SET answer_status = NULL, content_type = NULL, location = NULL,
+                version = NULL, body = NULL
             FROM due d
             WHERE k.key_hash = d.key_hash AND k.order_row = d.order_row AND k.number = d.number
             RETURNING 1
@@ -35,7 +35,7 @@ pub(crate) static END_TOMBSTONES: Sql = Sql {
     text: "WITH clock AS MATERIALIZED (SELECT coalesce($1, clock_timestamp()) AS now), due AS (
             SELECT k.key_hash, k.order_row, k.number, e.key_id, e.outcome
             FROM keys k JOIN entries e ON e.order_row = k.order_row AND e.number = k.number
-            WHERE k.status IS NULL AND k.forgotten <= (SELECT now FROM clock)
+            WHERE k.answer_status IS NULL AND k.forgotten <= (SELECT now FROM clock)
             ORDER BY k.forgotten LIMIT $2 FOR UPDATE OF k SKIP LOCKED
         ), gone AS (
             DELETE FROM keys k USING due d

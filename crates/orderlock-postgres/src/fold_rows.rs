@@ -6,7 +6,7 @@ use tokio_postgres::types::{ToSql, Type};
 use crate::clock::Clock;
 use crate::connection::{Batched, Sql};
 use crate::fold::{Fold, Gate, Link};
-use crate::fragments::{here, owned, position, requests};
+use crate::fragments::{here, moves, owned, position, requests};
 use crate::journal::NewEntries;
 use crate::rows::{Id, signed};
 use crate::waits::kept_for_another;
@@ -25,7 +25,9 @@ macro_rules! fold {
             ))
             ORDER BY s.id FOR KEY SHARE
         ), moved AS (
-            UPDATE orders o SET
+            UPDATE orders o SET ",
+        moves!(),
+        ",
                 version = r.after, entries = o.entries + r.links,
                 position = ",
         position!("r.place"),
@@ -36,7 +38,7 @@ macro_rules! fold {
                 document = coalesce(r.change, o.document),
                 fence = r.next, session = r.next_session, since = r.since, attempt = r.attempt,
                 steps = 0,
-                renewals = coalesce(
+                granted = coalesce(
                     (SELECT s.renewals FROM sessions s WHERE s.id = r.next_session), 0),
                 principal = r.principal,
                 operation = r.operation, key_id = r.key_id, fingerprint = r.fingerprint
@@ -68,7 +70,7 @@ macro_rules! fold {
             FROM settled
         ), kept AS (
             INSERT INTO keys (key_hash, order_row, number, expires, forgotten,
-                version, status, content_type, location, body)
+                version, answer_status, content_type, location, body)
             SELECT key_hash, row, number,
                 settled + answer_span * interval '1 microsecond',
                 settled + greatest(answer_span, tombstone_span) * interval '1 microsecond',

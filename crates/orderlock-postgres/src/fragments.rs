@@ -36,13 +36,13 @@ macro_rules! held {
 macro_rules! owned {
     ($session:literal) => {
         concat!(
-            "(o.renewals >= ",
+            "(o.granted >= ",
             $session,
             ".heard OR ",
             $session,
             ".named[array_position(",
             $session,
-            ".known, o.fence)] <= o.renewals + 1)"
+            ".known, o.fence)] <= o.granted + 1)"
         )
     };
 }
@@ -59,7 +59,7 @@ macro_rules! entry_columns {
     () => {
         "e.number, e.position, e.version, e.operation, e.outcome, e.actor, e.reason, e.at, \
          e.attempt, e.key_id, e.fingerprint, e.fence, e.step, e.change, \
-         k.expires, k.status, k.content_type, k.location, k.version, k.body"
+         k.expires, k.answer_status, k.content_type, k.location, k.version, k.body"
     };
 }
 
@@ -105,42 +105,35 @@ macro_rules! position {
     };
 }
 
+/// Moves the counter of `orders o`: a part of every update of an order. What was decided before on
+/// the order as it was, its lock or its keys, is then not written any more.
+macro_rules! moves {
+    () => {
+        "writes = o.writes + 1"
+    };
+}
+
 /// Ends the lease of `orders o`.
 macro_rules! no_lease {
     () => {
         "fence = NULL, session = NULL, since = NULL, attempt = NULL, steps = NULL, \
-         renewals = NULL, principal = NULL, operation = NULL, key_id = NULL, fingerprint = NULL"
+         granted = NULL, principal = NULL, operation = NULL, key_id = NULL, fingerprint = NULL"
     };
 }
 
 /// Ends the mark of `orders o` if a condition is true.
 macro_rules! no_mark_if {
     ($condition:literal) => {
+        $crate::fragments::no_mark_if!($condition:
+            mark_attempt, mark_since, mark_times, mark_within, mark_before_attempt,
+            mark_before_times, mark_before_within, mark_principal, mark_operation, mark_key_id,
+            mark_fingerprint)
+    };
+    ($condition:literal: $first:ident $(, $column:ident)*) => {
         concat!(
-            "mark_attempt = CASE WHEN NOT ",
-            $condition,
-            " THEN o.mark_attempt END, ",
-            "mark_since = CASE WHEN NOT ",
-            $condition,
-            " THEN o.mark_since END, ",
-            "mark_times = CASE WHEN NOT ",
-            $condition,
-            " THEN o.mark_times END, ",
-            "mark_within = CASE WHEN NOT ",
-            $condition,
-            " THEN o.mark_within END, ",
-            "mark_principal = CASE WHEN NOT ",
-            $condition,
-            " THEN o.mark_principal END, ",
-            "mark_operation = CASE WHEN NOT ",
-            $condition,
-            " THEN o.mark_operation END, ",
-            "mark_key_id = CASE WHEN NOT ",
-            $condition,
-            " THEN o.mark_key_id END, ",
-            "mark_fingerprint = CASE WHEN NOT ",
-            $condition,
-            " THEN o.mark_fingerprint END"
+            stringify!($first), " = CASE WHEN NOT ", $condition, " THEN o.", stringify!($first), " END",
+            $(", ", stringify!($column), " = CASE WHEN NOT ", $condition, " THEN o.",
+                stringify!($column), " END",)*
         )
     };
 }
@@ -165,6 +158,6 @@ macro_rules! requests {
 }
 
 pub(crate) use {
-    content_columns, entry_columns, held, here, lock_columns, no_lease, no_mark_if, owned,
+    content_columns, entry_columns, held, here, lock_columns, moves, no_lease, no_mark_if, owned,
     position, remembered, requests, target_columns, will_write,
 };

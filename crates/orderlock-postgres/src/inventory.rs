@@ -100,6 +100,18 @@ mod tests {
     }
 
     #[test]
+    fn every_write_of_an_order_moves_its_counter() {
+        for Statement { name, text, .. } in statements() {
+            let writes = text.matches("UPDATE orders").count();
+            assert_eq!(
+                text.matches("writes = o.writes + 1").count(),
+                writes,
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
     fn no_statement_is_forgotten() {
         let listed: BTreeSet<_> = statements().iter().map(|it| it.name.to_owned()).collect();
         assert_eq!(listed, written());

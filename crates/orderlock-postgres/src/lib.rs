@@ -36,6 +36,7 @@ mod pool;
 mod read;
 mod release;
 mod resolve;
+mod rights;
 mod rows;
 mod sessions;
 mod settle;

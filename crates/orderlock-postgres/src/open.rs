@@ -81,6 +81,15 @@ pub enum OpenError {
     /// Tables of another program stand in the way.
     #[error("tables of another program stand in the way; give the store a schema of its own")]
     Foreign(#[source] Cause),
+    /// The database's role may do too little.
+    #[error("the database's role has too few rights: {0}")]
+    Rights(String),
+    /// A table is kept from being changed, or another node is still at it.
+    #[error(
+        "the layout could not be brought up to date, because somebody keeps a table of it; nodes of \
+         version 0.1 have to be stopped first, and a dump to be over: then start again"
+    )]
+    Locked,
     /// The layout could not be brought up to date.
     #[error("the database's layout could not be brought up to date")]
     Migration(#[source] Cause),
@@ -157,7 +166,7 @@ pub(crate) async fn open(url: &str, options: &PostgresOptions) -> Result<Opened,
     let Connected { mut client, .. } = connected;
     let server = Server::look(&client).await?;
     server.suits(pooler)?;
-    migrate::migrate(&connector, &mut client).await?;
+    migrate::migrate(&connector, &mut client, pooler).await?;
     let connector = if pooler {
         connector
     } else {

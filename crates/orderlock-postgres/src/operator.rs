@@ -6,7 +6,7 @@ use tokio_postgres::types::Type;
 
 use crate::connection::{Commit, Sql};
 use crate::error::Failure;
-use crate::fragments::{held, here, lock_columns, no_lease, position, target_columns};
+use crate::fragments::{held, here, lock_columns, moves, no_lease, position, target_columns};
 use crate::journal::unwritable;
 use crate::rows::{Columns, Id};
 use crate::store::Inner;
@@ -29,6 +29,8 @@ pub(crate) static BREAK: Sql = Sql {
             FOR NO KEY UPDATE
         ), broken AS (
             UPDATE orders o SET ",
+        moves!(),
+        ", ",
         no_lease!(),
         ", entries = o.entries + 1, position = ",
         position!("1"),

@@ -11,7 +11,7 @@ use tokio_postgres::types::Type;
 use crate::clock::span_to_sql;
 use crate::connection::{Commit, Sql};
 use crate::error::Failure;
-use crate::fragments::{held, here, lock_columns, no_lease, position, will_write};
+use crate::fragments::{held, here, lock_columns, moves, no_lease, position, will_write};
 use crate::journal::unwritable;
 use crate::rows::{Columns, key_hash, signed, unsigned};
 use crate::store::Inner;
@@ -39,6 +39,8 @@ pub(crate) static RESOLVE: Sql = Sql {
         " AS held FROM orders o WHERE o.tenant = $2 AND o.id = $3
         ), resolved AS (
             UPDATE orders o SET ",
+        moves!(),
+        ", ",
         no_lease!(),
         ", mark_attempt = NULL, mark_since = NULL, mark_times = NULL, mark_within = NULL,
                 mark_principal = NULL, mark_operation = NULL, mark_key_id = NULL,
@@ -63,7 +65,7 @@ pub(crate) static RESOLVE: Sql = Sql {
             FROM resolved r, here
         ), kept AS (
             INSERT INTO keys (key_hash, order_row, number, expires, forgotten,
-                version, status, content_type, location, body)
+                version, answer_status, content_type, location, body)
             SELECT $5, r.row, r.entries, here.now + $14 * interval '1 microsecond',
                 here.now + $15 * interval '1 microsecond', $16, $17, $18, $19, $20
             FROM resolved r, here WHERE $17 IS NOT NULL

@@ -12,7 +12,7 @@ use tokio_postgres::types::Type;
 use crate::clock::span_to_sql;
 use crate::connection::{Commit, Connection, Sql};
 use crate::error::{Broken, Failure};
-use crate::fragments::{no_lease, owned};
+use crate::fragments::{moves, no_lease, owned};
 use crate::rows::{Columns, Id, hash, signed};
 use crate::store::Inner;
 use crate::waits::FORGET;
@@ -123,6 +123,8 @@ pub(crate) static VOID: Sql = Sql {
                 ) o JOIN turn t ON t.session = o.session
         ), voided AS (
             UPDATE orders o SET ",
+        moves!(),
+        ", ",
         no_lease!(),
         "
             FROM free f WHERE o.tenant = f.tenant AND o.row = f.row AND o.row > 0

@@ -11,7 +11,7 @@ use tokio_postgres::types::Type;
 
 use crate::connection::{Batched, Sql};
 use crate::fragments::{
-    content_columns, held, here, no_lease, no_mark_if, owned, position, requests,
+    content_columns, held, here, moves, no_lease, no_mark_if, owned, position, requests,
 };
 use crate::waits::kept_for_another;
 
@@ -22,20 +22,23 @@ macro_rules! grant {
             SELECT coalesce($1, clock_timestamp()) AS now,
                 CASE WHEN $16 THEN set_config('synchronous_commit', 'off', true) END
         )
-        UPDATE orders o SET
+        UPDATE orders o SET ", moves!(), ",
             fence = seen.fence, session = seen.session, since = seen.now,
-            attempt = seen.attempt, steps = 0, renewals = seen.renewals,
+            attempt = seen.attempt, steps = 0, granted = seen.renewals,
             principal = seen.principal, operation = seen.operation,
             key_id = seen.key_id, fingerprint = seen.fingerprint,
             mark_attempt = CASE WHEN seen.marks THEN seen.attempt END,
             mark_since = CASE WHEN seen.marks THEN coalesce(o.mark_since, seen.now) END,
             mark_times = seen.times, mark_within = seen.within,
+            mark_before_attempt = CASE WHEN seen.marks THEN o.mark_attempt END,
+            mark_before_times = CASE WHEN seen.marks THEN o.mark_times END,
+            mark_before_within = CASE WHEN seen.marks THEN o.mark_within END,
             mark_principal = CASE WHEN seen.marks THEN seen.principal END,
             mark_operation = CASE WHEN seen.marks THEN seen.operation END,
             mark_key_id = CASE WHEN seen.marks THEN seen.key_id END,
             mark_fingerprint = CASE WHEN seen.marks THEN seen.fingerprint END
         FROM (
-            SELECT r.*, clock.now, s.renewals, o.position, o.fence AS before,
+            SELECT r.*, clock.now, s.renewals, o.writes,
                 1 + greatest(o.mark_attempt,
                     CASE WHEN key.forgotten <= clock.now THEN 0 ELSE coalesce(key.attempt, 0) END
                 ) AS attempt
@@ -68,7 +71,7 @@ macro_rules! grant {
         "
         ) seen
         WHERE o.tenant = seen.tenant AND o.id = seen.id
-            AND o.position = seen.position AND o.fence IS NOT DISTINCT FROM seen.before
+            AND o.writes = seen.writes
         RETURNING seen.place, o.since, o.attempt, ",
         content_columns!()
     )
@@ -79,9 +82,9 @@ macro_rules! grant {
 /// very transaction has let go.
 ///
 /// What is seen of the order, of its key and of both sessions is one moment. The order is granted
-/// if it still is as it was then: whatever concerns a key moves the position, and whatever else
-/// concerns the lock moves the fence. Otherwise the facts, which come after, tell why not, or that
-/// it is to be asked again. An order that is kept for another node's turn is granted to nobody else.
+/// if its counter still is as it was then: after a wait only the row itself is looked at again, and
+/// whatever was decided on moves the counter. Otherwise the facts, which come after, tell why not,
+/// or that it is to be asked again. An order that is kept for another node's turn is granted to nobody else.
 ///
 /// The commit waits for no flush if `$16` says so. Tells what was granted, with the order as of the
 /// grant.
@@ -120,6 +123,8 @@ const GRANT_TYPES: &[Type] = &[
 pub(crate) static LET_GO: Sql = Sql {
     text: concat!(
         "UPDATE orders o SET ",
+        moves!(),
+        ", ",
         no_lease!(),
         ", ",
         no_mark_if!("r.clears"),
@@ -155,7 +160,7 @@ macro_rules! settle {
             ))
             ORDER BY s.id FOR KEY SHARE
         ), moved AS (
-            UPDATE orders o SET
+            UPDATE orders o SET ", moves!(), ",
                 version = o.version + CASE WHEN r.change IS NULL THEN 0 ELSE 1 END,
                 entries = o.entries + 1,
                 position = ", position!("r.place"), ",
@@ -168,7 +173,7 @@ macro_rules! settle {
                 since = CASE WHEN r.keeps THEN o.since END,
                 attempt = CASE WHEN r.keeps THEN o.attempt END,
                 steps = CASE WHEN r.keeps THEN o.steps + 1 END,
-                renewals = CASE WHEN r.keeps THEN o.renewals END,
+                granted = CASE WHEN r.keeps THEN o.granted END,
                 principal = CASE WHEN r.keeps THEN o.principal END,
                 operation = CASE WHEN r.keeps THEN o.operation END,
                 key_id = CASE WHEN r.keeps THEN o.key_id END,
@@ -191,7 +196,7 @@ macro_rules! settle {
             FROM moved
         ), kept AS (
             INSERT INTO keys (key_hash, order_row, number, expires, forgotten,
-                version, status, content_type, location, body)
+                version, answer_status, content_type, location, body)
             SELECT key_hash, row, entries,
                 here.now + answer_span * interval '1 microsecond',
                 here.now + greatest(answer_span, tombstone_span) * interval '1 microsecond',

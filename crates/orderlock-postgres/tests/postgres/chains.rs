@@ -86,7 +86,7 @@ async fn what_is_built_on_a_lost_settle_is_lost() {
     let world = World::new().await;
     world.order("o1").await;
     let (last, chain) = unwritten(&world, 3).await;
-    let void = "UPDATE orders SET fence = NULL, session = NULL";
+    let void = "UPDATE orders SET writes = writes + 1, fence = NULL, session = NULL";
     world.hand.batch_execute(void).await.unwrap();
     world.commit().await;
     for fate in fates(chain).await {
@@ -318,7 +318,7 @@ async fn what_was_looked_up_before_the_order_was_lost_does_not_count() {
     let (world, _, held) = with_a_chain().await;
     world.store.lookup(key("o1", "k2")).await.unwrap();
     // Another node takes the order away, settles the key, and lets go.
-    let void = "UPDATE orders SET fence = NULL, session = NULL";
+    let void = "UPDATE orders SET writes = writes + 1, fence = NULL, session = NULL";
     world.hand.batch_execute(void).await.unwrap();
     let other = world.place.open(PostgresOptions::default()).await;
     let session = join(&other, "b").await;

@@ -18,6 +18,7 @@ mod fairness;
 mod faults;
 mod health;
 mod journal;
+mod marks;
 mod nodes;
 mod opening;
 #[path = "../place/mod.rs"]
@@ -27,4 +28,5 @@ mod proxy;
 mod recheck;
 mod sessions;
 mod tls;
+mod upgrade;
 mod world;

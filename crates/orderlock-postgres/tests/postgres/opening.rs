@@ -6,6 +6,7 @@ use orderlock_core::OrderStore as _;
 use orderlock_core::store::Read;
 use orderlock_postgres::{OpenError, PostgresOptions, PostgresStore};
 use orderlock_testkit::fixtures::ids;
+use tokio_postgres::Client;
 
 use crate::cluster::Cluster;
 use crate::place::{Place, connect};
@@ -37,7 +38,7 @@ async fn ten_nodes_open_an_empty_database_at_once() {
         join(&opening.await.unwrap(), &format!("n{number}")).await;
     }
     let hand = connect(&place.address()).await;
-    for (table, rows) in [("orderlock_migrations", 3), ("store", 1), ("sessions", 10)] {
+    for (table, rows) in [("orderlock_migrations", 4), ("store", 1), ("sessions", 10)] {
         let count = format!("SELECT count(*) FROM {table}");
         let row = hand.query_one(&count, &[]).await.unwrap();
         assert_eq!(row.get::<_, i64>(0), rows, "{table}");
@@ -50,20 +51,94 @@ async fn a_node_needs_no_right_to_make_tables_once_they_are_there() {
     let store = place.open(PostgresOptions::default()).await;
     let hand = connect(&place.address()).await;
     let schema = place.schema();
-    let role = format!(
-        "CREATE ROLE {schema} LOGIN PASSWORD 'node';
-        GRANT USAGE ON SCHEMA {schema} TO {schema};
+    let address = role(&place, &hand).await;
+    let rights = format!(
+        "GRANT USAGE ON SCHEMA {schema} TO {schema};
         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {schema}"
     );
-    hand.batch_execute(&role).await.unwrap();
-    let rest = place.address();
-    let (_, rest) = rest.rsplit_once('@').unwrap();
-    let address = format!("postgres://{schema}:node@{rest}");
+    hand.batch_execute(&rights).await.unwrap();
     let node = open(&address).await.unwrap();
     join(&node, "a").await;
     drop(store);
     let end = format!("DROP OWNED BY {schema}; DROP ROLE {schema}");
     hand.batch_execute(&end).await.unwrap();
+}
+
+/// A role that may log in, and its address in a place.
+async fn role(place: &Place, hand: &Client) -> String {
+    let schema = place.schema();
+    let role = format!("CREATE ROLE {schema} LOGIN PASSWORD 'node'");
+    hand.batch_execute(&role).await.unwrap();
+    let rest = place.address();
+    let (_, rest) = rest.rsplit_once('@').unwrap();
+    format!("postgres://{schema}:node@{rest}")
+}
+
+/// What is to be said to the database stands in the error, and helps.
+#[tokio::test]
+async fn a_role_with_too_few_rights_is_told_which() {
+    let place = Place::new().await;
+    let hand = connect(&place.address()).await;
+    let schema = place.schema();
+    let address = role(&place, &hand).await;
+    let usage = format!("GRANT USAGE ON SCHEMA {schema} TO {schema}");
+    hand.batch_execute(&usage).await.unwrap();
+    let error = refused(&address).await.to_string();
+    let create = format!("GRANT USAGE, CREATE ON SCHEMA {schema} TO {schema}");
+    assert!(error.contains("permission denied for schema"), "{error}");
+    assert!(error.contains(&create), "{error}");
+
+    place.open(PostgresOptions::default()).await;
+    // Not even the list of steps can be read.
+    let error = refused(&address).await.to_string();
+    assert!(error.contains("permission denied for table"), "{error}");
+    let all = format!("ON ALL TABLES IN SCHEMA {schema} TO {schema}");
+    hand.batch_execute(&format!("GRANT SELECT {all}"))
+        .await
+        .unwrap();
+    let error = refused(&address).await.to_string();
+    let grant = format!("GRANT SELECT, INSERT, UPDATE, DELETE {all}");
+    assert!(error.ends_with(&grant), "{error}");
+    hand.batch_execute(&grant).await.unwrap();
+    drop(open(&address).await.unwrap());
+
+    hand.batch_execute(&format!("REVOKE DELETE ON waits FROM {schema}"))
+        .await
+        .unwrap();
+    let error = refused(&address).await.to_string();
+    assert!(error.contains("read and write waits;"), "{error}");
+    let end = format!("DROP OWNED BY {schema}; DROP ROLE {schema}");
+    hand.batch_execute(&end).await.unwrap();
+}
+
+/// A step that only adds: the version before works beside it. One that does not says so.
+#[tokio::test]
+async fn a_later_layout_is_worked_with_if_it_says_that_it_can() {
+    let place = Place::new().await;
+    drop(place.open(PostgresOptions::default()).await);
+    let hand = connect(&place.address()).await;
+    let later = "INSERT INTO orderlock_migrations
+        SELECT 99, 'later', applied_on, '1' FROM orderlock_migrations LIMIT 1";
+    hand.batch_execute(later).await.unwrap();
+    drop(open(&place.address()).await.unwrap());
+    let finished = "UPDATE store SET oldest_layout = 99";
+    hand.batch_execute(finished).await.unwrap();
+    let error = refused(&place.address()).await;
+    assert!(matches!(error, OpenError::Newer(_)), "{error:?}");
+}
+
+/// What is left of an index whose builder died is built again.
+#[tokio::test]
+async fn an_index_that_was_built_half_way_is_built_again() {
+    let place = Place::new().await;
+    drop(place.open(PostgresOptions::default()).await);
+    let hand = connect(&place.address()).await;
+    let half = "UPDATE pg_index SET indisvalid = false
+        WHERE indexrelid = 'orders_by_mark'::regclass";
+    hand.batch_execute(half).await.unwrap();
+    drop(open(&place.address()).await.unwrap());
+    let valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'orders_by_mark'::regclass";
+    assert!(hand.query_one(valid, &[]).await.unwrap().get::<_, bool>(0));
 }
 
 #[tokio::test]

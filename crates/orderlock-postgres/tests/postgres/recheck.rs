@@ -1,11 +1,13 @@
 //! What a verb decides on that has waited for a lock: never on what it saw before it waited.
 
-use orderlock_core::store::{Acquired, Leave, Loss};
-use orderlock_core::{OrderStore as _, Version};
-use orderlock_testkit::fixtures;
+use std::time::Duration;
+
+use orderlock_core::store::{Acquired, Leave, Loss, MarkFate, Release};
+use orderlock_core::{Fence, OrderStore as _, Recovery, Version};
+use orderlock_testkit::fixtures::{self, ids};
 use tokio_postgres::types::ToSql;
 
-use crate::world::{World, applied, granted, join, lost};
+use crate::world::{World, applied, granted, hold, join, lost};
 
 /// Every test with both forms of the statements: that for one request, and that for many, which a store
 /// behind a pooler uses for one as well.
@@ -34,6 +36,8 @@ in_both_forms! {
     an_acquire_compares_the_version_after_its_wait,
     an_acquire_behind_a_settle_that_is_taken_back_gets_the_old_order,
     an_acquire_behind_anothers_grant_is_told_who_holds,
+    an_acquire_behind_a_mark_that_came_and_stayed_is_told_of_it,
+    an_acquire_behind_another_run_of_its_mark_is_the_run_after_it,
     a_settle_that_waits_while_its_session_ends_is_lost,
     a_settle_that_waits_while_its_grant_is_voided_is_lost,
     a_session_ends_after_the_settle_that_it_finds_under_way,
@@ -50,7 +54,8 @@ async fn settles_elsewhere(world: &World, order: &str, key: &str) {
     world
         .hand
         .execute(
-            "UPDATE orders SET version = 2, entries = 2, position = position + 1, document = $2
+            "UPDATE orders SET writes = writes + 1, version = 2, entries = 2,
+                position = position + 1, document = $2
             WHERE id = $1",
             &[&order, &&document.as_bytes()[..]],
         )
@@ -77,7 +82,7 @@ async fn settles_elsewhere(world: &World, order: &str, key: &str) {
     world
         .hand
         .execute(
-            "INSERT INTO keys (key_hash, order_row, number, expires, forgotten, status,
+            "INSERT INTO keys (key_hash, order_row, number, expires, forgotten, answer_status,
                 content_type, body)
             SELECT $2, row, 2, now() + interval '1 day', now() + interval '2 days', 200,
                 'text/plain', 'done'
@@ -148,8 +153,8 @@ async fn an_acquire_behind_anothers_grant_is_told_who_holds(world: World) {
     world.hand.batch_execute("BEGIN").await.unwrap();
     let claim = fixtures::claim("o1", "k1");
     let grant = format!(
-        "UPDATE orders SET fence = '{}', session = '{}', since = now(), attempt = 1, steps = 0,
-            renewals = 0, principal = '-', operation = 'change', key_id = $1, fingerprint = $2",
+        "UPDATE orders SET writes = writes + 1, fence = '{}', session = '{}', since = now(),
+            attempt = 1, steps = 0, granted = 0, principal = '-', operation = 'change', key_id = $1, fingerprint = $2",
         uuid(fence),
         uuid(other.0.to_be_bytes())
     );
@@ -167,6 +172,60 @@ async fn an_acquire_behind_anothers_grant_is_told_who_holds(world: World) {
     assert!(matches!(same, Acquired::InProgress(_)), "{same:?}");
     let another = another.await.unwrap();
     assert!(matches!(another, Acquired::Held(_)), "{another:?}");
+}
+
+/// An external operation that began on another node and failed, in the hand's transaction: the order
+/// is let go again, and the mark stays. Neither the fence nor the position of the last entry moved.
+async fn leaves_a_mark_elsewhere(world: &World, order: &str, key: &str, attempt: i64) {
+    let claim = fixtures::claim(order, key);
+    world.hand.batch_execute("BEGIN").await.unwrap();
+    let mark = "UPDATE orders SET writes = writes + 2, mark_attempt = $4,
+            mark_since = coalesce(mark_since, now()), mark_principal = '-',
+            mark_operation = 'change', mark_key_id = $2, mark_fingerprint = $3
+        WHERE id = $1";
+    let parts: [&(dyn ToSql + Sync); 4] = [
+        &order,
+        &&claim.key_id.0[..],
+        &&claim.fingerprint.0[..],
+        &attempt,
+    ];
+    world.hand.execute(mark, &parts).await.unwrap();
+}
+
+async fn an_acquire_behind_a_mark_that_came_and_stayed_is_told_of_it(world: World) {
+    world.order("o1").await;
+    leaves_a_mark_elsewhere(&world, "o1", "k1", 1).await;
+    let acquire = world.acquire(world.request("o1", "k2"));
+    world.blocked(1).await;
+    world.commit().await;
+    let told = acquire.await.unwrap().unwrap();
+    assert!(matches!(told, Acquired::Marked(_)), "{told:?}");
+    let known = "SELECT mark_attempt FROM orders WHERE id = 'o1'";
+    let row = world.hand.query_one(known, &[]).await.unwrap();
+    assert_eq!(row.get::<_, Option<i64>>(0), Some(1), "the mark stands");
+}
+
+async fn an_acquire_behind_another_run_of_its_mark_is_the_run_after_it(world: World) {
+    world.order("o1").await;
+    let mut request = world.request("o1", "k1");
+    request.mark = Some(Recovery::Resume {
+        times: 3,
+        within: Duration::from_secs(3600),
+    });
+    let held = hold(&world.store, request.clone()).await;
+    let keep = Release {
+        target: ids::target("o1"),
+        fence: held.grant.fence,
+        mark: MarkFate::Keep,
+        next: None,
+    };
+    assert!(world.store.release(keep).await.unwrap().held);
+    leaves_a_mark_elsewhere(&world, "o1", "k1", 2).await;
+    request.fence = Fence(2);
+    let acquire = world.acquire(request);
+    world.blocked(1).await;
+    world.commit().await;
+    assert_eq!(granted(acquire.await.unwrap().unwrap()).attempt, 3);
 }
 
 /// The session stands in another table than the order. A settle that looked at both in one
@@ -187,7 +246,7 @@ async fn a_settle_that_waits_while_its_session_ends_is_lost(world: World) {
 async fn a_settle_that_waits_while_its_grant_is_voided_is_lost(world: World) {
     world.order("o1").await;
     let held = world.hold("o1", "k1").await;
-    let void = "BEGIN; UPDATE orders SET fence = NULL, session = NULL";
+    let void = "BEGIN; UPDATE orders SET writes = writes + 1, fence = NULL, session = NULL";
     world.hand.batch_execute(void).await.unwrap();
     let settle = world.settle(held.settle());
     world.blocked(1).await;

@@ -10,8 +10,9 @@ use crate::world::{World, hold, join, lost, request};
 
 /// More orders than one look takes in.
 const FILLER: &str = "
-    INSERT INTO orders (version, entries, position, created, updated, tenant, id, document)
-    SELECT 1, 0, 0, now(), now(), '-', 'filler-' || number, '{}' FROM generate_series(1, 40000) number";
+    INSERT INTO orders (writes, version, entries, position, created, updated, tenant, id, document)
+    SELECT 0, 1, 0, 0, now(), now(), '-', 'filler-' || number, '{}'
+    FROM generate_series(1, 40000) number";
 
 #[tokio::test]
 async fn leases_of_an_ended_session_are_cleared_away_piece_by_piece() {

@@ -1,0 +1,41 @@
+-- From the layout of 0.1 to this one, in one step. It adds and renames, and rewrites no row: each table is held for a
+-- moment. Whoever keeps one of them for longer, such as a dump, is not waited for while all others stand in line.
+SELECT set_config('lock_timeout', '10s', true) WHERE current_setting('lock_timeout') = '0';
+
+-- Nodes of 0.1 look at the layout when they start, and not again. The two new names make each statement of theirs that is
+-- about an order, its lock, its entries or its keys fail: they would write past the counter below.
+ALTER TABLE orders RENAME COLUMN renewals TO granted;
+ALTER TABLE keys RENAME COLUMN status TO answer_status;
+
+-- Moves with every write to the order's row: lease, mark, keys or document. What was decided on what was seen of an order, of
+-- its keys and of who holds it, is written only if the counter has not moved since. It is not told apart what was moved.
+-- What ends by the clock alone, an answer's retention or a tombstone, does not move it: nothing is decided on whether it
+-- is still there, only on the time. No default: whoever makes an order without it does not know of it.
+ALTER TABLE orders ADD COLUMN writes bigint NOT NULL DEFAULT 0;
+ALTER TABLE orders ALTER COLUMN writes DROP DEFAULT;
+
+-- The run before the one that the mark is of, while that one runs: what stands again if its grant is undone. All else is as
+-- it is in the mark. Null if there was none.
+ALTER TABLE orders
+    ADD COLUMN mark_before_attempt bigint,
+    ADD COLUMN mark_before_times bigint,
+    ADD COLUMN mark_before_within bigint;
+
+-- The oldest layout whose programs may work beside this one. Later steps that only add leave it as it is.
+ALTER TABLE store ADD COLUMN oldest_layout integer NOT NULL DEFAULT 4;
+
+-- Rows of the journal never change: the first vacuum that comes freezes them, so that no later one has to read them again.
+-- It comes after so many rows, however many there are already.
+ALTER TABLE entries SET (
+    autovacuum_freeze_min_age = 0,
+    autovacuum_vacuum_insert_scale_factor = 0,
+    autovacuum_vacuum_insert_threshold = 200000,
+    autovacuum_analyze_scale_factor = 0.02
+);
+-- Each of these rows is changed once, when its answer ends, and then removed, the oldest first: what has ended is not to
+-- pile up at the beginning of both indexes.
+ALTER TABLE keys SET (
+    autovacuum_vacuum_scale_factor = 0.01,
+    autovacuum_vacuum_threshold = 10000,
+    autovacuum_analyze_scale_factor = 0.02
+);
