@@ -17,9 +17,9 @@ ALTER TABLE orders ALTER COLUMN writes DROP DEFAULT;
 -- The run before the one that the mark is of, while that one runs: what stands again if its grant is undone. All else is as
 -- it is in the mark. Null if there was none.
 ALTER TABLE orders
-    ADD COLUMN mark_before_attempt bigint,
-    ADD COLUMN mark_before_times bigint,
-    ADD COLUMN mark_before_within bigint;
+    ADD COLUMN undo_attempt bigint,
+    ADD COLUMN undo_times bigint,
+    ADD COLUMN undo_within bigint;
 
 -- The oldest layout whose programs may work beside this one. Later steps that only add leave it as it is.
 ALTER TABLE store ADD COLUMN oldest_layout integer NOT NULL DEFAULT 4;

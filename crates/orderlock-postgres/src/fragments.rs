@@ -125,8 +125,8 @@ macro_rules! no_lease {
 macro_rules! no_mark_if {
     ($condition:literal) => {
         $crate::fragments::no_mark_if!($condition:
-            mark_attempt, mark_since, mark_times, mark_within, mark_before_attempt,
-            mark_before_times, mark_before_within, mark_principal, mark_operation, mark_key_id,
+            mark_attempt, mark_since, mark_times, mark_within, undo_attempt,
+            undo_times, undo_within, mark_principal, mark_operation, mark_key_id,
             mark_fingerprint)
     };
     ($condition:literal: $first:ident $(, $column:ident)*) => {
