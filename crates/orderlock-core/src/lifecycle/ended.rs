@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::session::Chain;
 use crate::{
     Answer, Caller, Document, Fingerprint, IdempotencyKey, Mark, Operation, OperationName, OrderId,
     OutcomeKind, StoreError, Times, Timestamp, Version,
@@ -283,7 +284,42 @@ impl<E> Ended<E> {
     }
 }
 
-/// One line for each request: what became of it. Never the key, never a body.
+/// One line for each request: what became of it. Never the key, never a body. What an operator may
+/// have to look at is a warning, by the name of the problem that the client is told.
 pub(super) fn log<E>(order: &OrderId, operation: &OperationName, attempt: u32, ended: &Ended<E>) {
-    tracing::info!(%order, %operation, outcome = ended.as_str(), attempt, "operation ended");
+    match trouble(ended) {
+        None => {
+            tracing::info!(%order, %operation, outcome = ended.as_str(), attempt, "operation ended");
+        }
+        Some((outcome, reason)) => {
+            tracing::warn!(%order, %operation, outcome, reason, attempt, "operation ended");
+        }
+    }
+}
+
+fn trouble<E>(ended: &Ended<E>) -> Option<(&'static str, String)> {
+    let (outcome, reason) = match ended {
+        Ended::Lost { marked: true, .. } | Ended::Failed { marked: true, .. } => (
+            "outcome-unknown",
+            "it had begun outside: its mark stays until its key is repeated or it is resolved",
+        ),
+        Ended::Lost { .. } => (
+            "lease-lost",
+            "its lease has ended: by an operator, with the node's session, or by another service",
+        ),
+        Ended::Unknown => ("settle-unknown", "the store's answer was lost"),
+        Ended::Denied(Denied::StoreUnavailable(error)) => {
+            return Some(("store-unavailable", Chain(&**error).to_string()));
+        }
+        Ended::Failed { failure, .. } => match failure {
+            Failed::TimedOut => ("handler-timeout", "its handler ran for too long"),
+            Failed::Panicked => ("handler-failed", "its handler panicked"),
+            Failed::Unreadable(reason) | Failed::Unwritable(reason) => {
+                return Some(("handler-failed", reason.clone()));
+            }
+            Failed::Error(_) | Failed::Attached(_) | Failed::Stopped => return None,
+        },
+        Ended::Settled { .. } | Ended::Refused(_) | Ended::Denied(_) => return None,
+    };
+    Some((outcome, reason.to_owned()))
 }

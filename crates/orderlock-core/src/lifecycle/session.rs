@@ -134,12 +134,28 @@ impl Node {
             match &renewed {
                 Renewed::Extended { .. } => state.lapses = Some(asked + self.limits.session),
                 Renewed::Ended => {
-                    tracing::warn!(node = %self.name, "the session has ended; leases are void");
+                    let early = state.lapses.is_some_and(|lapses| self.now() < lapses);
+                    self.tell_of_the_end(early);
                     (state.joined, state.lapses) = (None, None);
                 }
             }
         }
         Ok(renewed != Renewed::Ended)
+    }
+
+    /// A session that ends before its time was ended by somebody: whoever joins under a name ends
+    /// what was there under it.
+    fn tell_of_the_end(&self, early: bool) {
+        let node = &*self.name;
+        if early {
+            tracing::warn!(
+                %node,
+                "the session was ended before its time, and its leases are void: does another \
+                 process run under the node name {node}? Each needs one of its own (`node_name`)"
+            );
+        } else {
+            tracing::warn!(%node, "the session has lapsed, and its leases are void");
+        }
     }
 
     /// Forgets a session that the store has called ended.

@@ -75,7 +75,7 @@ impl Settings {
         let spans = [
             ("handler_limit", self.handler_limit, LEAST, 24 * HOUR),
             ("wait_limit", self.wait_limit, Duration::ZERO, HOUR),
-            ("store_limit", self.store_limit, LEAST, HOUR / 12),
+            ("store_limit", self.store_limit, LEAST, HOUR / 6),
             (
                 "session_length",
                 self.session_length,

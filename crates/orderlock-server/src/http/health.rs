@@ -1,9 +1,10 @@
 //! Whether the process lives, and whether it takes work.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
-use orderlock::OrderStore as _;
+use orderlock::{Denied, OrderStore as _};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -41,11 +42,15 @@ pub struct JournalLag {
 pub(crate) struct Readiness {
     /// Whether it takes work.
     ready: bool,
+    /// The node's name.
+    node: String,
+    /// The version of the program.
+    version: &'static str,
     /// The node's session with its store.
     session: &'static str,
     /// The kind of store.
     store: &'static str,
-    /// What an answered operation survives.
+    /// What an answered operation survives, as it is now.
     durability: String,
     /// How many operations are running or waiting.
     #[serde(rename = "inFlight")]
@@ -55,36 +60,106 @@ pub(crate) struct Readiness {
     journal_lag: Option<JournalLag>,
 }
 
+/// How long readiness waits for the store. Whoever asks takes no answer for "not ready".
+const PATIENCE: Duration = Duration::from_secs(2);
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// Whether the node takes work; if not, why.
 pub(crate) async fn ready(
     State(context): State<Arc<Context>>,
 ) -> Result<Success<Readiness>, Refused> {
     let lifecycle = context.orders.lifecycle();
+    let asked = async {
+        // A node whose session has lapsed joins again here, and not only at its next operation.
+        let session = lifecycle.start().await;
+        let lag = match &context.lag {
+            Some(lag) if session.is_ok() => lag().await,
+            _ => None,
+        };
+        (session, lag)
+    };
+    let (session, journal_lag) = tokio::select! {
+        biased;
+        told = asked => (Some(told.0), told.1),
+        () = lifecycle.runtime().sleep(PATIENCE) => (None, None),
+    };
     let info = lifecycle.store().describe();
-    let not_ready = |reason: &str| {
-        let problem = NOT_READY
-            .problem()
-            .with_detail(format!("{reason} {}", NOT_READY.advice));
-        Refused(problem.with_member("reasons", vec![reason]))
-    };
-    if context.draining.is_cancelled() {
-        return Err(not_ready("The node is shutting down."));
+    let draining = context.draining.is_cancelled();
+    let reasons = reasons(draining, session.as_ref(), info.trouble);
+    if !reasons.is_empty() {
+        tracing::warn!(?reasons, "not ready");
+        return Err(not_ready(&context.node, reasons));
     }
-    // A node whose session has lapsed joins again here, and not only at its next operation.
-    if let Err(denied) = lifecycle.start().await {
-        tracing::warn!(reason = denied.as_str(), "not ready");
-        return Err(not_ready("The node has no session with its store."));
-    }
-    let journal_lag = match &context.lag {
-        Some(lag) => lag().await,
-        None => None,
-    };
     Ok(Success::new(Readiness {
         ready: true,
+        node: context.node.to_string(),
+        version: VERSION,
         journal_lag,
         session: "alive",
         store: info.name,
         durability: info.durability,
         in_flight: lifecycle.in_flight(),
     }))
+}
+
+/// What keeps the node from taking work. Without an answer about its session, the store has not
+/// given one.
+fn reasons(
+    draining: bool,
+    session: Option<&Result<(), Denied>>,
+    trouble: Option<String>,
+) -> Vec<String> {
+    let draining = draining.then(|| "The node is shutting down.".to_owned());
+    let session = match session {
+        Some(Ok(())) => None,
+        Some(Err(Denied::ShuttingDown)) => None,
+        Some(Err(denied)) => Some(format!(
+            "The node has no session with its store: {}.",
+            cause(denied)
+        )),
+        None => Some("The store does not answer in time.".to_owned()),
+    };
+    let trouble = trouble.map(|trouble| format!("The store is in trouble: {trouble}."));
+    [draining, session, trouble].into_iter().flatten().collect()
+}
+
+/// What the store said when it was asked last.
+fn cause(denied: &Denied) -> String {
+    match denied {
+        Denied::StoreUnavailable(error) => error.to_string(),
+        denied => denied.as_str().to_owned(),
+    }
+}
+
+fn not_ready(node: &str, reasons: Vec<String>) -> Refused {
+    let problem =
+        NOT_READY
+            .problem()
+            .with_detail(format!("{} {}", reasons.join(" "), NOT_READY.advice));
+    Refused(
+        problem
+            .with_member("reasons", reasons)
+            .with_member("node", node)
+            .with_member("version", VERSION),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_that_keeps_it_from_work_is_named() {
+        assert!(reasons(false, Some(&Ok(())), None).is_empty());
+        let error = orderlock::StoreError::NotApplied("refused".into());
+        let denied = Err(Denied::StoreUnavailable(Arc::new(error)));
+        let all = reasons(true, Some(&denied), Some("its disk is full".to_owned()));
+        assert_eq!(all.len(), 3, "{all:?}");
+        assert!(all[2].contains("its disk is full"), "{all:?}");
+        // A session alone does not make it ready.
+        let full = reasons(false, Some(&Ok(())), Some("its disk is full".to_owned()));
+        assert_eq!(full.len(), 1, "{full:?}");
+        assert_eq!(reasons(false, None, None).len(), 1);
+    }
 }

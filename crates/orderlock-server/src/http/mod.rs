@@ -68,6 +68,7 @@ type LagSource = Arc<dyn Fn() -> BoxFuture<'static, Option<JournalLag>> + Send +
 /// What the routes work with. Cloning it gives another handle on the same node.
 #[derive(Clone)]
 pub struct Context {
+    node: Arc<str>,
     orders: OrderLock<Order>,
     process: ProcessConfig,
     body: BodyLimits,
@@ -106,6 +107,7 @@ impl Context {
             .with_body_limit(body.bytes)
             .with_body_time(body.time);
         Self {
+            node: node.into(),
             orders,
             process,
             body,
