@@ -177,7 +177,7 @@ problem_kinds! {
         "Check the path.",
         No, Retry::No;
     KEY_NOT_FOUND = 404 "key-not-found", "The key is not known",
-        "The key was never used for this order by this caller, or what it was used for failed.",
+        "The key was never used for this order by this caller, or the operation under it failed and left nothing.",
         "Send the operation with this key: it will run.",
         No, Retry::No;
     LOCK_NOT_FOUND = 404 "lock-not-found", "There is no such lock",
@@ -201,7 +201,7 @@ problem_kinds! {
         "Read the order to see what became of it; draw a new key for a new intent.",
         Tombstone, Retry::No;
     ORDER_LOCKED = 409 "order-locked", "Another operation holds the order",
-        "Another key's operation is at work on the order, and your wait is over.",
+        "Another key's operation is at work on the order, and you waited as long as you asked for.",
         "Repeat the request with the same key; `Prefer: wait=<seconds>` waits in line.",
         No, Retry::After(1), nothing_applied;
     ORDER_QUEUE_FULL = 429 "order-queue-full", "Too many requests wait for the order",

@@ -13,12 +13,12 @@ const POSTGRESQL: &str = r#"
     set -e
     export DEBIAN_FRONTEND=noninteractive
     apt-get update
-    apt-get install --yes --no-install-recommends postgresql-common
+    apt-get install --yes --no-install-recommends --no-upgrade postgresql-common
     setting=/etc/postgresql-common/createcluster.d/orderlock-test.conf
     mkdir -p "${setting%/*}"
     trap 'rm -f "$setting"' EXIT
     echo 'create_main_cluster = false' > "$setting"
-    apt-get install --yes --no-install-recommends postgresql
+    apt-get install --yes --no-install-recommends --no-upgrade postgresql
 "#;
 
 /// Debian starts the pooler with its package, and with the machine. So only the libraries that it
@@ -28,7 +28,7 @@ const LIBRARIES: &str = r#"
     export DEBIAN_FRONTEND=noninteractive
     apt-get update
     libraries=$(apt-cache depends pgbouncer | sed -n 's/^ *Depends: \(lib[^ ]*\)$/\1/p')
-    apt-get install --yes --no-install-recommends $libraries
+    apt-get install --yes --no-install-recommends --no-upgrade $libraries
 "#;
 const UNPACK: &str = r#"
     set -e

@@ -63,6 +63,7 @@ pub(crate) async fn history(
         limit: paging.limit,
         cursor: paging.cursor,
     };
+    let _held = context.hold_page()?;
     let store = context.orders.lifecycle().store();
     let page = store.history(request).await.map_err(unread)?;
     let page = page.ok_or_else(|| ORDER_NOT_FOUND.described())?;

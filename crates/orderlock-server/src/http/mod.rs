@@ -35,7 +35,9 @@ use envelope::EnvelopeAnswers;
 use crate::config::Origins;
 
 pub(crate) use edge::{Edge, around};
+use memory::Held;
 pub(crate) use memory::Memory;
+use reply::Refused;
 
 pub use health::JournalLag;
 pub use pages::status_table;
@@ -43,6 +45,9 @@ pub use problems::{Kind, kinds};
 
 /// What large bodies and answers may take in memory, if nothing else is said.
 const MEMORY: usize = 128 * 1024 * 1024;
+
+/// What the largest page takes: stores end a page that has so many bytes, with its last item.
+const PAGE: usize = 2 * 1024 * 1024;
 
 /// What a request body may cost.
 #[derive(Clone, Copy, Debug)]
@@ -141,6 +146,12 @@ impl Context {
     ) -> Self {
         self.lag = Some(Arc::new(lag));
         self
+    }
+
+    /// Memory for a page while it is made: as many may be made at a time as have room.
+    fn hold_page(&self) -> Result<Held, Refused> {
+        let held = self.memory.hold(PAGE);
+        held.ok_or_else(|| Refused(problems::SERVER_BUSY.problem()))
     }
 
     /// The lock that the routes share.

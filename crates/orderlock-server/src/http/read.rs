@@ -97,6 +97,7 @@ pub(crate) async fn list(
         limit: paging.limit,
         cursor: paging.cursor,
     };
+    let _held = context.hold_page()?;
     let store = context.orders.lifecycle().store();
     let page = store.list(request).await.map_err(unread)?;
     Ok(page_of(

@@ -1,8 +1,8 @@
 //! Answers that are not stored: one shape for all of them, and problems.
 
 use axum::response::{IntoResponse, Response};
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use orderlock::answer::{denied_problem, problem_reply};
 use orderlock::problems::{CURSOR_INVALID, STORE_UNAVAILABLE};
 use orderlock::{Denied, JsonAnswers, Problem, StoreError, Target};
@@ -81,7 +81,12 @@ impl From<orderlock::Rejection> for Refused {
 
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
-        problem_reply(&JsonAnswers::new(), &self.0).into_response()
+        let mut response = problem_reply(&JsonAnswers::new(), &self.0).into_response();
+        if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+            let soon = HeaderValue::from_static("1");
+            response.headers_mut().entry(RETRY_AFTER).or_insert(soon);
+        }
+        response
     }
 }
 

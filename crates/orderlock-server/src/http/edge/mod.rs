@@ -204,10 +204,7 @@ fn shutting_down() -> Response {
 
 /// For a request whose body or answer finds no room.
 fn busy() -> Response {
-    let mut response = Refused(SERVER_BUSY.problem()).into_response();
-    let later = HeaderValue::from_static("1");
-    response.headers_mut().insert(header::RETRY_AFTER, later);
-    response
+    Refused(SERVER_BUSY.problem()).into_response()
 }
 
 /// The last answer of its connection.
