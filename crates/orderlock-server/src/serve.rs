@@ -22,6 +22,8 @@ use crate::{BodyLimits, Context, Failed, app, descriptors, http, log};
 /// How long the last answers may take to leave, once they are there.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
+const AT_ONCE: &str = "a second signal ended it at once";
+
 /// Prints the OpenAPI document.
 ///
 /// # Errors
@@ -87,6 +89,13 @@ async fn serve(settings: &Settings, aside: &Aside) -> anyhow::Result<()> {
     signals.next().await;
     tracing::info!("shutting down");
     context.draining().cancel();
+    // A load balancer sees it before the door is closed.
+    tokio::select! {
+        biased;
+        () = signals.next() => bail!(AT_ONCE),
+        () = tokio::time::sleep(settings.shutdown_delay.0) => {}
+    }
+    context.ending().cancel();
     listening.close();
     let requests = context.open_requests();
     if requests > 0 {
@@ -99,7 +108,7 @@ async fn serve(settings: &Settings, aside: &Aside) -> anyhow::Result<()> {
     tokio::select! {
         biased;
         () = ending => {}
-        () = signals.next() => bail!("a second signal ended it at once"),
+        () = signals.next() => bail!(AT_ONCE),
     }
     opened.log_statistics();
     tracing::info!("ended");

@@ -87,6 +87,7 @@ impl Settings {
             ("header_time_limit", self.header_time_limit, LEAST, HOUR),
             ("idle_time_limit", self.idle_time_limit, LEAST, HOUR),
             ("answer_time_limit", self.answer_time_limit, LEAST, HOUR),
+            ("shutdown_delay", self.shutdown_delay, Duration::ZERO, HOUR),
             ("shutdown_limit", self.shutdown_limit, Duration::ZERO, HOUR),
         ];
         match spans

@@ -103,6 +103,8 @@ settings! {
     memory_limit: Bytes = Bytes(134_217_728);
     /// Origins of web pages that may change orders, with commas between them
     allowed_origins: Origins = Origins::default();
+    /// How long a node that shuts down still serves, while readiness says that it does not
+    shutdown_delay: Span = Span::seconds(0);
     /// How long a shutdown waits for running operations
     shutdown_limit: Span = Span::seconds(30);
 }

@@ -62,7 +62,7 @@ fn router() -> Router {
         .route("/waits", any(std::future::pending::<()>));
     let edge = Edge {
         requests: TaskTracker::new(),
-        draining: CancellationToken::new(),
+        ending: CancellationToken::new(),
         memory: Memory::new(10 * LARGE),
         body_max: 10 * LARGE,
         origins: Origins::default(),

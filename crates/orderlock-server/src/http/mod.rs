@@ -78,6 +78,7 @@ pub struct Context {
     process: ProcessConfig,
     body: BodyLimits,
     draining: CancellationToken,
+    ending: CancellationToken,
     requests: TaskTracker,
     memory: Memory,
     origins: Origins,
@@ -117,6 +118,7 @@ impl Context {
             process,
             body,
             draining: CancellationToken::new(),
+            ending: CancellationToken::new(),
             requests: TaskTracker::new(),
             memory: Memory::new(MEMORY),
             origins: Origins::default(),
@@ -160,10 +162,17 @@ impl Context {
         &self.orders
     }
 
-    /// Cancelled when the node takes no more work: readiness says so first.
+    /// Cancelled when the node is to get no more work: readiness says so, and everything else goes
+    /// on.
     #[must_use]
     pub fn draining(&self) -> &CancellationToken {
         &self.draining
+    }
+
+    /// Cancelled when the node ends: no request is waited for that has not come.
+    #[must_use]
+    pub fn ending(&self) -> &CancellationToken {
+        &self.ending
     }
 
     /// How many requests are not answered yet, those included whose body is still on its way.
@@ -184,7 +193,7 @@ pub fn app(context: Context) -> Router {
     let document = document().unwrap_or_default();
     let edge = Edge {
         requests: context.requests.clone(),
-        draining: context.draining.clone(),
+        ending: context.ending.clone(),
         memory: context.memory.clone(),
         body_max: context.body.bytes,
         origins: context.origins.clone(),

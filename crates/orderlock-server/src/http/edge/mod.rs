@@ -69,8 +69,8 @@ const TOLD_BROWSERS: [(HeaderName, HeaderValue); 5] = [
 pub(crate) struct Edge {
     /// Counts the requests that are open.
     pub(crate) requests: TaskTracker,
-    /// Cancelled when the node takes no more work.
-    pub(crate) draining: CancellationToken,
+    /// Cancelled when the node ends.
+    pub(crate) ending: CancellationToken,
     /// What bodies and answers may take together.
     pub(crate) memory: Memory,
     /// The largest body that is taken.
@@ -167,11 +167,11 @@ async fn answer(edge: &Edge, request: Request, next: Next) -> Response {
             Some(client) => unless(answering, client.gone(), has_gone).await,
         }
     };
-    let draining = async {
-        edge.draining.cancelled().await;
+    let ending = async {
+        edge.ending.cancelled().await;
         arrival.is_late().await;
     };
-    let response = unless(answering, draining, shutting_down).await;
+    let response = unless(answering, ending, shutting_down).await;
     if arrival.was_refused() {
         return busy();
     }

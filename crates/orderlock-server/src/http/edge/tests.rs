@@ -8,7 +8,7 @@ use crate::http::memory::FREE;
 fn edge(memory: usize) -> Edge {
     Edge {
         requests: TaskTracker::new(),
-        draining: CancellationToken::new(),
+        ending: CancellationToken::new(),
         memory: Memory::new(memory),
         body_max: 1024 * 1024,
         origins: Origins::default(),
@@ -138,14 +138,14 @@ async fn bodies_share_it_too() {
 #[tokio::test]
 async fn a_body_that_has_not_come_is_not_waited_for_at_the_end() {
     let edge = edge(0);
-    let draining = edge.draining.clone();
+    let ending = edge.ending.clone();
     let router = around(sized(), edge);
     let endless = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
     let asked = request("POST", "/0", Body::from_stream(endless));
     let answered = tokio::spawn(async move { send(&router, asked).await });
     tokio::task::yield_now().await;
     assert!(!answered.is_finished());
-    draining.cancel();
+    ending.cancel();
     let response = answered.await.unwrap();
     assert_eq!(response.headers()["connection"], "close");
     assert_eq!(kind(response).await, "/problems/shutting-down");

@@ -151,6 +151,22 @@ async fn a_shutdown_waits_no_longer_than_its_limit() {
     assert_eq!(status.code(), Some(0), "{log}");
 }
 
+/// A load balancer needs a while to see that a node goes.
+#[tokio::test]
+async fn a_node_serves_on_for_as_long_as_it_is_told_to() {
+    let folder = tempdir().unwrap();
+    let mut server = Server::start(folder.path(), &["--shutdown-delay", "1h"]).await;
+    server.signal("-TERM");
+    server.logged("shutting down").await;
+    let ready = server.client.get(server.url("/readyz")).send().await;
+    assert_eq!(ready.unwrap().status(), 503);
+    let order = server.order("order", 1_000).await;
+    assert_eq!(server.run(&order, "confirm", "k", &json!({})).await, 200);
+    server.signal("-TERM");
+    let (status, log) = server.ended().await;
+    assert_eq!(status.code(), Some(1), "{log}");
+}
+
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
     let folder = tempdir().unwrap();
