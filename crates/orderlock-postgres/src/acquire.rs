@@ -19,8 +19,9 @@ use crate::clock::{Clock, Heard, span_to_sql};
 use crate::connection::{Commit, Connection};
 use crate::error::{Broken, Failure};
 use crate::facts::{self, FACTS};
-use crate::pool::Pool;
+use crate::pool::{For, Pool};
 use crate::rows::{Columns, Id, key_hash, place, signed};
+use crate::settings::Waits;
 use crate::statements::GRANT;
 use crate::trials::alone;
 use crate::waits::WAIT;
@@ -61,8 +62,9 @@ impl Work for Granting {
     fn ask<'a>(
         &'a self,
         requests: &'a [Asking],
+        waits: Waits,
     ) -> BoxFuture<'a, Result<Vec<Told<Acquired>>, Broken>> {
-        self.grant(requests).boxed()
+        self.grant(requests, waits).boxed()
     }
 
     fn refused<'a>(
@@ -75,8 +77,18 @@ impl Work for Granting {
 }
 
 impl Granting {
-    async fn grant(&self, asking: &[Asking]) -> Result<Vec<Told<Acquired>>, Broken> {
-        let connection = self.pool.connection().await.map_err(Broken::NotApplied)?;
+    /// A connection for what waits for as much as these grants do.
+    pub(crate) async fn connection(&self, waits: Waits) -> Result<Connection, Broken> {
+        let purpose = match self.commit {
+            Commit::Flushed => For::Commit(waits),
+            Commit::Unflushed => For::Work(waits),
+        };
+        let connection = self.pool.connection(purpose).await;
+        connection.map_err(Broken::NotApplied)
+    }
+
+    async fn grant(&self, asking: &[Asking], waits: Waits) -> Result<Vec<Told<Acquired>>, Broken> {
+        let connection = self.connection(waits).await?;
         let requests: Vec<_> = asking.iter().map(|asking| &asking.request).collect();
         let asked = Asked::of(&requests, &self.clock);
         let unflushed = self.commit == Commit::Unflushed;
@@ -155,7 +167,7 @@ impl Granting {
             request: request.clone(),
             again: false,
         };
-        or_none(alone(&granting, asking, false).await)
+        or_none(alone(&granting, asking).await)
     }
 }
 

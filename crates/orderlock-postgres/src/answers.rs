@@ -3,7 +3,8 @@
 //! A final entry never changes while its answer is retained, on whichever node it was settled. So
 //! what was once read of it, which was durable then, holds until the retention ends. Only a fail-over
 //! to a server that never had it, or a backup that is put in place, could take it away: no
-//! connection survives either, and a new one empties the memory.
+//! connection survives either, and a new one empties the memory. A pooler's connections survive both,
+//! and so nothing is remembered behind one.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,8 +22,11 @@ const ENTRY_MAX: usize = 1024 * 1024;
 const ENTRY_BYTES: usize = 768;
 
 /// Entries by their keys.
-#[derive(Debug, Default)]
-pub(crate) struct Answers(Mutex<Memory>);
+#[derive(Debug)]
+pub(crate) struct Answers {
+    remembers: bool,
+    memory: Mutex<Memory>,
+}
 
 #[derive(Debug, Default)]
 struct Memory {
@@ -38,6 +42,13 @@ struct Memory {
 pub(crate) struct Reading(u64);
 
 impl Answers {
+    pub(crate) fn new(remembers: bool) -> Self {
+        Self {
+            remembers,
+            memory: Mutex::default(),
+        }
+    }
+
     /// Says that something is about to be read.
     pub(crate) fn reading(&self) -> Reading {
         Reading(self.lock().times_emptied)
@@ -46,7 +57,8 @@ impl Answers {
     /// Keeps an entry that was read.
     pub(crate) fn keep(&self, reading: Reading, entry: &Entry) {
         let mut memory = self.lock();
-        if reading == Reading(memory.times_emptied) && entry.outcome.is_final() {
+        let still = reading == Reading(memory.times_emptied);
+        if self.remembers && still && entry.outcome.is_final() {
             memory.insert(entry);
         }
     }
@@ -71,7 +83,7 @@ impl Answers {
 
     /// Each change is one step, so that a panic elsewhere leaves it whole.
     fn lock(&self) -> MutexGuard<'_, Memory> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -152,7 +164,7 @@ mod tests {
 
     #[test]
     fn what_was_read_first_goes_first_and_the_bound_holds() {
-        let answers = Answers::default();
+        let answers = Answers::new(true);
         let reading = answers.reading();
         let large = ENTRY_MAX - ENTRY_BYTES;
         for number in 0..100 {
@@ -168,8 +180,15 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_remembered_where_a_connection_may_survive_its_server() {
+        let answers = Answers::new(false);
+        answers.keep(answers.reading(), &entry(1, 10));
+        assert!(answers.lock().entries.is_empty());
+    }
+
+    #[test]
     fn one_that_is_too_large_or_was_read_before_is_not_kept() {
-        let answers = Answers::default();
+        let answers = Answers::new(true);
         let before = answers.reading();
         answers.keep(before, &entry(1, ENTRY_MAX));
         answers.empty();

@@ -4,6 +4,9 @@
 //! batch before it takes. Where many wait, more batches leave beside each other: few large ones cost
 //! the database less than many small ones. Whoever asked may go away: what was taken in is carried
 //! out.
+//!
+//! A batch does not wait for an order that somebody else keeps locked: the request for it leaves the
+//! batch, and waits alone, beside the lanes.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,7 +18,9 @@ use orderlock_core::{Runtime, StoreError, Target};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::error::{Broken, Failure};
-use crate::trials::carry_out;
+use crate::pool::Pool;
+use crate::settings::Waits;
+use crate::trials::{Verdict, carry_out, wait_alone};
 use crate::turns::Turn;
 
 /// The most requests in one batch. It is part of how positions are given: see the table `entries`.
@@ -23,6 +28,10 @@ pub(crate) const ROWS_MAX: usize = 64;
 
 /// How many requests must wait before a batch leaves beside another.
 const CROWD: usize = 16;
+
+/// For how many batches after one that met a locked order it is looked beforehand which orders are
+/// locked, so that no further batch has to wait to find out.
+const CAREFUL: u32 = 64;
 
 /// What one request of a batch is told; none if it is to be asked again, because somebody else was
 /// faster. A failure is its own: its neighbours are well.
@@ -46,6 +55,7 @@ pub(crate) trait Work: fmt::Debug + Send + Sync + 'static {
     fn ask<'a>(
         &'a self,
         requests: &'a [Self::Request],
+        waits: Waits,
     ) -> BoxFuture<'a, Result<Vec<Told<Self::Answer>>, Broken>>;
 
     /// What becomes of a request whose values the database refuses.
@@ -77,6 +87,8 @@ pub struct Batches {
     /// Batches in which they were. Each is one round trip to the database, unless something stood
     /// in its way.
     pub batches: u64,
+    /// Batches that had to wait, until they found that somebody else keeps an order locked.
+    pub held_up: u64,
 }
 
 impl Batches {
@@ -85,6 +97,7 @@ impl Batches {
         Self {
             requests: self.requests + other.requests,
             batches: self.batches + other.batches,
+            held_up: self.held_up + other.held_up,
         }
     }
 }
@@ -96,6 +109,7 @@ pub(crate) struct Batcher<W: Work> {
 
 struct Shared<W: Work> {
     work: W,
+    pool: Pool,
     bounds: Bounds,
     runtime: Arc<dyn Runtime>,
     room: Arc<Semaphore>,
@@ -106,6 +120,8 @@ struct Queue<W: Work> {
     waiting: VecDeque<Job<W>>,
     under_way: usize,
     done: Batches,
+    /// How many of the next batches are to be looked at beforehand.
+    careful: u32,
 }
 
 struct Job<W: Work> {
@@ -125,16 +141,18 @@ impl<W: Work> fmt::Debug for Batcher<W> {
 }
 
 impl<W: Work> Batcher<W> {
-    pub(crate) fn new(work: W, bounds: Bounds, runtime: Arc<dyn Runtime>) -> Self {
+    pub(crate) fn new(work: W, pool: Pool, bounds: Bounds, runtime: Arc<dyn Runtime>) -> Self {
         let room = Arc::new(Semaphore::new(bounds.queue));
         let queue = Mutex::new(Queue {
             waiting: VecDeque::new(),
             under_way: 0,
             done: Batches::default(),
+            careful: 0,
         });
         Self {
             shared: Arc::new(Shared {
                 work,
+                pool,
                 bounds,
                 runtime,
                 room,
@@ -198,16 +216,32 @@ impl<W: Work> Shared<W> {
         queue.waiting.drain(..rows).collect()
     }
 
-    fn count(&self, requests: usize) {
-        let done = &mut self.lock().done;
-        done.batches += 1;
-        done.requests += requests as u64;
+    /// Counts a batch, and tells from what it met how the next ones are to be carried out.
+    fn count(&self, requests: usize, met: Met) {
+        let mut queue = self.lock();
+        queue.done.batches += 1;
+        queue.done.requests += requests as u64;
+        queue.done.held_up += u64::from(met == Met::ByWaiting);
+        queue.careful = match met {
+            Met::Nothing => queue.careful.saturating_sub(1),
+            Met::ByWaiting | Met::Beforehand => CAREFUL,
+        };
     }
 
     /// Each change is one step, so that a panic elsewhere leaves it whole.
     fn lock(&self) -> MutexGuard<'_, Queue<W>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a batch met of orders that somebody else keeps locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Met {
+    Nothing,
+    /// Found by a look before it was sent.
+    Beforehand,
+    /// Found because it had to wait.
+    ByWaiting,
 }
 
 /// One batch after the other, until nobody waits.
@@ -222,16 +256,32 @@ impl<W: Work> Lane<W> {
             }
             // Each batch locks its orders in this order, so that none waits for another in a ring.
             jobs.sort_by_cached_key(|job| W::target(&job.request));
-            let (requests, others): (Vec<_>, Vec<_>) = jobs
+            let (requests, asking): (Vec<_>, Vec<_>) = jobs
                 .into_iter()
                 .map(|job| (job.request, (job.answer, job._turn, job._room)))
                 .unzip();
-            let answers = carry_out(&self.0.work, requests).await;
-            self.0.count(answers.len());
-            for ((answer, turn, _room), result) in others.into_iter().zip(answers) {
-                // The next verb on this order may leave before whoever asked has heard.
-                drop(turn);
-                let _gone = answer.send(result);
+            let careful = self.0.lock().careful > 0;
+            let (verdicts, met) = carry_out(&self.0.work, &self.0.pool, requests, careful).await;
+            self.0.count(verdicts.len(), met);
+            for (asking, verdict) in asking.into_iter().zip(verdicts) {
+                let (answer, turn, room) = asking;
+                match verdict {
+                    Verdict::Told(told) => {
+                        // The next verb on this order may leave before whoever asked has heard.
+                        drop(turn);
+                        let _gone = answer.send(told);
+                    }
+                    Verdict::Locked { request, doubtful } => {
+                        let shared = Arc::clone(&self.0);
+                        let alone = async move {
+                            let told =
+                                wait_alone(&shared.work, &shared.pool, request, doubtful).await;
+                            drop((turn, room));
+                            let _gone = answer.send(told);
+                        };
+                        self.0.runtime.spawn(alone.boxed());
+                    }
+                }
             }
         }
     }

@@ -50,14 +50,8 @@ pub(crate) struct Connected {
     pub(crate) unconfirmed: Arc<AtomicBool>,
 }
 
-/// A statement goes from row to row by an index, and its plan is made once. Left to itself, the server
-/// would plan each batch anew for its number of rows, which takes longer than the batch; and while a
-/// table is small it would plan to look through all of it, and keep to that when it has grown.
-const PLANS: &str = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off \
-    -c enable_hashjoin=off -c enable_mergejoin=off";
-
 impl Connector {
-    /// A connector for work that takes as long as it takes, such as a migration.
+    /// A connector to one address.
     pub(crate) fn new(address: &Address, options: &PostgresOptions) -> Result<Self, OpenError> {
         let mut config = address.config.clone();
         if config.get_application_name().is_none() {
@@ -85,31 +79,6 @@ impl Connector {
             Protection::Verified(authorities) => Some(tls::verified(authorities.as_deref())?),
         };
         Ok(Self { config, tls })
-    }
-
-    /// The same for statements, which the server ends before this side loses its patience: what is
-    /// late is then known not to have happened. Settings in the address stand behind these, and
-    /// win.
-    pub(crate) fn bounded(&self, patience: Duration, durable: bool) -> Self {
-        let milliseconds = patience.as_millis();
-        let mut options = format!(
-            "-c statement_timeout={} -c lock_timeout={} -c idle_in_transaction_session_timeout={} \
-             -c jit=off {PLANS}",
-            milliseconds * 4 / 5,
-            milliseconds * 2 / 5,
-            milliseconds,
-        );
-        if let Some(given) = self.config.get_options() {
-            options.push(' ');
-            options.push_str(given);
-        }
-        if !durable {
-            // Whoever switched it off did not mean settles: each answer rests on one.
-            options.push_str(" -c synchronous_commit=on");
-        }
-        let mut bounded = self.clone();
-        bounded.config.options(options);
-        bounded
     }
 
     /// Makes a connection.

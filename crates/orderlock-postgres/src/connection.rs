@@ -3,76 +3,24 @@
 //! Nothing is kept in the server's session but prepared statements, and those only where no pooler
 //! stands between.
 
-use std::collections::HashMap;
-use std::fmt;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use deadpool::managed::Object;
 use futures_util::TryStreamExt as _;
 use futures_util::future::{join, join_all, join3};
-use tokio::task::JoinHandle;
-use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row, Statement};
 
 use crate::error::{Broken, Failure};
-use crate::pool::Manager;
+use crate::link::Link;
+pub(crate) use crate::link::{Batched, Commit, Parameters, Sql};
+use crate::parked::Parked;
+use crate::pool::{For, Manager, Share};
+use crate::settings::Waits;
 
-/// A statement as it stands in the program. It is always a `static`: its address is its name.
-#[derive(Debug)]
-pub(crate) struct Sql {
-    pub(crate) text: &'static str,
-    /// The types of its parameters, given so that they need not be asked for.
-    pub(crate) types: &'static [Type],
-}
-
-/// A statement over a batch of requests, in two forms that do the same. Most of what the form for many
-/// costs is setting out its joins, and a batch of one has no use for them.
-#[derive(Debug)]
-pub(crate) struct Batched {
-    pub(crate) one: Sql,
-    pub(crate) many: Sql,
-}
-
-/// The parameters of a statement.
-pub(crate) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
-
-/// What a commit waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Commit {
-    /// Until it survives power loss, and a fail-over where the server is set up for it.
-    Flushed,
-    /// Nothing: a crash of the server may lose it.
-    Unflushed,
-}
-
-/// A connection as the pool keeps it.
-pub(crate) struct Link {
-    pub(crate) client: Client,
-    /// Reads and writes the socket; ends with the link.
-    pub(crate) driver: JoinHandle<()>,
-    /// Set when a commit was cut short while it waited for a standby.
-    pub(crate) unconfirmed: Arc<AtomicBool>,
-    /// Whether the statements are prepared once. Otherwise each is sent whole.
-    pub(crate) prepares: bool,
-    pub(crate) prepared: Mutex<HashMap<usize, Statement>>,
-    /// How long an answer may take.
-    pub(crate) patience: Duration,
-}
-
-impl fmt::Debug for Link {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").finish_non_exhaustive()
-    }
-}
-
-impl Drop for Link {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
-}
+/// How often a transaction is sent again because others stood in its way.
+const AGAIN_MAX: usize = 3;
 
 /// A statement that is ready to run on one connection.
 #[derive(Debug)]
@@ -83,19 +31,37 @@ enum Ready {
 
 /// A connection while a piece of work has it. If the work is dropped in the middle of a statement,
 /// or a statement ends in a way that leaves the session in doubt, the connection does not go back
-/// to the pool.
+/// to the pool; it keeps its place until the server has answered.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    /// None only while it is dropped.
+    /// None only while it is dropped, as is its share.
     object: Option<Object<Manager>>,
+    share: Option<Share>,
+    parked: Arc<Parked>,
+    waits: Waits,
     in_doubt: AtomicBool,
+    /// Whether a commit that waits for more than this machine may be under way.
+    commits: AtomicBool,
 }
 
 impl Connection {
-    pub(crate) fn new(object: Object<Manager>) -> Self {
+    pub(crate) fn new(
+        object: Object<Manager>,
+        share: Share,
+        parked: Arc<Parked>,
+        purpose: For,
+    ) -> Self {
+        let waits = match purpose {
+            For::Life | For::Reading => Waits::Patiently,
+            For::Work(waits) | For::Commit(waits) => waits,
+        };
         Self {
             object: Some(object),
+            share: Some(share),
+            parked,
+            waits,
             in_doubt: AtomicBool::new(false),
+            commits: AtomicBool::new(matches!(purpose, For::Commit(_))),
         }
     }
 
@@ -122,11 +88,23 @@ impl Connection {
         sql: &'static Sql,
         parameters: Parameters<'_>,
     ) -> Result<Vec<Row>, Failure> {
-        let work = async {
-            let ready = self.ready(sql).await?;
-            self.run(&ready, parameters).await
-        };
-        self.patiently(work).await
+        if self.link().prepares {
+            let work = async {
+                let ready = self.ready(sql).await?;
+                self.run(&ready, parameters).await
+            };
+            match self.patiently(work).await {
+                Err(failure) if failure.is_of_the_moment() => {}
+                // A session waits hardly, so that nothing has to be set for what is done most.
+                Err(failure) if failure.is_of_a_lock() && self.waits == Waits::Patiently => {}
+                told => return told,
+            }
+        }
+        let told = self
+            .transaction(Commit::Unflushed, [(sql, parameters)])
+            .await;
+        let [rows] = told.map_err(Broken::into_failure)?;
+        Ok(rows)
     }
 
     /// Runs one statement that writes, which is a transaction of its own: the server hears nothing of
@@ -137,6 +115,12 @@ impl Connection {
         sql: &'static Sql,
         parameters: Parameters<'_>,
     ) -> Result<Vec<Row>, Broken> {
+        if !self.link().prepares || self.waits == Waits::Patiently {
+            let [rows] = self
+                .transaction(Commit::Flushed, [(sql, parameters)])
+                .await?;
+            return Ok(rows);
+        }
         let ready = self.patiently(self.ready(sql)).await;
         let ready = ready.map_err(Broken::NotApplied)?;
         self.open().map_err(Broken::NotApplied)?;
@@ -211,11 +195,29 @@ impl Connection {
 
     /// Runs one transaction, sent in one go: one round trip, however many statements it has. Each
     /// statement sees what was committed before that statement began, and what those before it did.
+    /// One that was rolled back because others stood in its way is sent again, within bounds.
     pub(crate) async fn transaction<const N: usize>(
         &self,
         commit: Commit,
         statements: [(&'static Sql, Parameters<'_>); N],
     ) -> Result<[Vec<Row>; N], Broken> {
+        for _ in 1..AGAIN_MAX {
+            match self.send(commit, statements).await {
+                Err(Broken::NotApplied(failure)) if failure.is_of_the_moment() => {}
+                told => return told,
+            }
+        }
+        self.send(commit, statements).await
+    }
+
+    async fn send<const N: usize>(
+        &self,
+        commit: Commit,
+        statements: [(&'static Sql, Parameters<'_>); N],
+    ) -> Result<[Vec<Row>; N], Broken> {
+        if commit == Commit::Flushed {
+            self.commits.store(true, Ordering::Release);
+        }
         let prepared = self.patiently(async {
             let mut prepared = Vec::with_capacity(N);
             for (sql, _) in statements {
@@ -233,7 +235,8 @@ impl Connection {
             .map(|(ready, (_, parameters))| self.run(ready, parameters));
         // Polled in this order, and therefore sent in this order.
         let work = join3(
-            link.client.batch_execute(begin(commit)),
+            link.client
+                .batch_execute(link.begins.of(self.waits, commit)),
             join_all(runs),
             end(&link.client, commit),
         );
@@ -311,9 +314,24 @@ impl Connection {
         if let Some(statement) = lock(&link.prepared).get(&address) {
             return Ok(Ready::Prepared(statement.clone()));
         }
-        let statement = link.client.prepare_typed(sql.text, sql.types).await?;
+        let statement = self.prepare(sql).await?;
         lock(&link.prepared).insert(address, statement.clone());
         Ok(Ready::Prepared(statement))
+    }
+
+    /// Even to be looked through, a statement needs its tables.
+    async fn prepare(&self, sql: &'static Sql) -> Result<Statement, Failure> {
+        let link = self.link();
+        let prepare = || link.client.prepare_typed(sql.text, sql.types);
+        match prepare().await.map_err(Failure::from) {
+            Err(failure) if failure.is_of_a_lock() && self.waits == Waits::Patiently => {
+                let begin = link.begins.of(self.waits, Commit::Unflushed);
+                let begin = link.client.batch_execute(begin);
+                let end = link.client.batch_execute("COMMIT");
+                Ok(join3(begin, prepare(), end).await.1?)
+            }
+            prepared => prepared,
+        }
     }
 
     async fn run(&self, ready: &Ready, parameters: Parameters<'_>) -> Result<Vec<Row>, Failure> {
@@ -334,18 +352,11 @@ impl Drop for Connection {
     fn drop(&mut self) {
         let in_doubt = *self.in_doubt.get_mut();
         if let Some(object) = self.object.take()
+            && let Some(share) = self.share.take()
             && in_doubt
         {
-            drop(Object::take(object));
-        }
-    }
-}
-
-const fn begin(commit: Commit) -> &'static str {
-    match commit {
-        Commit::Flushed => "BEGIN ISOLATION LEVEL READ COMMITTED",
-        Commit::Unflushed => {
-            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL synchronous_commit = off"
+            let commits = *self.commits.get_mut();
+            self.parked.keep(object, share, commits);
         }
     }
 }

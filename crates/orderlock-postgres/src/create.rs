@@ -14,8 +14,9 @@ use crate::error::{Broken, Failure};
 use crate::facts::{self, FACTS};
 use crate::fragments::here;
 use crate::journal::{NewEntries, unwritable};
-use crate::pool::Pool;
+use crate::pool::{For, Pool};
 use crate::rows::{Columns, Id, key_hash, place};
+use crate::settings::Waits;
 
 /// Inserts every order whose place is free, with its first entry and what is remembered of its key:
 /// the order itself is the tombstone. Tells the end of the retention of those that were inserted.
@@ -124,8 +125,9 @@ impl Work for Creating {
     fn ask<'a>(
         &'a self,
         requests: &'a [Create],
+        waits: Waits,
     ) -> BoxFuture<'a, Result<Vec<Told<Created>>, Broken>> {
-        self.create(requests).boxed()
+        self.create(requests, waits).boxed()
     }
 
     fn refused<'a>(
@@ -138,8 +140,13 @@ impl Work for Creating {
 }
 
 impl Creating {
-    async fn create(&self, requests: &[Create]) -> Result<Vec<Told<Created>>, Broken> {
-        let connection = self.pool.connection().await.map_err(Broken::NotApplied)?;
+    async fn create(
+        &self,
+        requests: &[Create],
+        waits: Waits,
+    ) -> Result<Vec<Told<Created>>, Broken> {
+        let connection = self.pool.connection(For::Commit(waits)).await;
+        let connection = connection.map_err(Broken::NotApplied)?;
         let rows = Rows::of(requests, self.clock.parameter());
         let statements = [(&CREATE, &rows.parameters()[..])];
         let [inserted] = connection.transaction(Commit::Flushed, statements).await?;

@@ -120,12 +120,9 @@ impl Failure {
         .contains(code)
     }
 
-    /// Whether it is that of one row, and its neighbours in the batch are well: its values are
-    /// refused, or somebody keeps it locked for too long.
-    pub(crate) fn is_of_one_row(&self) -> bool {
-        let locked =
-            matches!(self, Self::Refused { code, .. } if *code == SqlState::LOCK_NOT_AVAILABLE);
-        locked || self.is_of_the_values()
+    /// Whether somebody else keeps locked what it needs.
+    pub(crate) fn is_of_a_lock(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if *code == SqlState::LOCK_NOT_AVAILABLE)
     }
 
     /// Whether it lies in the values that were sent: sent again they are refused again. Classes 22 (data), 23 (constraints), 54 (limits).

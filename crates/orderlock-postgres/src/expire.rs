@@ -6,7 +6,9 @@ use tokio_postgres::types::Type;
 
 use crate::connection::{Commit, Sql};
 use crate::error::Failure;
+use crate::pool::For;
 use crate::rows::{Columns, signed};
+use crate::settings::Waits;
 use crate::store::Inner;
 
 /// The most answers and tombstones in one call, whatever is asked for.
@@ -53,7 +55,7 @@ pub(crate) static END_TOMBSTONES: Sql = Sql {
 pub(crate) async fn expire(inner: &Inner, request: &Expire) -> Result<Expired, StoreError> {
     let limit = request.limit.clamp(1, BATCH_MAX);
     let now = inner.clock.parameter();
-    let connection = inner.pool.connection().await?;
+    let connection = inner.pool.connection(For::Commit(Waits::Patiently)).await?;
     let most = signed(limit as u64);
     let [ended] = connection
         .transaction(Commit::Unflushed, [(&END_ANSWERS, &[&now, &most])])

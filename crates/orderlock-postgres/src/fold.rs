@@ -14,8 +14,9 @@ use crate::clock::{Clock, Heard};
 use crate::connection::Connection;
 use crate::error::{Broken, Failure};
 use crate::fold_rows::{FOLD, Rows};
-use crate::pool::Pool;
+use crate::pool::{For, Pool};
 use crate::rows::{Columns, place};
+use crate::settings::Waits;
 use crate::settle_facts::{Found, tell};
 use crate::settle_rows::bytes;
 
@@ -103,8 +104,12 @@ impl Work for Folding {
         request.links.iter().map(|link| bytes(&link.settle)).sum()
     }
 
-    fn ask<'a>(&'a self, requests: &'a [Fold]) -> BoxFuture<'a, Result<Vec<Told<Folded>>, Broken>> {
-        self.fold(requests).boxed()
+    fn ask<'a>(
+        &'a self,
+        requests: &'a [Fold],
+        waits: Waits,
+    ) -> BoxFuture<'a, Result<Vec<Told<Folded>>, Broken>> {
+        self.fold(requests, waits).boxed()
     }
 
     fn refused<'a>(
@@ -118,8 +123,9 @@ impl Work for Folding {
 }
 
 impl Folding {
-    async fn fold(&self, folds: &[Fold]) -> Result<Vec<Told<Folded>>, Broken> {
-        let connection = self.pool.connection().await.map_err(Broken::NotApplied)?;
+    async fn fold(&self, folds: &[Fold], waits: Waits) -> Result<Vec<Told<Folded>>, Broken> {
+        let connection = self.pool.connection(For::Commit(waits)).await;
+        let connection = connection.map_err(Broken::NotApplied)?;
         let rows = Rows::of(folds, &self.clock);
         let parameters = rows.parameters();
         let written = connection

@@ -56,7 +56,9 @@ inventory! {
     expire: END_ANSWERS END_TOMBSTONES;
     facts: FACTS;
     fold_rows: FOLD;
+    health: LOOK;
     lists: LEASES LIST LIST_BY_BOTH LIST_BY_CUSTOMER LIST_BY_STATUS;
+    locks: LOCKED;
     look: LOOK LOOK_AT_KEY;
     operator: BREAK;
     pages: HISTORY;

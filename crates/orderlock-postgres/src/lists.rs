@@ -9,6 +9,7 @@ use crate::connection::Sql;
 use crate::error::Failure;
 use crate::fragments::{content_columns, held, lock_columns, target_columns};
 use crate::pages::{bytes_max, cursor, limit, one_more, place, take};
+use crate::pool::For;
 use crate::read::{lease_view, view, view_columns};
 use crate::rows::Columns;
 use crate::store::Inner;
@@ -91,7 +92,7 @@ pub(crate) async fn list(inner: &Inner, request: &List) -> Result<Page<OrderView
     let most = one_more(limit);
     let scan = if locked.is_some() { SCAN_MAX } else { most };
     let tenant = request.tenant.as_str();
-    let connection = inner.pool.connection().await?;
+    let connection = inner.pool.connection(For::Reading).await?;
     let rows = connection
         .query(
             statement,
@@ -184,7 +185,7 @@ pub(crate) async fn leases(inner: &Inner, request: &Leases) -> Result<Page<Lease
     let after = place('l', request.cursor.as_ref())?.unwrap_or(0);
     let limit = limit(request.limit);
     let tenant = request.tenant.as_str();
-    let connection = inner.pool.connection().await?;
+    let connection = inner.pool.connection(For::Reading).await?;
     let rows = connection
         .query(&LEASES, &[&tenant, &after, &SCAN_MAX, &one_more(limit)])
         .await?;

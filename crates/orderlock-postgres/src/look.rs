@@ -14,8 +14,9 @@ use crate::connection::{Connection, Sql};
 use crate::error::{Broken, Failure};
 use crate::facts::{Asker, Known, TYPES, facts};
 use crate::fragments::entry_columns;
-use crate::pool::Pool;
+use crate::pool::{For, Pool};
 use crate::rows::{Columns, Id, key_hash};
+use crate::settings::Waits;
 
 /// The facts before a grant, with the number of the order's last entry: whatever checkpoint the key
 /// has is one of an earlier run.
@@ -116,8 +117,9 @@ impl Work for Looking {
     fn ask<'a>(
         &'a self,
         requests: &'a [Look],
+        waits: Waits,
     ) -> BoxFuture<'a, Result<Vec<Told<Option<Looked>>>, Broken>> {
-        let looked = self.look(requests);
+        let looked = self.look(requests, waits);
         looked
             .map(|looked| looked.map_err(Broken::NotApplied))
             .boxed()
@@ -133,10 +135,14 @@ impl Work for Looking {
 }
 
 impl Looking {
-    async fn look(&self, requests: &[Look]) -> Result<Vec<Told<Option<Looked>>>, Failure> {
+    async fn look(
+        &self,
+        requests: &[Look],
+        waits: Waits,
+    ) -> Result<Vec<Told<Option<Looked>>>, Failure> {
         let (keys, orders): (Vec<_>, Vec<_>) =
             requests.iter().partition(|look| look.order == Scope::None);
-        let connection = self.pool.connection().await?;
+        let connection = self.pool.connection(For::Work(waits)).await?;
         let mut keys = self.at_keys(&connection, &keys).await?.into_iter();
         let mut orders = self.at_orders(&connection, &orders).await?.into_iter();
         let told = requests.iter().map(|look| match look.order {

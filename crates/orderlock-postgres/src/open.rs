@@ -4,12 +4,14 @@ use std::error::Error;
 
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
 
 use crate::PostgresOptions;
 use crate::address::Address;
 use crate::connect::{Connected, Connector};
 use crate::error::{Failure, chain};
-use crate::pool::Pool;
+use crate::health::{Health, LOOK, Looked, Seen};
+use crate::pool::{For, Pool};
 use crate::{epoch, migrate};
 
 /// The oldest server that the store is made for, as the server writes its version.
@@ -66,12 +68,6 @@ pub enum OpenError {
     /// The database cannot keep every text.
     #[error("the database keeps its texts as {0}; make one with the encoding UTF8")]
     Encoding(String),
-    /// Commits are not flushed, and the store cannot ask for it through a pooler.
-    #[error(
-        "commits are not flushed: say ALTER DATABASE ... SET synchronous_commit = on, because \
-         behind a pooler the store cannot say it for itself"
-    )]
-    NotDurable,
     /// A later version of this program has changed the layout.
     #[error("the database has a layout that this program does not know ({0}): use the newer one")]
     Newer(String),
@@ -151,13 +147,11 @@ fn is_about_a_certificate(error: &(dyn Error + 'static)) -> bool {
 pub(crate) struct Opened {
     pub(crate) pool: Pool,
     pub(crate) location: String,
-    /// What an answered settle survives there, in words.
-    pub(crate) durability: String,
 }
 
 pub(crate) async fn open(url: &str, options: &PostgresOptions) -> Result<Opened, OpenError> {
     let address = Address::parse(url)?;
-    let pooler = options.pooler || address.pooler;
+    let pooled = options.pooler || address.pooler;
     let connector = Connector::new(&address, options)?;
     let connected = connector
         .connect()
@@ -165,21 +159,16 @@ pub(crate) async fn open(url: &str, options: &PostgresOptions) -> Result<Opened,
         .map_err(|error| OpenError::connecting(&error))?;
     let Connected { mut client, .. } = connected;
     let server = Server::look(&client).await?;
-    server.suits(pooler)?;
-    migrate::migrate(&connector, &mut client, pooler).await?;
-    let connector = if pooler {
-        connector
-    } else {
-        connector.bounded(options.patience, server.flushes())
-    };
-    let pool = Pool::new(connector, !pooler, options);
-    let connection = pool.connection().await?;
+    server.suits()?;
+    migrate::migrate(&connector, &mut client, pooled).await?;
+    drop(client);
+    let pool = Pool::new(connector, pooled, options, Health::new(server.seen));
+    let connection = pool.connection(For::Life).await?;
     epoch::begin_if_restored(&connection).await?;
     drop(connection);
     Ok(Opened {
         pool,
         location: address.location(),
-        durability: server.durability(),
     })
 }
 
@@ -189,142 +178,91 @@ struct Server {
     number: i32,
     version: String,
     encoding: String,
-    read_only: bool,
-    fsync: bool,
-    synchronous_commit: String,
-    standbys: String,
+    seen: Seen,
 }
 
 impl Server {
     async fn look(client: &Client) -> Result<Self, OpenError> {
-        let row = client
-            .query_one(
-                "SELECT current_setting('server_version_num')::int,
-                    current_setting('server_version'), current_setting('server_encoding'),
-                    current_setting('transaction_read_only')::bool,
-                    current_setting('fsync')::bool AND current_setting('full_page_writes')::bool,
-                    current_setting('synchronous_commit'),
-                    current_setting('synchronous_standby_names')",
-                &[],
-            )
-            .await?;
+        let (names, numbers): (Vec<String>, Vec<i32>) = Default::default();
+        let began: Vec<i64> = Vec::new();
+        let parameters: [&(dyn ToSql + Sync); 4] = [&names, &names, &numbers, &began];
+        let typed: Vec<_> = parameters
+            .into_iter()
+            .zip(LOOK.types.iter().cloned())
+            .collect();
+        let version =
+            "SELECT current_setting('server_version'), current_setting('server_encoding')";
+        let version = client.query_typed(version, &[]).await?;
+        let looked = client.query_typed(LOOK.text, &typed).await?;
+        let (Some(version), Some(looked)) = (version.first(), looked.first()) else {
+            return Err(Failure::unreadable("the server says nothing of itself").into());
+        };
+        let looked = Looked::read(looked)?;
         Ok(Self {
-            number: row.try_get(0)?,
-            version: row.try_get(1)?,
-            encoding: row.try_get(2)?,
-            read_only: row.try_get(3)?,
-            fsync: row.try_get(4)?,
-            synchronous_commit: row.try_get(5)?,
-            standbys: row.try_get(6)?,
+            number: looked.version,
+            version: version.try_get(0)?,
+            encoding: version.try_get(1)?,
+            seen: looked.seen,
         })
     }
 
     /// Whether one can work with it.
-    fn suits(&self, pooler: bool) -> Result<(), OpenError> {
+    fn suits(&self) -> Result<(), OpenError> {
         if self.number < VERSION_MIN {
             return Err(OpenError::TooOld(self.version.clone()));
         }
         if self.encoding != "UTF8" {
             return Err(OpenError::Encoding(self.encoding.clone()));
         }
-        if self.read_only {
+        if self.seen.read_only {
             return Err(OpenError::ReadOnly);
         }
-        if pooler && !self.flushes() {
-            return Err(OpenError::NotDurable);
-        }
         Ok(())
-    }
-
-    /// Whether a commit waits for the disk, unless it says otherwise.
-    fn flushes(&self) -> bool {
-        self.synchronous_commit != "off"
-    }
-
-    /// What an answered settle survives.
-    fn durability(&self) -> String {
-        let confirmed = ["on", "remote_apply", "remote_write"];
-        let confirmed = confirmed.contains(&self.synchronous_commit.as_str());
-        if !self.fsync {
-            "does NOT survive power loss of the database's server, which was started without \
-             `fsync` or `full_page_writes`; it survives the death of any node"
-                .to_owned()
-        } else if self.standbys.is_empty() || !confirmed {
-            "survives power loss of the database's server, which flushes each commit before it is \
-             answered; a fail-over to a standby may lose the last answers, because no standby is \
-             waited for (`synchronous_standby_names`)"
-                .to_owned()
-        } else {
-            "survives power loss of the database's server and fail-over: each commit is flushed, \
-             and confirmed by a standby, before it is answered"
-                .to_owned()
-        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Level;
+
+    const SEEN: Seen = Seen {
+        flushes: true,
+        standbys: false,
+        read_only: false,
+        level: Level::On,
+    };
 
     fn server() -> Server {
         Server {
             number: 150_018,
             version: "15.18".to_owned(),
             encoding: "UTF8".to_owned(),
-            read_only: false,
-            fsync: true,
-            synchronous_commit: "on".to_owned(),
-            standbys: String::new(),
+            seen: SEEN,
         }
     }
 
     #[test]
     fn a_server_that_does_not_suit_is_refused_with_the_reason() {
-        assert!(server().suits(true).is_ok());
+        assert!(server().suits().is_ok());
         let old = Server {
             number: 140_011,
             version: "14.11".to_owned(),
             ..server()
         };
-        assert!(matches!(old.suits(false), Err(OpenError::TooOld(_))));
+        assert!(matches!(old.suits(), Err(OpenError::TooOld(_))));
         let odd = Server {
             encoding: "LATIN1".to_owned(),
             ..server()
         };
-        assert!(matches!(odd.suits(false), Err(OpenError::Encoding(_))));
+        assert!(matches!(odd.suits(), Err(OpenError::Encoding(_))));
         let standby = Server {
-            read_only: true,
+            seen: Seen {
+                read_only: true,
+                ..SEEN
+            },
             ..server()
         };
-        assert!(matches!(standby.suits(false), Err(OpenError::ReadOnly)));
-        let lax = Server {
-            synchronous_commit: "off".to_owned(),
-            ..server()
-        };
-        assert!(lax.suits(false).is_ok());
-        assert!(matches!(lax.suits(true), Err(OpenError::NotDurable)));
-    }
-
-    #[test]
-    fn durability_is_not_promised_where_the_settings_do_not_give_it() {
-        let words = |server: Server| server.durability();
-        assert!(words(server()).contains("may lose"));
-        let standbys = "standby1".to_owned();
-        let confirmed = Server {
-            standbys: standbys.clone(),
-            ..server()
-        };
-        assert!(words(confirmed).contains("and fail-over"));
-        let local = Server {
-            standbys,
-            synchronous_commit: "local".to_owned(),
-            ..server()
-        };
-        assert!(words(local).contains("may lose"));
-        let lax = Server {
-            fsync: false,
-            ..server()
-        };
-        assert!(words(lax).contains("NOT"));
+        assert!(matches!(standby.suits(), Err(OpenError::ReadOnly)));
     }
 }

@@ -8,7 +8,9 @@ use crate::connection::{Commit, Sql};
 use crate::error::Failure;
 use crate::fragments::{held, here, lock_columns, moves, no_lease, position, target_columns};
 use crate::journal::unwritable;
+use crate::pool::For;
 use crate::rows::{Columns, Id};
+use crate::settings::Waits;
 use crate::store::Inner;
 
 /// Voids the grant of this fence, whichever order it holds; a mark stays. It is found by a look at
@@ -67,7 +69,7 @@ pub(crate) async fn break_lease(inner: &Inner, request: &BreakLease) -> Result<B
     if let Some(why) = unwritable([Some(request.reason.as_str())], None) {
         return Err(Failure::impossible(why).not_applied());
     }
-    let connection = inner.pool.connection().await?;
+    let connection = inner.pool.connection(For::Commit(Waits::Patiently)).await?;
     let [broken] = connection
         .transaction(
             Commit::Flushed,

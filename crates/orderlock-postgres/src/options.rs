@@ -62,8 +62,9 @@ impl PostgresOptions {
         self
     }
 
-    /// How many connections the store may have in all: 16 by default, at most 1,000. Each is held
-    /// only while a statement runs, so that few serve many.
+    /// How many connections the store may have in all, and processes of the server: 16 by default, at
+    /// most 1,000. Each is held only while a statement runs, so that few serve many. Some are kept for
+    /// the signs of life, and neither reads nor commits that nobody confirms take all of the others.
     #[must_use]
     pub fn with_connections(mut self, connections: usize) -> Self {
         self.connections = connections.clamp(1, CONNECTIONS_MAX);
@@ -82,9 +83,7 @@ impl PostgresOptions {
     /// Says that a pooler stands between that gives each transaction to another session of the
     /// server, such as PgBouncer in transaction mode; `?orderlock_pooler=transaction` in the
     /// address says the same. Nothing is then kept in a session: no prepared statement, no setting.
-    /// Give the database's role the time-outs that the store would else have set for itself:
-    /// `ALTER ROLE ... SET statement_timeout = '4s'`, `lock_timeout = '2s'`,
-    /// `idle_in_transaction_session_timeout = '5s'`.
+    /// Each transaction begins with the settings that it rests on.
     #[must_use]
     pub fn with_pooler(mut self) -> Self {
         self.pooler = true;

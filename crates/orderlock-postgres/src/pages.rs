@@ -9,6 +9,7 @@ use tokio_postgres::types::Type;
 use crate::connection::Sql;
 use crate::error::Failure;
 use crate::fragments::{entry_columns, remembered};
+use crate::pool::For;
 use crate::rows::{Columns, signed, unsigned};
 use crate::store::Inner;
 
@@ -119,7 +120,7 @@ pub(crate) async fn history(
     let after = place('h', request.cursor.as_ref())?.unwrap_or(0);
     let (tenant, order) = (&request.target.tenant, &request.target.order);
     let limit = limit(request.limit);
-    let connection = inner.pool.connection().await?;
+    let connection = inner.pool.connection(For::Reading).await?;
     let mut rows = connection
         .query(
             &HISTORY,

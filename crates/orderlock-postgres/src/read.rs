@@ -13,8 +13,9 @@ use crate::clock::{Clock, Heard};
 use crate::connection::Sql;
 use crate::error::{Broken, Failure};
 use crate::fragments::{content_columns, entry_columns, held, lock_columns, target_columns};
-use crate::pool::Pool;
+use crate::pool::{For, Pool};
 use crate::rows::{Columns, key_hash};
+use crate::settings::Waits;
 use crate::store::Inner;
 
 /// The columns of [`view`], of `orders o`.
@@ -78,7 +79,7 @@ pub(crate) static LOOKUP: Sql = Sql {
 /// One order as others see it.
 pub(crate) async fn read(inner: &Inner, request: &Read) -> Result<Option<OrderView>, StoreError> {
     let Target { tenant, order } = &request.target;
-    let connection = inner.pool.connection().await?;
+    let connection = inner.pool.connection(For::Reading).await?;
     let rows = connection
         .query(&READ, &[&tenant.as_str(), &order.as_str()])
         .await?;
@@ -134,8 +135,9 @@ impl Work for Lookups {
     fn ask<'a>(
         &'a self,
         requests: &'a [Lookup],
+        waits: Waits,
     ) -> BoxFuture<'a, Result<Vec<Told<(Known, bool)>>, Broken>> {
-        let looked = self.look(requests);
+        let looked = self.look(requests, waits);
         looked
             .map(|looked| looked.map_err(Broken::NotApplied))
             .boxed()
@@ -151,14 +153,18 @@ impl Work for Lookups {
 }
 
 impl Lookups {
-    async fn look(&self, requests: &[Lookup]) -> Result<Vec<Told<(Known, bool)>>, Failure> {
+    async fn look(
+        &self,
+        requests: &[Lookup],
+        waits: Waits,
+    ) -> Result<Vec<Told<(Known, bool)>>, Failure> {
         let all = || requests.iter();
         let now = self.clock.parameter();
         let tenants: Vec<_> = all().map(|it| it.target.tenant.as_str()).collect();
         let orders: Vec<_> = all().map(|it| it.target.order.as_str()).collect();
         let key_hashes: Vec<_> = all().map(|it| key_hash(it.key_id)).collect();
         let key_ids: Vec<_> = all().map(|it| &it.key_id.0[..]).collect();
-        let connection = self.pool.connection().await?;
+        let connection = self.pool.connection(For::Work(waits)).await?;
         let rows = connection
             .query(&LOOKUP, &[&now, &tenants, &orders, &key_hashes, &key_ids])
             .await?;

@@ -12,6 +12,7 @@ use crate::connection::{Commit, Connection};
 use crate::error::{Broken, Failure};
 use crate::facts::FACTS;
 use crate::rows::{Columns, Id, place, signed};
+use crate::settings::Waits;
 use crate::statements::{GRANT, LET_GO};
 
 /// Releases leases.
@@ -48,8 +49,9 @@ impl Work for Releasing {
     fn ask<'a>(
         &'a self,
         requests: &'a [Release],
+        waits: Waits,
     ) -> BoxFuture<'a, Result<Vec<Told<Released>>, Broken>> {
-        self.release(requests).boxed()
+        self.release(requests, waits).boxed()
     }
 
     fn refused<'a>(
@@ -62,13 +64,13 @@ impl Work for Releasing {
 }
 
 impl Releasing {
-    async fn release(&self, requests: &[Release]) -> Result<Vec<Told<Released>>, Broken> {
+    async fn release(
+        &self,
+        requests: &[Release],
+        waits: Waits,
+    ) -> Result<Vec<Told<Released>>, Broken> {
         let granting = &self.granting;
-        let connection = granting
-            .pool
-            .connection()
-            .await
-            .map_err(Broken::NotApplied)?;
+        let connection = granting.connection(waits).await?;
         let rows = Rows::of(requests);
         let let_go = rows.parameters();
         let nexts: Vec<_> = requests.iter().filter_map(next_of).collect();

@@ -13,7 +13,9 @@ use crate::connection::{Commit, Sql};
 use crate::error::Failure;
 use crate::fragments::{held, here, lock_columns, moves, no_lease, position, will_write};
 use crate::journal::unwritable;
+use crate::pool::For;
 use crate::rows::{Columns, key_hash, signed, unsigned};
+use crate::settings::Waits;
 use crate::store::Inner;
 
 /// Takes the order, so that nobody changes what the next statement decides on.
@@ -165,7 +167,7 @@ impl<'a> Parts<'a> {
 /// Ends a mark that nobody attends to.
 pub(crate) async fn resolve(inner: &Inner, request: &Resolve) -> Result<Resolved, StoreError> {
     let parts = Parts::of(&request.decision);
-    parts.check(&request.reason, inner.info.document_bytes_max)?;
+    parts.check(&request.reason, inner.document_bytes_max)?;
     let Target { tenant, order } = &request.target;
     let (tenant, order) = (tenant.as_str(), order.as_str());
     let (change, answer) = (parts.change, parts.answer);
@@ -173,7 +175,7 @@ pub(crate) async fn resolve(inner: &Inner, request: &Resolve) -> Result<Resolved
         answer: span,
         tombstone,
     } = parts.retention;
-    let connection = inner.pool.connection().await?;
+    let connection = inner.pool.connection(For::Commit(Waits::Patiently)).await?;
     let [_, rows] = connection
         .transaction(
             Commit::Flushed,

@@ -13,6 +13,7 @@ use crate::clock::span_to_sql;
 use crate::connection::{Commit, Connection, Sql};
 use crate::error::{Broken, Failure};
 use crate::fragments::{moves, no_lease, owned};
+use crate::pool::For;
 use crate::rows::{Columns, Id, hash, signed};
 use crate::store::Inner;
 use crate::waits::FORGET;
@@ -156,7 +157,7 @@ pub(crate) async fn join(inner: &Inner, request: &Join) -> Result<Joined, StoreE
     let (now, session) = (inner.clock.parameter(), Id::from(request.session));
     let length = span_to_sql(request.length);
     let secret = &request.secret.expose()[..];
-    let connection = inner.pool.connection().await?;
+    let connection = inner.pool.connection(For::Life).await?;
     let [kept, ended, begun] = connection
         .transaction(
             Commit::Flushed,
@@ -192,10 +193,13 @@ pub(crate) async fn renew(inner: &Inner, request: &Renew) -> Result<Renewed, Sto
     let (now, session) = (inner.clock.parameter(), Id::from(request.session));
     let known: BTreeSet<_> = request.known.iter().copied().map(Id::from).collect();
     let known = Vec::from_iter(known);
-    let connection = inner.pool.connection().await?;
+    let connection = inner.pool.connection(For::Life).await?;
     let [extended] = connection
         .transaction(Commit::Unflushed, [(&EXTEND, &[&now, &session, &known])])
         .await?;
+    if let Err(error) = inner.pool.look(&connection).await {
+        tracing::warn!(%error, "it is not known what the database promises now");
+    }
     Ok(if extended.is_empty() {
         Renewed::Ended
     } else {
@@ -206,7 +210,7 @@ pub(crate) async fn renew(inner: &Inner, request: &Renew) -> Result<Renewed, Sto
 /// Ends a session. What it still held is counted as far as one call looks.
 pub(crate) async fn leave(inner: &Inner, request: &Leave) -> Result<Left, StoreError> {
     let session = request.session;
-    let connection = inner.pool.connection().await?;
+    let connection = inner.pool.connection(For::Life).await?;
     connection
         .transaction(Commit::Unflushed, [(&END, &[&Id::from(session)])])
         .await?;
@@ -220,7 +224,7 @@ pub(crate) async fn leave(inner: &Inner, request: &Leave) -> Result<Left, StoreE
 /// Ends the sessions that are lapsed, and clears away what is left of ended ones, within bounds.
 pub(crate) async fn sweep(inner: &Inner, request: &Sweep) -> Result<Swept, StoreError> {
     let now = inner.clock.parameter();
-    let connection = inner.pool.connection().await?;
+    let connection = inner.pool.connection(For::Life).await?;
     connection
         .transaction(
             Commit::Unflushed,

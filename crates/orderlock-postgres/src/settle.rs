@@ -16,6 +16,7 @@ use crate::error::{Broken, Failure};
 use crate::facts::FACTS;
 use crate::release::let_go_unsettled;
 use crate::rows::{Columns, place};
+use crate::settings::Waits;
 use crate::settle_facts::{Found, tell};
 use crate::settle_rows::{Rows, bytes};
 use crate::statements::{GRANT, SETTLE};
@@ -48,8 +49,9 @@ impl Work for Settling {
     fn ask<'a>(
         &'a self,
         requests: &'a [Settle],
+        waits: Waits,
     ) -> BoxFuture<'a, Result<Vec<Told<Settled>>, Broken>> {
-        self.settle(requests).boxed()
+        self.settle(requests, waits).boxed()
     }
 
     fn refused<'a>(
@@ -63,8 +65,12 @@ impl Work for Settling {
 }
 
 impl Settling {
-    async fn settle(&self, requests: &[Settle]) -> Result<Vec<Told<Settled>>, Broken> {
-        let connection = self.connection().await.map_err(Broken::NotApplied)?;
+    async fn settle(
+        &self,
+        requests: &[Settle],
+        waits: Waits,
+    ) -> Result<Vec<Told<Settled>>, Broken> {
+        let connection = self.granting.connection(waits).await?;
         let applied = self.apply(&connection, requests).await?;
         let left: Vec<_> = requests
             .iter()
@@ -101,10 +107,6 @@ impl Settling {
             Found::Lost(loss) => Some(Settled::Lost(loss)),
             Found::Again => None,
         }
-    }
-
-    async fn connection(&self) -> Result<Connection, Failure> {
-        self.granting.pool.connection().await
     }
 
     /// Applies what can be applied, and hands over what was let go by it.
@@ -171,7 +173,7 @@ impl Settling {
         reason: String,
     ) -> Result<Settled, StoreError> {
         for _ in 0..10 {
-            let connection = self.connection().await.map_err(Failure::not_applied)?;
+            let connection = self.granting.connection(Waits::Patiently).await?;
             if let_go_unsettled(&connection, request).await? {
                 return Ok(Settled::Impossible(reason));
             }

@@ -29,7 +29,8 @@ pub struct PostgresStore(Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) pool: Pool,
     pub(crate) clock: Clock,
-    pub(crate) info: StoreInfo,
+    location: String,
+    pub(crate) document_bytes_max: usize,
     pub(crate) writes: Writes,
 }
 
@@ -67,18 +68,12 @@ impl PostgresStore {
     /// [`OpenError`], which says what to do.
     pub async fn open(url: &str, options: PostgresOptions) -> Result<Self, OpenError> {
         let opened = open(url, &options).await?;
-        let info = StoreInfo {
-            name: "postgres",
-            location: opened.location,
-            durability: opened.durability,
-            trouble: None,
-            document_bytes_max: options.document_bytes_max,
-        };
         Ok(Self(Arc::new(Inner {
             writes: Writes::new(&opened.pool, &options),
             pool: opened.pool,
             clock: options.clock,
-            info,
+            location: opened.location,
+            document_bytes_max: options.document_bytes_max,
         })))
     }
 
@@ -99,7 +94,14 @@ impl PostgresStore {
 
 impl OrderStore for PostgresStore {
     fn describe(&self) -> StoreInfo {
-        self.0.info.clone()
+        let Inner { pool, .. } = &*self.0;
+        StoreInfo {
+            name: "postgres",
+            location: self.0.location.clone(),
+            durability: pool.health().seen().durability().to_owned(),
+            trouble: pool.trouble(),
+            document_bytes_max: self.0.document_bytes_max,
+        }
     }
 
     fn freed(&self) -> BoxStream<'static, Target> {

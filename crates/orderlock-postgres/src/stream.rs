@@ -18,6 +18,7 @@ use crate::epoch;
 use crate::error::Failure;
 use crate::fragments::{entry_columns, remembered, target_columns};
 use crate::pages::{BOUNDS, bounded, bytes_max, limit, number, one_more, take};
+use crate::pool::For;
 use crate::rows::{Columns, Id, key_hash, signed, unsigned};
 use crate::store::Inner;
 
@@ -137,7 +138,7 @@ pub(crate) async fn entries_since(
     };
     let after = start.map_or(0, |place| place.position);
     let limit = limit(request.limit);
-    let connection = inner.pool.connection().await?;
+    let connection = inner.pool.connection(For::Reading).await?;
     let (now, most) = (inner.clock.parameter(), one_more(limit));
     let since: [&(dyn ToSql + Sync); 4] = [&now, &request.tenant.as_str(), &after, &most];
     let [_, rows] = connection
@@ -252,7 +253,7 @@ pub(crate) static LAG: Sql = Sql {
 
 /// How far the journal's readers are held back.
 pub(crate) async fn lag(inner: &Inner) -> Result<Lag, StoreError> {
-    let connection = inner.pool.connection().await?;
+    let connection = inner.pool.connection(For::Reading).await?;
     let rows = connection.query(&LAG, &[]).await?;
     let row = rows.first();
     let row = row.ok_or_else(|| Failure::unreadable("the server counts no locks"))?;

@@ -107,17 +107,17 @@ impl Writes {
         Self {
             pool: pool.clone(),
             turns: Turns::default(),
-            creates: batcher(creating, options),
-            acquires: batcher(granting(Commit::Unflushed), options),
-            marks: batcher(granting(Commit::Flushed), options),
-            settles: batcher(settling.clone(), options),
+            creates: batcher(creating, pool, options),
+            acquires: batcher(granting(Commit::Unflushed), pool, options),
+            marks: batcher(granting(Commit::Flushed), pool, options),
+            settles: batcher(settling.clone(), pool, options),
             settling,
-            releases: batcher(releasing(Commit::Unflushed), options),
-            clears: batcher(releasing(Commit::Flushed), options),
+            releases: batcher(releasing(Commit::Unflushed), pool, options),
+            clears: batcher(releasing(Commit::Flushed), pool, options),
             chains: Arc::new(Chains {
-                lookups: batcher(lookups, options),
-                looks: batcher(looking, options),
-                folds: batcher(folding, options),
+                lookups: batcher(lookups, pool, options),
+                looks: batcher(looking, pool, options),
+                folds: batcher(folding, pool, options),
                 runtime: Arc::clone(&options.runtime),
                 orders: Mutex::default(),
                 heard,
@@ -254,7 +254,7 @@ fn takes(next: Option<&Acquired>) -> bool {
     matches!(next, Some(Acquired::Granted(_)))
 }
 
-fn batcher<W: Work>(work: W, options: &PostgresOptions) -> Batcher<W> {
+fn batcher<W: Work>(work: W, pool: &Pool, options: &PostgresOptions) -> Batcher<W> {
     let bounds = Bounds {
         lanes: options.lanes,
         rows: options.batch_rows,
@@ -262,5 +262,5 @@ fn batcher<W: Work>(work: W, options: &PostgresOptions) -> Batcher<W> {
         queue: options.queue,
     };
     let runtime: Arc<dyn Runtime> = Arc::clone(&options.runtime);
-    Batcher::new(work, bounds, runtime)
+    Batcher::new(work, pool.clone(), bounds, runtime)
 }

@@ -10,6 +10,8 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::place::connect;
+
 /// The superuser's password in every cluster.
 pub(crate) const PASSWORD: &str = "throw-away";
 
@@ -102,6 +104,26 @@ impl Cluster {
         text.push_str(&settings.join("\n"));
         text.push('\n');
         self.write("data/postgresql.conf", &text);
+    }
+
+    /// Changes a setting while the server runs.
+    pub(crate) async fn set(&self, name: &str, value: &str) {
+        let hand = connect(&self.address("postgres")).await;
+        let set = format!("ALTER SYSTEM SET {name} = '{value}'");
+        hand.batch_execute(&set).await.unwrap();
+        hand.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+        // The processes that serve connections read it one after the other.
+        let look = format!("SELECT current_setting('{name}')");
+        while connect(&self.address("postgres"))
+            .await
+            .query_one(&look, &[])
+            .await
+            .unwrap()
+            .get::<_, String>(0)
+            != value
+        {
+            tokio::task::yield_now().await;
+        }
     }
 
     pub(crate) fn start(&self) {

@@ -116,19 +116,11 @@ async fn client(
 
 /// A primary whose commits wait for a standby, and that standby.
 async fn pair() -> (Cluster, Cluster) {
-    let primary = Cluster::new(&[
-        "synchronous_standby_names = '*'",
-        "synchronous_commit = local",
-    ]);
+    let primary = Cluster::new(&[]);
     let standby = primary.standby();
-    let hand = connect(&primary.address("postgres")).await;
     // The standby was copied before this, so that it waits for nobody when it is promoted.
-    for statement in [
-        "ALTER SYSTEM SET synchronous_commit = 'on'",
-        "SELECT pg_reload_conf()",
-    ] {
-        hand.batch_execute(statement).await.unwrap();
-    }
+    primary.set("synchronous_standby_names", "*").await;
+    let hand = connect(&primary.address("postgres")).await;
     let confirmed = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
     while hand
         .query_one(confirmed, &[])

@@ -8,12 +8,15 @@ use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use orderlock_core::OrderStore as _;
 use orderlock_postgres::{PostgresOptions, PostgresStore};
 use orderlock_testkit::suite::examine;
 use orderlock_testkit::{StoreFactory, TestRuntime, suite::Door};
 
 use crate::cluster::{Cluster, PASSWORD, command, give};
 use crate::place::connect;
+use crate::seen::Seen;
+use crate::world::{applied, create, hold, join, request};
 
 /// Ends the pooler when the test's process has ended, however that ended.
 const GUARD: &str = r#""$1" "$2" & pooler=$!; read -r _; kill "$pooler""#;
@@ -126,7 +129,7 @@ const CHECKS: [&str; 20] = [
     "create::one_of_many_equal_requests_makes_it",
     "acquire::repeats_the_same_grant",
     "settle::answers_are_kept_byte_for_byte",
-    "release::undoes_an_acquire_whose_answer_was_lost",
+    "undo::a_plain_grant_leaves_the_order_free",
     "checkpoints::the_next_run_is_given_the_last_one",
     "handover::a_long_chain_loses_nothing",
     "marks::its_own_key_resumes_so_many_times",
@@ -142,6 +145,50 @@ const CHECKS: [&str; 20] = [
     "race::orders_do_not_disturb_each_other",
     "race::a_settle_and_a_sweep_agree",
 ];
+
+/// Settings of the database that are meant for other programs, and not for this one.
+const ODD: [(&str, &str); 6] = [
+    ("jit", "on"),
+    ("statement_timeout", "'1min'"),
+    ("lock_timeout", "'1min'"),
+    ("synchronous_commit", "off"),
+    ("client_min_messages", "error"),
+    ("default_transaction_isolation", "serializable"),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_transaction_begins_with_the_settings_that_it_rests_on() {
+    let pooler = Pooler::new().await;
+    let hand = connect(&pooler.cluster.address("postgres")).await;
+    for (name, value) in ODD {
+        let set = format!("ALTER ROLE postgres SET {name} = {value}");
+        hand.batch_execute(&set).await.unwrap();
+    }
+    let address = format!(
+        "{}?orderlock_pooler=transaction",
+        pooler.address("postgres")
+    );
+    let options = PostgresOptions::default();
+    let store = PostgresStore::open(&address, options).await.unwrap();
+    let seen = Seen::by(hand).await;
+    let session = join(&store, "a").await;
+    create(&store, "o1").await;
+    let held = hold(&store, request(session, "o1", "k1")).await;
+    applied(store.settle(held.settle()).await.unwrap()).await;
+    let expected = [
+        ("jit", "off"),
+        ("statement_timeout", "4s"),
+        ("lock_timeout", "100ms"),
+        ("transaction_isolation", "read committed"),
+        ("plan_cache_mode", "force_generic_plan"),
+        ("client_min_messages", "notice"),
+    ];
+    for (name, value) in expected {
+        assert_eq!(seen.of(name).await, [value], "{name}");
+    }
+    // The creation and the settle, and the grant, which waits for nothing.
+    assert_eq!(seen.of("synchronous_commit").await, ["off", "on"]);
+}
 
 #[test]
 fn the_store_keeps_its_promises_behind_a_transaction_pooler() {

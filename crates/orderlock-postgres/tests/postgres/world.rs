@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use orderlock_core::store::{
-    Acquire, Acquired, Fate, Grant, Join, Loss, Read, Receipt, Settle, Settled,
+    Acquire, Acquired, Fate, Grant, Join, Loss, Read, Receipt, Renew, Settle, Settled,
 };
 use orderlock_core::{Fence, OrderStore as _, Runtime as _, SessionId, StoreError, TokioRuntime};
 use orderlock_postgres::{PostgresOptions, PostgresStore};
@@ -62,9 +62,7 @@ impl World {
     }
 
     pub(crate) async fn order(&self, order: &str) {
-        let claim = fixtures::claim(order, &format!("create-{order}"));
-        let create = fixtures::create(claim, TokioRuntime.wall());
-        self.store.create(create).await.unwrap();
+        create(&self.store, order).await;
     }
 
     pub(crate) fn request(&self, order: &str, key: &str) -> Acquire {
@@ -130,6 +128,21 @@ pub(crate) async fn join(store: &PostgresStore, node: &str) -> SessionId {
     };
     store.join(request).await.unwrap();
     session
+}
+
+pub(crate) async fn create(store: &PostgresStore, order: &str) {
+    let claim = fixtures::claim(order, &format!("create-{order}"));
+    let create = fixtures::create(claim, TokioRuntime.wall());
+    store.create(create).await.unwrap();
+}
+
+/// Renews a session that holds nothing.
+pub(crate) async fn renew(store: &PostgresStore, session: SessionId) {
+    let request = Renew {
+        session,
+        known: Vec::new(),
+    };
+    store.renew(request).await.unwrap();
 }
 
 pub(crate) fn request(session: SessionId, order: &str, key: &str) -> Acquire {
