@@ -39,3 +39,25 @@ ALTER TABLE keys SET (
     autovacuum_vacuum_threshold = 10000,
     autovacuum_analyze_scale_factor = 0.02
 );
+
+-- Sessions are counted: whoever sees the same number of renewals for a session's length may end it. No clock of the
+-- database's can lengthen or end one.
+ALTER TABLE sessions DROP COLUMN deadline, DROP COLUMN known, DROP COLUMN named;
+ALTER TABLE ended DROP COLUMN known, DROP COLUMN named;
+
+-- Which leases a session's renewals have named, and since which renewal without a gap. A lease that was granted before the
+-- last renewal but one counts only while it stands here. A renewal writes what differs from the one before, and whoever
+-- looks at a lease looks one row up: neither grows with what the node holds.
+CREATE TABLE known (
+    session uuid NOT NULL,
+    fence uuid NOT NULL,
+    since bigint NOT NULL,
+    -- Broken by an operator: no renewal makes it count again, and the node is told by the next one.
+    broken boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (session, fence)
+) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
+CREATE INDEX known_by_broken ON known (session) WHERE broken;
+
+-- For how long after its last question a node's wait counts, in microseconds. The node says so, by how long its questions
+-- take: one that is far from the database asks less often, and waits all the same.
+ALTER TABLE waits ADD COLUMN within bigint NOT NULL DEFAULT 500000;

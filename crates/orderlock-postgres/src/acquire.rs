@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -42,6 +43,8 @@ pub(crate) struct Asking {
     pub(crate) request: Acquire,
     /// Whether it has found the order held before: then it is written that its node waits.
     pub(crate) again: bool,
+    /// When it was asked for.
+    pub(crate) asked: Instant,
 }
 
 impl Work for Granting {
@@ -99,6 +102,7 @@ impl Granting {
         let told = self.tell(&connection, &requests, &granted).await;
         let told = told.map_err(Broken::Unknown)?;
         self.wait(&connection, asking, &told).await;
+        self.heard.pace.took(self.so_far(asking));
         Ok(told)
     }
 
@@ -134,6 +138,15 @@ impl Granting {
         Ok(told)
     }
 
+    /// How long the longest of these questions has taken.
+    fn so_far(&self, asking: &[Asking]) -> Duration {
+        let now = self.heard.instant();
+        let took = asking
+            .iter()
+            .map(|it| now.saturating_duration_since(it.asked));
+        took.max().unwrap_or_default()
+    }
+
     /// Writes down who waits, and who has done so. Nothing but a turn hangs on it, and who still
     /// waits comes again.
     async fn wait(&self, connection: &Connection, asking: &[Asking], told: &[Told<Acquired>]) {
@@ -149,7 +162,8 @@ impl Granting {
             return;
         }
         let asked = Asked::of(&again, &self.clock);
-        if let Err(broken) = connection.write(&WAIT, &asked.to_wait()).await {
+        let within = self.heard.pace.within(self.so_far(asking));
+        if let Err(broken) = connection.write(&WAIT, &asked.to_wait(&within)).await {
             let error = broken.into_failure();
             tracing::warn!(%error, "it is not written that this node waits for an order");
         }
@@ -166,6 +180,7 @@ impl Granting {
         let asking = Asking {
             request: request.clone(),
             again: false,
+            asked: self.heard.instant(),
         };
         or_none(alone(&granting, asking).await)
     }
@@ -292,13 +307,14 @@ impl<'a> Asked<'a> {
     }
 
     /// The parameters of [`WAIT`].
-    pub(crate) fn to_wait(&self) -> [&(dyn ToSql + Sync); 5] {
+    pub(crate) fn to_wait<'b>(&'b self, within: &'b i64) -> [&'b (dyn ToSql + Sync); 6] {
         [
             &self.now,
             &self.tenants,
             &self.orders,
             &self.fences,
             &self.sessions,
+            within,
         ]
     }
 

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use orderlock_core::{Runtime, Timestamp};
 
+use crate::waits::Pace;
+
 /// Where statements get their time from. Each takes it as a parameter that is null in earnest:
 /// `coalesce($1, clock_timestamp())`.
 #[derive(Clone, Debug)]
@@ -35,6 +37,8 @@ pub(crate) struct Heard {
     clock: Clock,
     runtime: Arc<dyn Runtime>,
     last: Mutex<Option<(Timestamp, Instant)>>,
+    /// How long questions take.
+    pub(crate) pace: Pace,
 }
 
 impl Heard {
@@ -44,7 +48,13 @@ impl Heard {
             clock,
             runtime,
             last,
+            pace: Pace::default(),
         }
+    }
+
+    /// This machine's steady clock.
+    pub(crate) fn instant(&self) -> Instant {
+        self.runtime.now()
     }
 
     /// Takes note of what the database has just said.

@@ -17,7 +17,7 @@ macro_rules! fold {
         "WITH ",
         here!(),
         ", alive AS (
-            SELECT s.id, s.heard, s.known, s.named FROM sessions s
+            SELECT s.id, s.heard FROM sessions s
             WHERE s.id = ANY (ARRAY(
                 SELECT o.session
                 FROM ", requests!($rows: 2 tenant, 3 id, 4 fence), "
@@ -49,7 +49,7 @@ macro_rules! fold {
             WHERE o.tenant = r.tenant AND o.id = r.id AND o.fence = r.fence
                 AND o.steps = r.step AND o.version = r.version AND o.entries = r.before
                 AND o.mark_key_id IS NULL AND o.session = alive.id AND ",
-        owned!("alive"),
+        owned!("alive.id", "alive.heard"),
         "
             RETURNING o.row, o.tenant, o.entries - r.links AS before,
                 o.position - r.links AS position, r.next_session, r.place

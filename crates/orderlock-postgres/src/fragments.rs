@@ -25,7 +25,7 @@ macro_rules! held {
     () => {
         concat!(
             "EXISTS (SELECT FROM sessions h WHERE h.id = o.session AND ",
-            $crate::fragments::owned!("h"),
+            $crate::fragments::owned!("h.id", "h.heard"),
             ")"
         )
     };
@@ -34,15 +34,13 @@ macro_rules! held {
 /// Whether a session still owns the lease of `orders o`: whether it is younger than the last
 /// renewal but one, or was named by every renewal that could have named it. Null counts as no.
 macro_rules! owned {
-    ($session:literal) => {
+    ($session:literal, $heard:literal) => {
         concat!(
             "(o.granted >= ",
+            $heard,
+            " OR (SELECT named.since FROM known named WHERE named.session = ",
             $session,
-            ".heard OR ",
-            $session,
-            ".named[array_position(",
-            $session,
-            ".known, o.fence)] <= o.granted + 1)"
+            " AND named.fence = o.fence) <= o.granted + 1)"
         )
     };
 }

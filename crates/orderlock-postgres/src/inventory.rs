@@ -64,7 +64,7 @@ inventory! {
     pages: HISTORY;
     read: LOOKUP READ;
     resolve: LOCK RESOLVE;
-    sessions: BEGIN END END_LAPSED END_OTHERS EXTEND KEEP_SECRET VOID;
+    sessions: ALL BEGIN END END_LAPSED END_OTHERS EXTEND KEEP_SECRET NAMED VOID;
     settle_facts: SETTLE_FACTS;
     statements: GRANT LET_GO SETTLE;
     stream: HORIZON LAG SINCE;

@@ -55,6 +55,7 @@ mod tls;
 mod trials;
 mod turns;
 mod waits;
+mod watch;
 mod writes;
 
 pub use batch::Batches;

@@ -48,6 +48,11 @@ pub(crate) static BREAK: Sql = Sql {
                 ('x' || encode(substr(b.key_id, 1, 8), 'hex'))::bit(64)::bigint, b.key_id,
                 b.fingerprint, $2, b.operation, $4, $5, $6
             FROM broken b, here
+        ), told AS (
+            INSERT INTO known (session, fence, since, broken)
+            SELECT f.session, f.fence, 9223372036854775807, true
+            FROM found f JOIN broken b ON b.row = f.row
+            ON CONFLICT (session, fence) DO UPDATE SET since = excluded.since, broken = true
         )
         SELECT f.* FROM found f JOIN broken b ON b.row = f.row"
     ),

@@ -7,8 +7,8 @@ use crate::OpenError;
 use crate::error::chain;
 
 /// Every table that a node writes.
-const TABLES: [&str; 7] = [
-    "ended", "entries", "keys", "orders", "sessions", "store", "waits",
+const TABLES: [&str; 8] = [
+    "ended", "entries", "keys", "known", "orders", "sessions", "store", "waits",
 ];
 
 /// Who asks, in which schema, and which of the tables they may not read and write.

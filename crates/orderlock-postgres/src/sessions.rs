@@ -6,10 +6,10 @@
 use std::collections::BTreeSet;
 
 use orderlock_core::store::{Join, Joined, Leave, Left, Renew, Renewed, Sweep, Swept};
-use orderlock_core::{Secret, SessionId, StoreError};
+use orderlock_core::{Fence, Secret, SessionId, StoreError};
 use tokio_postgres::types::Type;
 
-use crate::clock::span_to_sql;
+use crate::clock::{span_from_sql, span_to_sql};
 use crate::connection::{Commit, Connection, Sql};
 use crate::error::{Broken, Failure};
 use crate::fragments::{moves, no_lease, owned};
@@ -17,6 +17,7 @@ use crate::pool::For;
 use crate::rows::{Columns, Id, hash, signed};
 use crate::store::Inner;
 use crate::waits::FORGET;
+use crate::watch::Named;
 
 /// How many orders one piece of a sweep looks at, and how many pieces one call does: a session's
 /// leases are found by a look at all orders, and nobody waits for it.
@@ -36,59 +37,82 @@ pub(crate) static END_OTHERS: Sql = Sql {
     text: "WITH gone AS (
             DELETE FROM sessions WHERE node = $1 AND id <> $2
                 AND NOT EXISTS (SELECT FROM ended WHERE session = $2)
-            RETURNING id, heard, known, named
+            RETURNING id, heard
         )
-        INSERT INTO ended (session, heard, known, named) SELECT * FROM gone ON CONFLICT DO NOTHING
-        RETURNING session",
+        INSERT INTO ended (session, heard) SELECT * FROM gone ON CONFLICT DO NOTHING",
     types: &[Type::TEXT, Type::UUID],
 };
 
-/// A session that is there already goes on: its leases keep their age.
+/// A session that is there already goes on: its leases keep their age. Tells its renewals.
 pub(crate) static BEGIN: Sql = Sql {
-    text: "INSERT INTO sessions (id, node, length, deadline)
-        SELECT $2, $3, $4, coalesce($1, clock_timestamp()) + $4 * interval '1 microsecond'
-        WHERE NOT EXISTS (SELECT FROM ended WHERE session = $2)
-        ON CONFLICT (id) DO UPDATE
-            SET node = excluded.node, length = excluded.length, deadline = excluded.deadline
-        RETURNING true",
-    types: &[Type::TIMESTAMPTZ, Type::UUID, Type::TEXT, Type::INT8],
+    text: "INSERT INTO sessions (id, node, length)
+        SELECT $1, $2, $3 WHERE NOT EXISTS (SELECT FROM ended WHERE session = $1)
+        ON CONFLICT (id) DO UPDATE SET node = excluded.node, length = excluded.length
+        RETURNING renewals",
+    types: &[Type::UUID, Type::TEXT, Type::INT8],
 };
 
-/// Voids without a look at the orders: what the node does not name and was granted before the last
-/// renewal counts as free from now on (`owned!`), also if it is named again later.
-pub(crate) static EXTEND: Sql = Sql {
-    text: "UPDATE sessions s
-        SET deadline = coalesce($1, clock_timestamp()) + length * interval '1 microsecond',
-            heard = renewals, known = $3, renewals = renewals + 1,
-            named = ARRAY(
-                SELECT coalesce(before.named, s.renewals)
-                FROM unnest($3) WITH ORDINALITY AS now (fence, place)
-                    LEFT JOIN unnest(s.known, s.named) AS before (fence, named)
-                        ON before.fence = now.fence
-                ORDER BY now.place)
-        WHERE id = $2
-        RETURNING true",
-    types: &[Type::TIMESTAMPTZ, Type::UUID, Type::UUID_ARRAY],
-};
-
-pub(crate) static END: Sql = Sql {
-    text: "WITH gone AS (DELETE FROM sessions WHERE id = $1 RETURNING id, heard, known, named)
-        INSERT INTO ended (session, heard, known, named) SELECT * FROM gone ON CONFLICT DO NOTHING",
+/// What a session's last renewal has left behind; none if it has ended.
+pub(crate) static NAMED: Sql = Sql {
+    text: "SELECT s.renewals, ARRAY(SELECT k.fence FROM known k WHERE k.session = s.id)
+        FROM sessions s WHERE s.id = $1",
     types: &[Type::UUID],
 };
 
-/// Ends the sessions that are lapsed now, by the newest state of their rows. One that is just being
-/// renewed, or whose settle is just being committed, is left to the next sweep.
+/// Renews a session that was renewed so often before, and writes what differs from that renewal: what
+/// the node names no more, and what it names for the first time. Tells what operators have broken.
+///
+/// It voids without a look at the orders: what the node does not name and was granted before the last
+/// renewal counts as free from now on (`owned!`), also if it is named again later. Each row is looked
+/// up by its key, whatever the planner thinks of the others.
+pub(crate) static EXTEND: Sql = Sql {
+    text: "WITH extended AS (
+            UPDATE sessions SET heard = renewals, renewals = renewals + 1
+            WHERE id = $1 AND renewals = $2
+            RETURNING id, heard
+        ), gone AS (
+            DELETE FROM known USING (
+                SELECT k.ctid FROM extended e CROSS JOIN unnest($3) AS r (fence)
+                    CROSS JOIN LATERAL (
+                        SELECT k.ctid FROM known k
+                        WHERE k.session = e.id AND k.fence = r.fence OFFSET 0
+                    ) k
+            ) k
+            WHERE known.ctid = k.ctid
+        ), named AS (
+            INSERT INTO known (session, fence, since)
+            SELECT e.id, r.fence, e.heard FROM extended e CROSS JOIN unnest($4) AS r (fence)
+            ON CONFLICT (session, fence) DO NOTHING
+        )
+        SELECT ARRAY(SELECT k.fence FROM known k WHERE k.session = $1 AND k.broken)
+        FROM extended",
+    types: &[Type::UUID, Type::INT8, Type::UUID_ARRAY, Type::UUID_ARRAY],
+};
+
+pub(crate) static END: Sql = Sql {
+    text: "WITH gone AS (DELETE FROM sessions WHERE id = $1 RETURNING id, heard)
+        INSERT INTO ended (session, heard) SELECT * FROM gone ON CONFLICT DO NOTHING",
+    types: &[Type::UUID],
+};
+
+/// Every session that goes on, and how often it was renewed.
+pub(crate) static ALL: Sql = Sql {
+    text: "SELECT id, renewals, length FROM sessions ORDER BY id LIMIT 10000",
+    types: &[],
+};
+
+/// Ends sessions that have still been renewed no more often, by the newest state of their rows. One that
+/// is just being renewed, or whose settle is just being committed, is left to the next sweep.
 pub(crate) static END_LAPSED: Sql = Sql {
     text: "WITH lapsed AS (
-            SELECT id FROM sessions WHERE deadline <= coalesce($1, clock_timestamp())
-            ORDER BY id LIMIT 64 FOR UPDATE SKIP LOCKED
+            SELECT s.id FROM unnest($1, $2) AS r (id, renewals)
+                JOIN sessions s ON s.id = r.id AND s.renewals = r.renewals
+            ORDER BY s.id LIMIT 64 FOR UPDATE OF s SKIP LOCKED
         ), gone AS (
-            DELETE FROM sessions s USING lapsed WHERE s.id = lapsed.id
-            RETURNING s.id, s.heard, s.known, s.named
+            DELETE FROM sessions s USING lapsed WHERE s.id = lapsed.id RETURNING s.id, s.heard
         )
-        INSERT INTO ended (session, heard, known, named) SELECT * FROM gone ON CONFLICT DO NOTHING",
-    types: &[Type::TIMESTAMPTZ],
+        INSERT INTO ended (session, heard) SELECT * FROM gone ON CONFLICT DO NOTHING",
+    types: &[Type::UUID_ARRAY, Type::INT8_ARRAY],
 };
 
 /// Clears away leases of an ended session, or, without a name, of all those that stand at the same
@@ -116,7 +140,7 @@ pub(crate) static VOID: Sql = Sql {
             ORDER BY tenant, row LIMIT $3
         ), free AS (
             SELECT o.tenant, o.row, ",
-        owned!("t"),
+        owned!("t.session", "t.heard"),
         " AS counted
             FROM found f CROSS JOIN LATERAL (
                     SELECT * FROM orders o WHERE o.tenant = f.tenant AND o.row = f.row AND o.row > 0
@@ -143,6 +167,9 @@ pub(crate) static VOID: Sql = Sql {
             FROM looked l, turn t WHERE e.session = t.session AND NOT l.all
         ), finished AS (
             DELETE FROM ended e USING looked l, turn t WHERE e.session = t.session AND l.all
+            RETURNING e.session
+        ), forgotten AS (
+            DELETE FROM known k USING finished f WHERE k.session = f.session
         )
         SELECT coalesce((SELECT l.all AND (SELECT count(*) FROM turn) = (
                 SELECT count(*) FROM ended WHERE $1 IS NULL OR session = $1) FROM looked l), true),
@@ -152,59 +179,112 @@ pub(crate) static VOID: Sql = Sql {
     types: &[Type::UUID, Type::INT8, Type::INT8],
 };
 
-/// Begins a session and ends every other one of the same node.
+/// Begins a session and ends every other one of the same node. The leases of those count as free from
+/// then on; the sweeps clear them away, and nobody waits for that.
 pub(crate) async fn join(inner: &Inner, request: &Join) -> Result<Joined, StoreError> {
-    let (now, session) = (inner.clock.parameter(), Id::from(request.session));
+    let session = Id::from(request.session);
     let length = span_to_sql(request.length);
     let secret = &request.secret.expose()[..];
     let connection = inner.pool.connection(For::Life).await?;
-    let [kept, ended, begun] = connection
+    let [kept, _, begun] = connection
         .transaction(
             Commit::Flushed,
             [
                 (&KEEP_SECRET, &[&secret]),
                 (&END_OTHERS, &[&request.node, &session]),
-                (&BEGIN, &[&now, &session, &request.node, &length]),
+                (&BEGIN, &[&session, &request.node, &length]),
             ],
         )
         .await?;
-    if begun.is_empty() {
+    let Some(begun) = begun.first() else {
         let why = "the session has ended, and a node joins again under another name for it";
         return Err(Failure::impossible(why).not_applied());
-    }
+    };
+    let renewals = Columns::of(begun).next()?;
+    let now = inner.runtime.now();
+    inner.watch.note(request.session, renewals, now);
     let kept = kept.first();
     let kept = kept.ok_or_else(|| Failure::unreadable("the store has no row of its own"))?;
-    let secret = hash(Columns::of(kept).next()?)?;
-    let mut pieces = Pieces::new(inner, &connection, usize::MAX);
-    for row in &ended {
-        let Id(session) = Columns::of(row).next()?;
-        // They count as free already: what is left here, the sweeps clear away.
-        if pieces.of(Some(SessionId(session))).await.is_err() {
-            break;
-        }
-    }
     Ok(Joined {
-        secret: Secret::new(secret),
+        secret: Secret::new(hash(Columns::of(kept).next()?)?),
     })
 }
 
+/// How often a renewal is tried again that finds another one beside it.
+const RENEWALS_MAX: usize = 3;
+
 /// Extends a session. A crash of the server may lose that, and the leases that came after it.
 pub(crate) async fn renew(inner: &Inner, request: &Renew) -> Result<Renewed, StoreError> {
-    let (now, session) = (inner.clock.parameter(), Id::from(request.session));
-    let known: BTreeSet<_> = request.known.iter().copied().map(Id::from).collect();
-    let known = Vec::from_iter(known);
+    let session = request.session;
+    let known: BTreeSet<_> = request.known.iter().map(|fence| fence.0).collect();
     let connection = inner.pool.connection(For::Life).await?;
-    let [extended] = connection
-        .transaction(Commit::Unflushed, [(&EXTEND, &[&now, &session, &known])])
-        .await?;
+    let renewed = extend(inner, &connection, session, &known).await;
     if let Err(error) = inner.pool.look(&connection).await {
         tracing::warn!(%error, "it is not known what the database promises now");
     }
-    Ok(if extended.is_empty() {
-        Renewed::Ended
-    } else {
-        Renewed::Extended { voided: Vec::new() }
-    })
+    renewed
+}
+
+async fn extend(
+    inner: &Inner,
+    connection: &Connection,
+    session: SessionId,
+    known: &BTreeSet<u128>,
+) -> Result<Renewed, StoreError> {
+    for _ in 0..RENEWALS_MAX {
+        let before = match inner.watch.take_named(session) {
+            Some(before) => before,
+            None => match named(connection, session).await? {
+                Some(before) => before,
+                None => return Ok(Renewed::Ended),
+            },
+        };
+        let differ = |one: &BTreeSet<u128>, other: &BTreeSet<u128>| {
+            Vec::from_iter(one.difference(other).copied().map(Id))
+        };
+        let (gone, new) = (differ(&before.fences, known), differ(known, &before.fences));
+        let [extended] = connection
+            .transaction(
+                Commit::Unflushed,
+                [(
+                    &EXTEND,
+                    &[&Id::from(session), &before.renewals, &gone, &new],
+                )],
+            )
+            .await?;
+        // Another renewal has come between, or an earlier one was not answered.
+        let Some(row) = extended.first() else {
+            continue;
+        };
+        let broken: Vec<Id> = Columns::of(row).next()?;
+        let renewals = before.renewals + 1;
+        let mut fences = known.clone();
+        fences.extend(broken.iter().map(|fence| fence.0));
+        inner.watch.keep_named(session, Named { renewals, fences });
+        inner.watch.note(session, renewals, inner.runtime.now());
+        let voided = broken.iter().map(|fence| fence.0);
+        let voided = voided.filter(|fence| known.contains(fence)).map(Fence);
+        return Ok(Renewed::Extended {
+            voided: voided.collect(),
+        });
+    }
+    let why = "the session is renewed by somebody else at the same time";
+    Err(Failure::impossible(why).not_applied())
+}
+
+/// What the last renewal has named, by the database.
+async fn named(connection: &Connection, session: SessionId) -> Result<Option<Named>, Failure> {
+    let rows = connection.query(&NAMED, &[&Id::from(session)]).await?;
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    let mut columns = Columns::of(row);
+    let renewals = columns.next()?;
+    let fences: Vec<Id> = columns.next()?;
+    Ok(Some(Named {
+        renewals,
+        fences: fences.into_iter().map(|fence| fence.0).collect(),
+    }))
 }
 
 /// Ends a session. What it still held is counted as far as one call looks.
@@ -225,10 +305,27 @@ pub(crate) async fn leave(inner: &Inner, request: &Leave) -> Result<Left, StoreE
 pub(crate) async fn sweep(inner: &Inner, request: &Sweep) -> Result<Swept, StoreError> {
     let now = inner.clock.parameter();
     let connection = inner.pool.connection(For::Life).await?;
+    let asked = inner.runtime.now();
+    let rows = connection.query(&ALL, &[]).await?;
+    let mut all = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let mut columns = Columns::of(row);
+        let Id(id) = columns.next()?;
+        all.push((
+            SessionId(id),
+            columns.next()?,
+            span_from_sql(columns.next()?),
+        ));
+    }
+    let lapsed = inner.watch.lapsed(&all, asked, inner.runtime.now());
+    let (ids, renewals): (Vec<_>, Vec<i64>) = lapsed
+        .into_iter()
+        .map(|(id, renewals)| (Id::from(id), renewals))
+        .unzip();
     connection
         .transaction(
             Commit::Unflushed,
-            [(&END_LAPSED, &[&now]), (&FORGET, &[&now])],
+            [(&END_LAPSED, &[&ids, &renewals]), (&FORGET, &[&now])],
         )
         .await?;
     let mut pieces = Pieces::new(inner, &connection, request.limit.max(1));

@@ -84,6 +84,7 @@ impl Settings {
                 "idle_in_transaction_session_timeout",
                 milliseconds(self.patience),
             ),
+            ("lock_timeout", milliseconds(self.haste())),
             ("transaction_timeout", "0".to_owned()),
             ("idle_session_timeout", "0".to_owned()),
         ];
@@ -99,11 +100,10 @@ impl Settings {
                 firm: false,
             })
             .collect();
-        let haste = ("lock_timeout", milliseconds(self.haste()));
         let firm = FIRM
             .iter()
             .map(|(name, value)| (*name, (*value).to_owned()));
-        settings.extend(firm.chain([haste]).map(|(name, value)| Setting {
+        settings.extend(firm.map(|(name, value)| Setting {
             name,
             value,
             firm: true,

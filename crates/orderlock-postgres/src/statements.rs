@@ -152,7 +152,7 @@ macro_rules! settle {
     ($rows:ident) => {
         concat!(
         "WITH ", here!(), ", alive AS (
-            SELECT s.id, s.heard, s.known, s.named FROM sessions s
+            SELECT s.id, s.heard FROM sessions s
             WHERE s.id = ANY (ARRAY(
                 SELECT o.session
                 FROM ", requests!($rows: 2 tenant, 3 id, 4 fence), "
@@ -186,7 +186,7 @@ macro_rules! settle {
                 24 answer_type, 25 answer_location, 26 answer_version, 27 answer_body), "
             WHERE o.tenant = r.tenant AND o.id = r.id AND o.fence = r.fence
                 AND o.steps = r.step AND o.version = r.version AND o.session = alive.id
-                AND ", owned!("alive"), "
+                AND ", owned!("alive.id", "alive.heard"), "
             RETURNING o.row, o.entries, o.position, o.version AS after, r.*
         ), written AS (
             INSERT INTO entries (order_row, number, position, version, at, attempt, fence, step,

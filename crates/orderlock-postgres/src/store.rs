@@ -10,12 +10,13 @@ use orderlock_core::store::{
     Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
     StoreInfo, Sweep, Swept, Undo,
 };
-use orderlock_core::{LeaseView, OrderStore, StoreError, Target};
+use orderlock_core::{LeaseView, OrderStore, Runtime, StoreError, Target};
 
 use crate::clock::Clock;
 use crate::open::{OpenError, open};
 use crate::pool::Pool;
 use crate::stream::Lag;
+use crate::watch::Watch;
 use crate::writes::{Statistics, Writes};
 use crate::{PostgresOptions, expire, lists, operator, pages, read, resolve, sessions, stream};
 
@@ -32,6 +33,8 @@ pub(crate) struct Inner {
     location: String,
     pub(crate) document_bytes_max: usize,
     pub(crate) writes: Writes,
+    pub(crate) watch: Watch,
+    pub(crate) runtime: Arc<dyn Runtime>,
 }
 
 impl PostgresStore {
@@ -70,6 +73,8 @@ impl PostgresStore {
         let opened = open(url, &options).await?;
         Ok(Self(Arc::new(Inner {
             writes: Writes::new(&opened.pool, &options),
+            watch: Watch::default(),
+            runtime: Arc::clone(&options.runtime),
             pool: opened.pool,
             clock: options.clock,
             location: opened.location,

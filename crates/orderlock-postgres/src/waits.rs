@@ -3,12 +3,40 @@
 //! A node whose request has found an order held more than once writes that it waits. When it has
 //! waited for half a second, nobody else is granted the order, by a hand-over neither: the holder
 //! lets it go, and it is kept for the node that has waited longest, as long as that one goes on
-//! asking. The rows decide nothing but whose turn it is; a row that is late, lost or left behind
-//! costs half a second.
+//! asking. How long after its last question a node still counts as asking, it says itself, by how long
+//! its questions take: a node that is far from the database has its turn as well. The rows decide
+//! nothing but whose turn it is; a row that is late, lost or left behind costs that time.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio_postgres::types::Type;
 
 use crate::connection::Sql;
+
+/// How long a node's wait counts without another question, at least and at most. The least is a little
+/// more than the longest pause between two questions.
+const WITHIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+
+/// How long a node's questions take, by its own clock.
+#[derive(Debug, Default)]
+pub(crate) struct Pace(Mutex<Duration>);
+
+impl Pace {
+    /// For how long the wait counts of a request whose question has taken so long up to now, in
+    /// microseconds. What is left of it is a third at most, and the next one may take twice as long.
+    pub(crate) fn within(&self, so_far: Duration) -> i64 {
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let question = last.max(so_far * 3 / 2);
+        let within = (WITHIN.0 + question * 2).min(WITHIN.1);
+        within.as_micros().try_into().unwrap_or(i64::MAX)
+    }
+
+    /// Takes note of how long a whole question took.
+    pub(crate) fn took(&self, whole: Duration) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = whole;
+    }
+}
 
 /// How long a node waits before the order is kept for it. Shorter makes orders that are wanted
 /// everywhere stand still more often: each change of node costs a part of the pause between two
@@ -19,15 +47,17 @@ macro_rules! patience {
     };
 }
 
-/// Whether a node has asked lately: within a little more than the longest pause between two
-/// questions. A time that is to come is that of a clock that was set back.
+/// Whether a node has asked lately, by its own word of how often it asks. A time that is to come is
+/// that of a clock that was set back.
 macro_rules! asks {
     ($wait:literal, $now:literal) => {
         concat!(
             $wait,
             ".asked BETWEEN ",
             $now,
-            " - interval '500 milliseconds' AND ",
+            " - ",
+            $wait,
+            ".within * interval '1 microsecond' AND ",
             $now,
             " + interval '500 milliseconds'"
         )
@@ -75,11 +105,11 @@ pub(crate) static WAIT: Sql = Sql {
             DELETE FROM waits w USING asked
             WHERE asked.served AND w.order_row = asked.row AND w.session = asked.session
         )
-        INSERT INTO waits AS w (order_row, session, since, asked)
-        SELECT asked.row, asked.session, clock.now, clock.now FROM asked, clock
+        INSERT INTO waits AS w (order_row, session, since, asked, within)
+        SELECT asked.row, asked.session, clock.now, clock.now, $6 FROM asked, clock
         WHERE NOT asked.served
         ON CONFLICT (order_row, session) DO UPDATE SET
-            asked = excluded.asked,
+            asked = excluded.asked, within = excluded.within,
             since = CASE WHEN ",
         asks!("w", "excluded.asked"),
         " THEN w.since ELSE excluded.since END
@@ -91,6 +121,7 @@ pub(crate) static WAIT: Sql = Sql {
         Type::TEXT_ARRAY,
         Type::UUID_ARRAY,
         Type::UUID_ARRAY,
+        Type::INT8,
     ],
 };
 

@@ -167,6 +167,7 @@ impl Writes {
         if let Some(entry) = self.remembered(request.claim.key_id) {
             return Ok(answers::acquired(&request.claim, entry));
         }
+        let asked = self.chains.heard.instant();
         let reading = self.pool.answers().reading();
         let target = request.claim.target();
         let turn = self.turn(target.clone()).await;
@@ -175,7 +176,16 @@ impl Writes {
             Commit::Unflushed => &self.acquires,
             Commit::Flushed => &self.marks,
         };
-        let told = acquires.run(Some(turn), Asking { request, again }).await;
+        let told = acquires
+            .run(
+                Some(turn),
+                Asking {
+                    request,
+                    again,
+                    asked,
+                },
+            )
+            .await;
         self.tried.told(target, fence, &told);
         if let Ok(Acquired::Settled(entry)) = &told {
             self.pool.answers().keep(reading, entry);

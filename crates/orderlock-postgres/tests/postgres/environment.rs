@@ -76,13 +76,17 @@ async fn settings_that_are_meant_for_others_change_nothing() {
 #[tokio::test]
 async fn settings_in_the_address_win_unless_a_promise_rests_on_them() {
     let cluster = Cluster::new(&[]);
-    let options = "-cstatement_timeout%3D3s%20-cjit%3Don%20-csynchronous_commit%3Doff";
+    let options =
+        "-cstatement_timeout%3D3s%20-cidle_session_timeout%3D9min%20-csynchronous_commit%3Doff";
     let address = format!("{}?options={options}", cluster.address("postgres"));
     let store = open(&address).await;
     let session = join(&store, "a").await;
     let seen = Seen::by(connect(&cluster.address("postgres")).await).await;
     operate(&store, session, "o1").await;
-    for (name, value) in [("jit", "on"), ("statement_timeout", "3s")] {
+    for (name, value) in [
+        ("idle_session_timeout", "9min"),
+        ("statement_timeout", "3s"),
+    ] {
         assert_eq!(seen.of(name).await, [value], "{name}");
     }
     assert_eq!(seen.of("synchronous_commit").await, ["off", "on"]);

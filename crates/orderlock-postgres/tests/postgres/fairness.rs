@@ -9,6 +9,7 @@ use orderlock_core::store::{Acquire, Acquired, Settle, Settled, Sweep, Then};
 use orderlock_postgres::{PostgresOptions, PostgresStore};
 use orderlock_testkit::TestRuntime;
 
+use crate::proxy::Proxy;
 use crate::world::{Held, World, applied, granted, hold, join, request};
 
 /// Between two steps of a test: five of them, and a wait is due.
@@ -116,4 +117,48 @@ async fn what_is_left_of_a_wait_is_swept_away() {
     nodes.runtime.advance(Duration::from_secs(61));
     sweep().await.unwrap();
     assert_eq!(nodes.rows().await, 0);
+}
+
+#[tokio::test]
+async fn a_node_whose_questions_take_long_has_its_turn() {
+    let nodes = Nodes::new().await;
+    let proxy = Proxy::new().await;
+    let runtime = nodes.runtime.clone();
+    // Each round trip of the far node takes longer than the longest pause between two questions.
+    proxy.each_turn(move || runtime.advance(Duration::from_millis(400)));
+    let address = proxy.on_the_way_to(&nodes.world.place.address());
+    let options = PostgresOptions::default().with_runtime(Arc::new(nodes.runtime.clone()));
+    let far = PostgresStore::open(&address, options).await.unwrap();
+    let waits = request(join(&far, "far").await, "o1", "far");
+    let mut held = nodes.world.hold("o1", "a0").await;
+    for round in 1..10 {
+        match far.acquire(waits.clone()).await.unwrap() {
+            Acquired::Held(_) => {}
+            told => {
+                granted(told);
+                return;
+            }
+        }
+        let request = nodes.world.request("o1", &format!("a{round}"));
+        let settle = Settle {
+            then: Then::HandOver(Box::new(request.clone())),
+            ..held.settle()
+        };
+        let settled = nodes.world.store.settle(settle).await.unwrap();
+        let Settled::Accepted(mut accepted) = settled else {
+            panic!("not accepted");
+        };
+        let next = accepted.next.take().expect("the next one is asked for");
+        applied(Settled::Accepted(accepted)).await;
+        match next {
+            Acquired::Granted(grant) => {
+                held = Held {
+                    request,
+                    grant: *grant,
+                }
+            }
+            told => assert!(matches!(told, Acquired::Held(_)), "{told:?}"),
+        }
+    }
+    panic!("it waits for ever");
 }

@@ -12,7 +12,7 @@ use crate::world::{World, granted, hold, join, request};
 /// an external operation begins on the second one, at another node, and fails.
 #[tokio::test]
 async fn a_grant_that_waited_leaves_the_mark_that_came_meanwhile() {
-    let world = World::new().await;
+    let world = World::waiting(PostgresOptions::default()).await;
     for order in ["before", "first", "second"] {
         world.order(order).await;
     }

@@ -1,8 +1,8 @@
 //! A way to the server that counts round trips, and breaks when a test wants it to.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -27,6 +27,8 @@ struct State {
     closed: AtomicBool,
     /// Raised to break every connection that there is.
     broken: watch::Sender<u64>,
+    /// What is done at each round trip.
+    each_turn: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Proxy {
@@ -39,6 +41,7 @@ impl Proxy {
             deaf: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             broken: watch::Sender::new(0),
+            each_turn: OnceLock::new(),
         });
         let proxy = Self {
             port: listener.local_addr().unwrap().port(),
@@ -70,6 +73,11 @@ impl Proxy {
     /// How many round trips there were so far, over all connections.
     pub(crate) fn turns(&self) -> u64 {
         self.state.turns.load(Ordering::SeqCst)
+    }
+
+    /// Has something done at each round trip, before it goes on.
+    pub(crate) fn each_turn(&self, done: impl Fn() + Send + Sync + 'static) {
+        assert!(self.state.each_turn.set(Box::new(done)).is_ok());
     }
 
     /// Keeps every answer back from now on.
@@ -142,6 +150,9 @@ async fn ask(
         }
         if heard.swap(false, Ordering::SeqCst) {
             state.turns.fetch_add(1, Ordering::SeqCst);
+            if let Some(done) = state.each_turn.get() {
+                done();
+            }
         }
         to.write_all(&buffer[..bytes]).await?;
     }

@@ -16,7 +16,7 @@ macro_rules! in_both_forms {
         mod for_one {
             $(#[tokio::test]
             async fn $test() {
-                super::$test(crate::world::World::new().await).await;
+                super::$test(crate::world::World::waiting(Default::default()).await).await;
             })*
         }
 
@@ -24,7 +24,7 @@ macro_rules! in_both_forms {
             $(#[tokio::test]
             async fn $test() {
                 let options = orderlock_postgres::PostgresOptions::default().with_pooler();
-                super::$test(crate::world::World::with(options).await).await;
+                super::$test(crate::world::World::waiting(options).await).await;
             })*
         }
     };

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use orderlock_core::store::{Join, Loss, Renew, Renewed, Sweep};
-use orderlock_core::{OrderStore as _, StoreError};
+use orderlock_core::{Fence, OrderStore as _, StoreError};
 use orderlock_testkit::fixtures;
 
-use crate::world::{World, hold, join, lost, request};
+use crate::world::{Held, World, applied, hold, join, lost, request};
 
 /// More orders than one look takes in.
 const FILLER: &str = "
@@ -30,9 +30,9 @@ async fn leases_of_an_ended_session_are_cleared_away_piece_by_piece() {
     hold(&world.store, request(one, "second", "k1")).await;
     hold(&world.store, request(two, "third", "k1")).await;
     let alive = world.hold("other", "k1").await;
-    // Both lapse, as far as the database's clock is concerned.
-    let lapse = "UPDATE sessions SET deadline = now() - interval '1 second' WHERE node <> 'a'";
-    world.hand.execute(lapse, &[]).await.unwrap();
+    let end = "WITH gone AS (DELETE FROM sessions WHERE node <> 'a' RETURNING id, heard)
+        INSERT INTO ended (session, heard) SELECT * FROM gone";
+    world.hand.execute(end, &[]).await.unwrap();
 
     let mut voided = Vec::new();
     loop {
@@ -52,7 +52,7 @@ async fn leases_of_an_ended_session_are_cleared_away_piece_by_piece() {
     assert!(ended.is_empty());
     let settled = world.store.settle(held.settle()).await.unwrap();
     assert_eq!(lost(&settled), Loss::NotHeld);
-    crate::world::applied(world.store.settle(alive.settle()).await.unwrap()).await;
+    applied(world.store.settle(alive.settle()).await.unwrap()).await;
 }
 
 #[tokio::test]
@@ -61,8 +61,8 @@ async fn a_late_duplicate_of_a_join_revives_nothing() {
     world.order("o1").await;
     let held = world.hold("o1", "k1").await;
     // The session has ended, and its lease has not been cleared away yet.
-    let end = "WITH gone AS (DELETE FROM sessions RETURNING id, heard, known, named)
-        INSERT INTO ended (session, heard, known, named) SELECT * FROM gone";
+    let end = "WITH gone AS (DELETE FROM sessions RETURNING id, heard)
+        INSERT INTO ended (session, heard) SELECT * FROM gone";
     world.hand.execute(end, &[]).await.unwrap();
     let next = join(&world.store, "a").await;
     let late = Join {
@@ -86,5 +86,72 @@ async fn a_late_duplicate_of_a_join_revives_nothing() {
         "it ended nothing that came after it"
     );
     let settled = world.store.settle(held.settle()).await.unwrap();
+    assert_eq!(lost(&settled), Loss::NotHeld);
+}
+
+/// So many grants are renewed at once, and what differs is all that is written and looked up.
+#[tokio::test]
+async fn a_renewal_costs_what_has_changed_and_not_what_is_held() {
+    const HELD: u128 = 65_536;
+    let world = World::new().await;
+    world.order("o1").await;
+    let held = world.hold("o1", "k1").await;
+    let mut known: Vec<_> = (0..HELD).map(Fence).collect();
+    known.push(held.grant.fence);
+    for round in 0..4 {
+        known[0] = Fence(HELD + round);
+        let session = world.session;
+        let known = known.clone();
+        let renewed = world.store.renew(Renew { session, known }).await.unwrap();
+        let voided = Vec::new();
+        assert_eq!(renewed, Renewed::Extended { voided });
+    }
+    // Held since before the last renewals, and named by each.
+    applied(world.store.settle(held.settle()).await.unwrap()).await;
+    let rows = "SELECT count(*), max(since) FROM known";
+    let row = world.hand.query_one(rows, &[]).await.unwrap();
+    assert_eq!(row.get::<_, i64>(0), i64::try_from(HELD).unwrap() + 1);
+    let World { store, hand, .. } = world;
+    // A session of the server tells what it has done when it ends, at the latest.
+    drop(store);
+    let look = "SELECT n_tup_ins, n_tup_del, idx_tup_fetch FROM pg_stat_all_tables
+        WHERE relid = 'known'::regclass";
+    let (inserted, removed, fetched) = loop {
+        let row = hand.query_one(look, &[]).await.unwrap();
+        let told = (
+            row.get::<_, i64>(0),
+            row.get::<_, i64>(1),
+            row.get::<_, i64>(2),
+        );
+        if told.1 >= 3 {
+            break told;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!((inserted, removed), (i64::try_from(HELD).unwrap() + 4, 3));
+    assert!(fetched < 100, "{fetched} rows were looked at");
+}
+
+#[tokio::test]
+async fn a_renewal_whose_answer_was_lost_is_caught_up_with() {
+    let world = World::new().await;
+    world.order("o1").await;
+    world.order("o2").await;
+    let (one, two) = (world.hold("o1", "k1").await, world.hold("o2", "k1").await);
+    let session = world.session;
+    let renew = async |held: &[&Held]| {
+        let known = held.iter().map(|held| held.grant.fence).collect();
+        world.store.renew(Renew { session, known }).await.unwrap()
+    };
+    renew(&[&one, &two]).await;
+    // As another one that was sent before it, and of which nothing was heard.
+    let other = "UPDATE sessions SET heard = renewals, renewals = renewals + 1";
+    world.hand.execute(other, &[]).await.unwrap();
+    for _ in 0..2 {
+        let voided = Vec::new();
+        assert_eq!(renew(&[&one]).await, Renewed::Extended { voided });
+    }
+    applied(world.store.settle(one.settle()).await.unwrap()).await;
+    let settled = world.store.settle(two.settle()).await.unwrap();
     assert_eq!(lost(&settled), Loss::NotHeld);
 }

@@ -48,6 +48,13 @@ impl World {
         Self::at(place, &address, options).await
     }
 
+    /// A store whose batches wait for rows that others keep locked.
+    pub(crate) async fn waiting(options: PostgresOptions) -> Self {
+        let place = Place::new().await;
+        let address = format!("{}%20-clock_timeout%3D60s", place.address());
+        Self::at(place, &address, options).await
+    }
+
     /// A store that reaches its place by this address.
     pub(crate) async fn at(place: Place, address: &str, options: PostgresOptions) -> Self {
         let store = PostgresStore::open(address, options).await.unwrap();
