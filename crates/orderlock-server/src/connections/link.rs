@@ -167,7 +167,9 @@ impl Link {
     /// Whether it ends at once: nothing is lost with it but what its client has not said yet.
     pub(super) fn must_end(&self) -> bool {
         let state = self.state();
-        state.cut || (state.closing && state.rests())
+        let waits = state.rests() || state.phase == Phase::Body || state.stalled.is_some();
+        // A request that came in the meantime is answered first.
+        (state.cut && waits) || (state.closing && state.rests())
     }
 
     /// Whether its client waits for more than was sent, or does not know yet why it ended.
@@ -283,6 +285,18 @@ mod tests {
         link.stalls(start);
         link.flushed(start + seconds(9));
         assert!(!is_cut(&link, start + seconds(20)), "all of it has left");
+    }
+
+    #[test]
+    fn a_request_that_comes_at_the_last_moment_is_answered() {
+        let now = Instant::now();
+        let link = Link::new(now);
+        link.cut();
+        link.asked(now, true);
+        assert!(!link.must_end());
+        link.answered(now);
+        link.flushed(now);
+        assert!(link.must_end());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts as _, Request, State};
 use axum::response::{IntoResponse, Response};
 use orderlock::answer::{Asked, answer};
 use orderlock::header::idempotency_key;
@@ -11,6 +11,7 @@ use orderlock_orders::{BodyShape, NewOrder, OrderOperation};
 
 use super::Context;
 use super::body::check_media_type;
+use super::query::NoQuery;
 use super::reply::Refused;
 use super::target::caller;
 
@@ -20,7 +21,8 @@ pub(crate) async fn create(
     State(context): State<Arc<Context>>,
     request: Request,
 ) -> Result<Response, Refused> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    NoQuery::from_request_parts(&mut parts, &()).await?;
     let key = idempotency_key(&parts.headers)?;
     let body = context.body.read(body).await?;
     let operation = OrderOperation::Create.to_core().name().clone();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts as _, Request, State};
 use orderlock::core::{LeaseId, LeaseView};
 use orderlock::problems::{BODY_INVALID, LOCK_NOT_FOUND};
 use orderlock::store::{BreakLease, Broken, Leases};
@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::Context;
 use super::body::check_media_type;
-use super::query::PageQuery;
+use super::query::{NoQuery, PageQuery};
 use super::read::OrderLockView;
 use super::reply::{Refused, Success, unread};
 use super::target::{caller, param};
@@ -64,6 +64,7 @@ pub(crate) async fn break_one(
 ) -> Result<Success<LockItem>, Refused> {
     let (mut parts, body) = request.into_parts();
     let id = param(&mut parts, "id");
+    NoQuery::from_request_parts(&mut parts, &()).await?;
     let body = context.body.read(body).await?;
     check_media_type(&parts.headers, &body, BodyShape::Reason)?;
     let reason = reason(&body)?;

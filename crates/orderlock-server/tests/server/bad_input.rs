@@ -263,6 +263,16 @@ async fn bad_queries_name_their_parameter() {
     }
     let one = world.get(&format!("/v1/orders/{order}?verbose=1")).await;
     assert_eq!(one.problem(), "query-invalid");
+    // An operation that took a parameter for granted would run without it.
+    for path in [
+        format!("/v1/orders/{order}/cancel?dryRun=true"),
+        "/v1/orders?dryRun=true".to_owned(),
+    ] {
+        let call = Call::post(&path, &json!({})).key(&world.new_key());
+        let refused = world.send(call).await;
+        assert_eq!(refused.problem(), "query-invalid", "{path}");
+        assert_eq!(refused.json()["parameter"], "dryRun");
+    }
     let unknown = world.get("/v1/orders?colour=red").await;
     assert!(unknown.text.contains("`customer`"), "{}", unknown.text);
 }
