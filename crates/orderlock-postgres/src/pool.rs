@@ -80,6 +80,11 @@ impl Pool {
         &self.manager().answers
     }
 
+    /// How long an answer may take.
+    pub(crate) fn patience(&self) -> Duration {
+        self.manager().settings.patience
+    }
+
     /// What is known of the server.
     pub(crate) fn health(&self) -> &Health {
         &self.manager().health

@@ -4,6 +4,7 @@
 //! they count as free, and sweeps clear them away, a piece of the table at a time.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use orderlock_core::store::{Join, Joined, Leave, Left, Renew, Renewed, Sweep, Swept};
 use orderlock_core::{Fence, Secret, SessionId, StoreError};
@@ -24,6 +25,13 @@ use crate::watch::Named;
 const PIECE: i64 = 16_384;
 const PIECES_MAX: usize = 8;
 
+/// How many the first piece looks at: each further one twice as many, as long as they are quick. On a
+/// large table that is not in memory a piece is slow, and nothing else may have to wait for it.
+const PIECE_MIN: i64 = 1_024;
+
+/// How much of the store's patience the pieces of one call take, before the last one begins.
+const PIECES_PART: u32 = 8;
+
 /// The first node's secret stays for ever: every key in the database is hashed under it. The row is
 /// taken by each join, so that they come one after the other.
 pub(crate) static KEEP_SECRET: Sql = Sql {
@@ -39,7 +47,8 @@ pub(crate) static END_OTHERS: Sql = Sql {
                 AND NOT EXISTS (SELECT FROM ended WHERE session = $2)
             RETURNING id, heard
         )
-        INSERT INTO ended (session, heard) SELECT * FROM gone ON CONFLICT DO NOTHING",
+        INSERT INTO ended (session, heard) SELECT * FROM gone ON CONFLICT DO NOTHING
+        RETURNING session",
     types: &[Type::TEXT, Type::UUID],
 };
 
@@ -180,13 +189,13 @@ pub(crate) static VOID: Sql = Sql {
 };
 
 /// Begins a session and ends every other one of the same node. The leases of those count as free from
-/// then on; the sweeps clear them away, and nobody waits for that.
+/// then on; what is not cleared away quickly here, the sweeps clear away.
 pub(crate) async fn join(inner: &Inner, request: &Join) -> Result<Joined, StoreError> {
     let session = Id::from(request.session);
     let length = span_to_sql(request.length);
     let secret = &request.secret.expose()[..];
     let connection = inner.pool.connection(For::Life).await?;
-    let [kept, _, begun] = connection
+    let [kept, ended, begun] = connection
         .transaction(
             Commit::Flushed,
             [
@@ -205,9 +214,15 @@ pub(crate) async fn join(inner: &Inner, request: &Join) -> Result<Joined, StoreE
     inner.watch.note(request.session, renewals, now);
     let kept = kept.first();
     let kept = kept.ok_or_else(|| Failure::unreadable("the store has no row of its own"))?;
-    Ok(Joined {
-        secret: Secret::new(hash(Columns::of(kept).next()?)?),
-    })
+    let secret = Secret::new(hash(Columns::of(kept).next()?)?);
+    let mut pieces = Pieces::new(inner, &connection, usize::MAX);
+    for row in &ended {
+        let Id(session) = Columns::of(row).next()?;
+        if pieces.of(Some(SessionId(session))).await.is_err() {
+            break;
+        }
+    }
+    Ok(Joined { secret })
 }
 
 /// How often a renewal is tried again that finds another one beside it.
@@ -343,6 +358,8 @@ struct Pieces<'a> {
     limit: usize,
     left: usize,
     voided: usize,
+    piece: i64,
+    begun: Instant,
 }
 
 impl<'a> Pieces<'a> {
@@ -353,6 +370,8 @@ impl<'a> Pieces<'a> {
             limit,
             left: PIECES_MAX,
             voided: 0,
+            piece: PIECE_MIN,
+            begun: inner.runtime.now(),
         }
     }
 
@@ -360,13 +379,26 @@ impl<'a> Pieces<'a> {
     /// allow. Tells whether nothing is left.
     async fn of(&mut self, session: Option<SessionId>) -> Result<bool, Broken> {
         let session = session.map(Id::from);
+        let most_time = self.inner.pool.patience() / PIECES_PART;
         while self.left > 0 && self.voided < self.limit {
+            let took = self
+                .inner
+                .runtime
+                .now()
+                .saturating_duration_since(self.begun);
+            if took > most_time {
+                break;
+            }
             self.left -= 1;
             let most = signed((self.limit - self.voided) as u64);
             let [rows] = self
                 .connection
-                .transaction(Commit::Unflushed, [(&VOID, &[&session, &PIECE, &most])])
+                .transaction(
+                    Commit::Unflushed,
+                    [(&VOID, &[&session, &self.piece, &most])],
+                )
                 .await?;
+            self.piece = (self.piece * 2).min(PIECE);
             if self.count(&rows).map_err(Broken::NotApplied)? {
                 return Ok(true);
             }
