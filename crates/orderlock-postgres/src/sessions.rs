@@ -237,6 +237,10 @@ pub(crate) async fn renew(inner: &Inner, request: &Renew) -> Result<Renewed, Sto
     if let Err(error) = inner.pool.look(&connection).await {
         tracing::warn!(%error, "it is not known what the database promises now");
     }
+    if let Ok(Renewed::Extended { voided }) = &renewed {
+        // A caller that has gone away by now was not told.
+        inner.watch.told(session, voided);
+    }
     renewed
 }
 
@@ -280,7 +284,7 @@ async fn extend(
         let voided = broken.iter().map(|fence| fence.0);
         let voided = voided.filter(|fence| known.contains(fence)).map(Fence);
         return Ok(Renewed::Extended {
-            voided: voided.collect(),
+            voided: inner.watch.not_told(session, voided.collect()),
         });
     }
     let why = "the session is renewed by somebody else at the same time";
