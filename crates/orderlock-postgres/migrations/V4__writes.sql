@@ -1,6 +1,9 @@
 -- From the layout of 0.1 to this one, in one step. It adds and renames, and rewrites no row: each table is held for a
 -- moment. Whoever keeps one of them for longer, such as a dump, is not waited for while all others stand in line.
 SELECT set_config('lock_timeout', '10s', true) WHERE current_setting('lock_timeout') = '0';
+-- Behind a pooler a role may have limits that are meant for a node's statements.
+SET LOCAL statement_timeout = 0;
+SET LOCAL idle_in_transaction_session_timeout = 0;
 
 -- Nodes of 0.1 look at the layout when they start, and not again. The two new names make each statement of theirs that is
 -- about an order, its lock, its entries or its keys fail: they would write past the counter below.
@@ -14,12 +17,19 @@ ALTER TABLE keys RENAME COLUMN status TO answer_status;
 ALTER TABLE orders ADD COLUMN writes bigint NOT NULL DEFAULT 0;
 ALTER TABLE orders ALTER COLUMN writes DROP DEFAULT;
 
+-- The id that is derived from the key that made the order, where the order was given another one. A key makes one order.
+ALTER TABLE orders ADD COLUMN derived text COLLATE "C";
+
 -- The run before the one that the mark is of, while that one runs: what stands again if its grant is undone. All else is as
 -- it is in the mark. Null if there was none.
 ALTER TABLE orders
     ADD COLUMN undo_attempt bigint,
     ADD COLUMN undo_times bigint,
     ADD COLUMN undo_within bigint;
+
+-- The time as it was seen last, and believed, kept several times an hour: a store that is opened when the clock is
+-- elsewhere forgets nothing until the new time has held for an hour.
+ALTER TABLE store ADD COLUMN seen timestamptz;
 
 -- The oldest layout whose programs may work beside this one. Later steps that only add leave it as it is.
 ALTER TABLE store ADD COLUMN oldest_layout integer NOT NULL DEFAULT 4;

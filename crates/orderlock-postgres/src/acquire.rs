@@ -93,7 +93,7 @@ impl Granting {
     async fn grant(&self, asking: &[Asking], waits: Waits) -> Result<Vec<Told<Acquired>>, Broken> {
         let connection = self.connection(waits).await?;
         let requests: Vec<_> = asking.iter().map(|asking| &asking.request).collect();
-        let asked = Asked::of(&requests, &self.clock);
+        let asked = Asked::of(&requests, &self.clock, &self.heard);
         let unflushed = self.commit == Commit::Unflushed;
         let grant = asked.to_grant(&false, &unflushed);
         let sql = connection.form(&GRANT, requests.len());
@@ -113,7 +113,8 @@ impl Granting {
         requests: &[&Acquire],
         granted: &[Row],
     ) -> Result<Vec<Told<Acquired>>, Failure> {
-        let mut told = decide_all(requests, granted, &[])?;
+        let believed = self.heard.believed();
+        let mut told = decide_all(requests, granted, &[], believed)?;
         let (mut places, mut left) = (Vec::new(), Vec::new());
         for (place, request) in requests.iter().enumerate() {
             if told[place].is_none() {
@@ -124,14 +125,14 @@ impl Granting {
         if left.is_empty() {
             return Ok(told);
         }
-        let asked = Asked::of(&left, &self.clock);
+        let asked = Asked::of(&left, &self.clock, &self.heard);
         let facts = connection.query(&FACTS, &asked.to_tell()).await?;
         if let Some(row) = facts.first() {
             let mut columns = Columns::of(row);
             columns.skip(1);
             self.heard.hear(columns.next()?);
         }
-        let answers = decide_all(&left, &[], &facts)?;
+        let answers = decide_all(&left, &[], &facts, believed)?;
         for (place, answer) in places.into_iter().zip(answers) {
             told[place] = answer;
         }
@@ -161,7 +162,7 @@ impl Granting {
         if again.is_empty() {
             return;
         }
-        let asked = Asked::of(&again, &self.clock);
+        let asked = Asked::of(&again, &self.clock, &self.heard);
         let within = self.heard.pace.within(self.so_far(asking));
         if let Err(broken) = connection.write(&WAIT, &asked.to_wait(&within)).await {
             let error = broken.into_failure();
@@ -211,6 +212,7 @@ pub(crate) fn decide_all(
     requests: &[&Acquire],
     granted: &[Row],
     facts: &[Row],
+    believed: Option<Timestamp>,
 ) -> Result<Vec<Told<Acquired>>, Failure> {
     let mut told: Vec<_> = requests.iter().map(|request| (*request, None)).collect();
     for row in granted {
@@ -220,7 +222,7 @@ pub(crate) fn decide_all(
     }
     for row in facts {
         let (request, told) = place(&mut told, Columns::of(row).next()?)?;
-        *told = facts::answer(request, row).transpose();
+        *told = facts::answer(request, row, believed).transpose();
     }
     Ok(told.into_iter().map(|(_, told)| told).collect())
 }
@@ -229,6 +231,7 @@ pub(crate) fn decide_all(
 #[derive(Debug)]
 pub(crate) struct Asked<'a> {
     now: Option<Timestamp>,
+    believed: Option<Timestamp>,
     tenants: Vec<&'a str>,
     orders: Vec<&'a str>,
     fences: Vec<Id>,
@@ -245,7 +248,7 @@ pub(crate) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    pub(crate) fn of(requests: &[&'a Acquire], clock: &Clock) -> Self {
+    pub(crate) fn of(requests: &[&'a Acquire], clock: &Clock, heard: &Heard) -> Self {
         let all = || requests.iter().copied();
         let claims = || all().map(|request| &request.claim);
         let recoveries = || all().map(|request| request.mark);
@@ -255,6 +258,7 @@ impl<'a> Asked<'a> {
         };
         Self {
             now: clock.parameter(),
+            believed: heard.believed(),
             tenants: claims().map(|claim| claim.caller.tenant.as_str()).collect(),
             orders: claims().map(|claim| claim.order.as_str()).collect(),
             fences: all().map(|request| request.fence.into()).collect(),
@@ -285,7 +289,7 @@ impl<'a> Asked<'a> {
         &'b self,
         successors: &'b bool,
         unflushed: &'b bool,
-    ) -> [&'b (dyn ToSql + Sync); 16] {
+    ) -> [&'b (dyn ToSql + Sync); 17] {
         [
             &self.now,
             successors,
@@ -303,6 +307,7 @@ impl<'a> Asked<'a> {
             &self.times,
             &self.within,
             unflushed,
+            &self.believed,
         ]
     }
 

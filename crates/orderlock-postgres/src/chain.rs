@@ -126,9 +126,11 @@ impl Chains {
         if !chain.knows(next) {
             return None;
         }
+        // An order's entries do not go back in time, whatever the clocks do.
+        let now = self.heard.now()?.max(chain.accepted);
         Some(Asker {
-            // An order's entries do not go back in time, whatever the clocks do.
-            now: self.heard.now()?.max(chain.accepted),
+            now,
+            latest: self.heard.believed().map_or(now, |it| it.max(now)),
             alive: true,
             key: KeyFacts::New,
             entry: None,

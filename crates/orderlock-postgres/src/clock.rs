@@ -1,8 +1,9 @@
 //! The store's clock: the database's, so that the clocks of nodes do not matter.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use orderlock_core::store::{RetentionClock, RetentionTime};
 use orderlock_core::{Runtime, Timestamp};
 
 use crate::waits::Pace;
@@ -39,6 +40,8 @@ pub(crate) struct Heard {
     last: Mutex<Option<(Timestamp, Instant)>>,
     /// How long questions take.
     pub(crate) pace: Pace,
+    /// None until the store is open.
+    retention: Mutex<Option<RetentionClock>>,
 }
 
 impl Heard {
@@ -49,6 +52,7 @@ impl Heard {
             runtime,
             last,
             pace: Pace::default(),
+            retention: Mutex::default(),
         }
     }
 
@@ -57,9 +61,50 @@ impl Heard {
         self.runtime.now()
     }
 
+    /// What a statement's parameter for the time is.
+    pub(crate) fn given(&self) -> Option<Timestamp> {
+        self.clock.parameter()
+    }
+
+    /// Begins to follow the database's clock, where this was seen of it last.
+    pub(crate) fn begin(&self, seen: Timestamp, now: Timestamp) {
+        *self.retention() = Some(RetentionClock::new(seen, now, self.runtime.now()));
+        self.hear(now);
+    }
+
+    /// The times that retention begins and ends by, now that the database says this.
+    pub(crate) fn times(&self, now: Timestamp) -> RetentionTime {
+        let at = self.runtime.now();
+        let both = RetentionTime {
+            earliest: now,
+            latest: now,
+        };
+        let times = self.retention().as_mut().map_or(both, |it| it.at(now, at));
+        RetentionTime {
+            earliest: in_microseconds(times.earliest),
+            latest: in_microseconds(times.latest),
+        }
+    }
+
+    /// The time as it is believed, whatever the database will say now: retention begins no earlier,
+    /// and nothing is forgotten that ends later. None before the store is open.
+    pub(crate) fn believed(&self) -> Option<Timestamp> {
+        let at = self.runtime.now();
+        let believed = self.retention().as_ref().map(|it| it.believed(at));
+        believed.map(in_microseconds)
+    }
+
+    fn retention(&self) -> MutexGuard<'_, Option<RetentionClock>> {
+        // Each change is one step, so that a panic elsewhere leaves it whole.
+        self.retention
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes note of what the database has just said.
     pub(crate) fn hear(&self, now: Timestamp) {
         let heard = Some((now, self.runtime.now()));
+        self.times(now);
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = heard;
     }
 

@@ -1,43 +1,46 @@
 //! `create`: the order and its first entry in one write.
 
+use std::sync::Arc;
+
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use orderlock_core::store::{Create, Created, Receipt};
+use orderlock_core::store::{Claim, Create, Created, Receipt};
 use orderlock_core::{StoreError, Target, Timestamp};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::batch::{Told, Work};
-use crate::clock::Clock;
+use crate::clock::Heard;
 use crate::connection::{Commit, Connection, Sql};
 use crate::error::{Broken, Failure};
-use crate::facts::{self, FACTS};
 use crate::fragments::here;
 use crate::journal::{NewEntries, unwritable};
 use crate::pool::{For, Pool};
-use crate::rows::{Columns, Id, key_hash, place};
+use crate::read::{Found, LOOKUP};
+use crate::rows::{Columns, key_hash, place};
 use crate::settings::Waits;
 
-/// Inserts every order whose place is free, with its first entry and what is remembered of its key:
-/// the order itself is the tombstone. Tells the end of the retention of those that were inserted.
+/// Inserts every order whose id is free and whose key has made no other, with its first entry and what
+/// is remembered of its key: the order itself is the tombstone. Which order a key has made is told by
+/// an index that all orders are in, by the id that is derived from the key. Tells the end of the retention of those that were inserted.
 pub(crate) static CREATE: Sql = Sql {
     text: concat!(
         "WITH ",
         here!(),
         ", asked AS (
             SELECT * FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
-                    $17, $18, $19, $20, $21, $22, $23) WITH ORDINALITY
+                    $17, $18, $19, $20, $21, $22, $23, $24) WITH ORDINALITY
                 AS r (tenant, id, created, updated, order_status, order_customer, document, actor,
                     operation, outcome, attempt, at, key_hash, key_id, fingerprint, answer_span,
                     tombstone_span, answer_status, answer_type, answer_location, answer_version,
-                    answer_body, place)
+                    answer_body, derived, place)
         ), made AS (
             INSERT INTO orders (writes, version, entries, position, created, updated, tenant, id,
-                status, customer, document)
+                derived, status, customer, document)
             SELECT 0, 1, 1, here.position + ((place - 1) << 14), created, updated, tenant, id,
-                order_status, order_customer, document
+                nullif(derived, id), order_status, order_customer, document
             FROM asked, here
-            ON CONFLICT (tenant, id) DO NOTHING
+            ON CONFLICT DO NOTHING
             RETURNING row, position, tenant, id
         ), settled AS (
             SELECT made.row, made.position, asked.*
@@ -51,11 +54,12 @@ pub(crate) static CREATE: Sql = Sql {
         ), kept AS (
             INSERT INTO keys (key_hash, order_row, number, expires,
                 version, answer_status, content_type, location, body)
-            SELECT key_hash, row, 1, here.now + answer_span * interval '1 microsecond',
+            SELECT key_hash, row, 1, greatest(here.now, $25) + answer_span * interval '1 microsecond',
                 answer_version, answer_status, answer_type, answer_location, answer_body
             FROM settled, here
         )
-        SELECT place, here.now + answer_span * interval '1 microsecond' FROM settled, here"
+        SELECT place, greatest(here.now, $25) + answer_span * interval '1 microsecond'
+        FROM settled, here"
     ),
     types: &[
         Type::TIMESTAMPTZ,
@@ -81,6 +85,8 @@ pub(crate) static CREATE: Sql = Sql {
         Type::TEXT_ARRAY,
         Type::INT8_ARRAY,
         Type::BYTEA_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::TIMESTAMPTZ,
     ],
 };
 
@@ -88,7 +94,7 @@ pub(crate) static CREATE: Sql = Sql {
 #[derive(Clone, Debug)]
 pub(crate) struct Creating {
     pub(crate) pool: Pool,
-    pub(crate) clock: Clock,
+    pub(crate) heard: Arc<Heard>,
 }
 
 /// Why the store does not take an order, if it does not.
@@ -147,7 +153,7 @@ impl Creating {
     ) -> Result<Vec<Told<Created>>, Broken> {
         let connection = self.pool.connection(For::Commit(waits)).await;
         let connection = connection.map_err(Broken::NotApplied)?;
-        let rows = Rows::of(requests, self.clock.parameter());
+        let rows = Rows::of(requests, &self.heard);
         let statements = [(&CREATE, &rows.parameters()[..])];
         let [inserted] = connection.transaction(Commit::Flushed, statements).await?;
         let mut answers: Vec<Told<Created>> = requests.iter().map(|_| None).collect();
@@ -175,33 +181,45 @@ impl Creating {
             all.filter(|(_, answer)| answer.is_none())
                 .map(|(it, _)| &it.claim)
         };
-        let now = self.clock.parameter();
+        let (now, believed) = (self.heard.given(), self.heard.believed());
         let tenants: Vec<_> = left().map(|it| it.caller.tenant.as_str()).collect();
         let orders: Vec<_> = left().map(|it| it.order.as_str()).collect();
-        // They ask for no lease.
-        let nobody: Vec<_> = left().map(|_| Id(0)).collect();
         let key_hashes: Vec<_> = left().map(|it| key_hash(it.key_id)).collect();
         let key_ids: Vec<_> = left().map(|it| &it.key_id.0[..]).collect();
-        let parameters: [&(dyn ToSql + Sync); 7] = [
-            &now,
-            &tenants,
-            &orders,
-            &nobody,
-            &nobody,
-            &key_hashes,
-            &key_ids,
-        ];
-        let told = connection.query(&FACTS, &parameters).await?;
+        let parameters: [&(dyn ToSql + Sync); 5] = [&now, &tenants, &orders, &key_hashes, &key_ids];
+        let told = connection.query(&LOOKUP, &parameters).await?;
         let mut told = told.iter();
         for (request, answer) in requests.iter().zip(answers) {
             if answer.is_none()
                 && let Some(row) = told.next()
             {
-                *answer = facts::created(&request.claim, row).transpose();
+                *answer = created(&request.claim, row, believed).transpose();
             }
         }
         Ok(())
     }
+}
+
+/// What is answered to one whose order was not inserted; none if it is to be asked again, because
+/// nothing stands in its way any more.
+fn created(
+    claim: &Claim,
+    row: &Row,
+    believed: Option<Timestamp>,
+) -> Result<Option<Created>, Failure> {
+    let found = Found::of(&claim.target(), &mut Columns::of(row), believed)?;
+    Ok(match found.entry {
+        Some(entry) if entry.fingerprint != claim.fingerprint => Some(Created::Reused),
+        Some(entry) if entry.outcome.is_final() => {
+            let retained = entry.expires.is_some_and(|expires| expires > found.now);
+            Some(if retained {
+                Created::Settled(entry)
+            } else {
+                Created::Expired
+            })
+        }
+        _ => found.there.then_some(Created::Exists),
+    })
 }
 
 fn receive(answers: &mut [Told<Created>], row: &Row) -> Result<(), Failure> {
@@ -218,6 +236,8 @@ fn receive(answers: &mut [Told<Created>], row: &Row) -> Result<(), Failure> {
 #[derive(Debug)]
 struct Rows<'a> {
     now: Option<Timestamp>,
+    believed: Option<Timestamp>,
+    derived: Vec<&'a str>,
     tenants: Vec<&'a str>,
     orders: Vec<&'a str>,
     created: Vec<Timestamp>,
@@ -229,10 +249,12 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    fn of(requests: &'a [Create], now: Option<Timestamp>) -> Self {
+    fn of(requests: &'a [Create], heard: &Heard) -> Self {
         let all = || requests.iter();
         Self {
-            now,
+            now: heard.given(),
+            believed: heard.believed(),
+            derived: all().map(|it| it.derived.as_str()).collect(),
             tenants: all().map(|it| it.claim.caller.tenant.as_str()).collect(),
             orders: all().map(|it| it.claim.order.as_str()).collect(),
             created: all().map(|it| it.times.created).collect(),
@@ -255,6 +277,10 @@ impl<'a> Rows<'a> {
             &self.customers,
             &self.documents,
         ];
-        rows.into_iter().chain(self.entries.parameters()).collect()
+        let last: [&(dyn ToSql + Sync); 2] = [&self.derived, &self.believed];
+        rows.into_iter()
+            .chain(self.entries.parameters())
+            .chain(last)
+            .collect()
     }
 }

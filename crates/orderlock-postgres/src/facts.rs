@@ -4,8 +4,7 @@
 //! fence there, as one that is repeated does.
 
 use orderlock_core::store::{
-    Acquire, Acquired, Claim, Created, Entry, Facts, Grant, KeyFacts, Verdict, decide,
-    kept_for_another,
+    Acquire, Acquired, Entry, Facts, Grant, KeyFacts, Verdict, decide, kept_for_another,
 };
 use orderlock_core::{LeaseState, Target, Timestamp, Version};
 use tokio_postgres::Row;
@@ -16,7 +15,7 @@ use crate::error::Failure;
 use crate::rows::{Columns, Content, version};
 
 /// What is known of each request, in their order: the session that asks, the newest entry of its key
-/// that is no checkpoint, or one for which a condition is true, and the order's lock and content. The
+/// that is final, or binds the key and a condition is true for it, and the order's lock and content. The
 /// document is told to its holder alone. Requests for which another condition is true are left out.
 macro_rules! facts {
     (checkpoint: $checkpoint:literal, but: $but:literal $(, more: $more:literal)?) => {
@@ -47,7 +46,7 @@ macro_rules! facts {
                         JOIN entries e ON e.order_row = k.order_row AND e.number = k.number
                     WHERE k.key_hash = r.key_hash AND k.order_row = o.row
                         AND e.key_id = r.key_id
-                        AND (e.outcome <> 'checkpoint' OR ",
+                        AND (e.outcome NOT IN ('checkpoint', 'markCleared') OR ",
             $checkpoint,
             ")
                     ORDER BY k.number DESC LIMIT 1
@@ -78,7 +77,8 @@ pub(crate) const TYPES: &[Type] = &[
 /// transaction is left out: the grant itself has told all of it.
 pub(crate) static FACTS: Sql = Sql {
     text: facts!(
-        checkpoint: "o.fence IS DISTINCT FROM r.fence OR e.attempt < o.attempt",
+        checkpoint: "o.fence IS DISTINCT FROM r.fence
+            OR (e.outcome = 'checkpoint' AND e.attempt < o.attempt)",
         but: "o.fence = r.fence AND o.attempt = 1 AND o.xmin = pg_current_xact_id_if_assigned()::xid"
     ),
     types: TYPES,
@@ -100,6 +100,8 @@ pub(crate) struct Known<'a> {
 #[derive(Debug)]
 pub(crate) struct Asker {
     pub(crate) now: Timestamp,
+    /// What begins now lasts from here.
+    pub(crate) latest: Timestamp,
     /// Whether the session that asks is alive.
     pub(crate) alive: bool,
     pub(crate) key: KeyFacts,
@@ -109,8 +111,14 @@ pub(crate) struct Asker {
 
 impl Asker {
     /// The clock, whether the session is alive, the end of the key's tombstone, and `entry_columns!`.
-    pub(crate) fn of(columns: &mut Columns<'_>, target: Target) -> Result<Self, Failure> {
+    /// What ends by the time that is believed, and not only by the clock, has ended.
+    pub(crate) fn of(
+        columns: &mut Columns<'_>,
+        target: Target,
+        believed: Option<Timestamp>,
+    ) -> Result<Self, Failure> {
         let now: Timestamp = columns.next()?;
+        let believed = believed.unwrap_or(now);
         let alive = columns.next()?;
         let forgotten: Option<Timestamp> = columns.next()?;
         let entry = if columns.peek::<Option<i64>>()?.is_none() {
@@ -120,9 +128,10 @@ impl Asker {
             Some(Box::new(columns.entry(target, now)?))
         };
         // Once its tombstone has ended it is no key any more, removed or not.
-        let entry = entry.filter(|_| forgotten.is_none_or(|forgotten| forgotten > now));
+        let entry = entry.filter(|_| forgotten.is_none_or(|it| it > now.min(believed)));
         Ok(Self {
             now,
+            latest: now.max(believed),
             alive,
             key: entry.as_deref().map_or(KeyFacts::New, |it| key(it, now)),
             entry,
@@ -148,11 +157,15 @@ fn key(entry: &Entry, now: Timestamp) -> KeyFacts {
 
 impl<'a> Known<'a> {
     /// None if there is no such order.
-    pub(crate) fn of(target: &Target, row: &'a Row) -> Result<Option<Self>, Failure> {
+    pub(crate) fn of(
+        target: &Target,
+        row: &'a Row,
+        believed: Option<Timestamp>,
+    ) -> Result<Option<Self>, Failure> {
         let mut columns = Columns::of(row);
         // The place of the request.
         columns.skip(1);
-        let asked = Asker::of(&mut columns, target.clone())?;
+        let asked = Asker::of(&mut columns, target.clone(), believed)?;
         let Some(version) = columns.next::<Option<i64>>()?.map(version) else {
             return Ok(None);
         };
@@ -174,9 +187,13 @@ const ENTRY: usize = 20;
 
 /// What a request is answered; none if it is to be asked again, because the order has become free
 /// since it was not granted.
-pub(crate) fn answer(request: &Acquire, row: &Row) -> Result<Option<Acquired>, Failure> {
+pub(crate) fn answer(
+    request: &Acquire,
+    row: &Row,
+    believed: Option<Timestamp>,
+) -> Result<Option<Acquired>, Failure> {
     let target = request.claim.target();
-    let Some(known) = Known::of(&target, row)? else {
+    let Some(known) = Known::of(&target, row, believed)? else {
         return Ok(Some(Acquired::NotFound));
     };
     let facts = Facts {
@@ -265,22 +282,4 @@ fn refusal(verdict: Verdict, target: &Target, known: Known<'_>) -> Result<Acquir
 fn final_entry(asked: Asker) -> Result<Box<Entry>, Failure> {
     let entry = asked.entry;
     entry.ok_or_else(|| Failure::impossible("a settled key has no entry"))
-}
-
-/// What a `create` is answered whose order was not inserted; none if it is to be asked again,
-/// because no order stands there.
-pub(crate) fn created(claim: &Claim, row: &Row) -> Result<Option<Created>, Failure> {
-    let Some(known) = Known::of(&claim.target(), row)? else {
-        return Ok(None);
-    };
-    Ok(Some(match known.asked.key {
-        KeyFacts::Final { fingerprint, .. } | KeyFacts::Progress { fingerprint, .. }
-            if fingerprint != claim.fingerprint =>
-        {
-            Created::Reused
-        }
-        KeyFacts::Final { retained: true, .. } => Created::Settled(final_entry(known.asked)?),
-        KeyFacts::Final { .. } => Created::Expired,
-        KeyFacts::Progress { .. } | KeyFacts::New => Created::Exists,
-    }))
 }

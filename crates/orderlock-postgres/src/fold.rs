@@ -42,7 +42,8 @@ pub(crate) struct Gate {
 #[derive(Clone, Debug)]
 pub(crate) struct Link {
     pub(crate) settle: Settle,
-    /// When it was accepted: what the retention is counted from.
+    /// What the retention is counted from: when it was accepted, by the later of two times if the clock
+    /// has jumped.
     pub(crate) settled: Timestamp,
     /// What it leaves in the row.
     pub(crate) after: Gate,
@@ -158,7 +159,7 @@ impl Folding {
             .filter_map(|(fold, _)| fold.links.first())
             .map(|link| &link.settle)
             .collect();
-        let mut found = tell(connection, &firsts, &self.clock).await?.into_iter();
+        let mut found = tell(connection, &firsts, &self.heard).await?.into_iter();
         for told in told.iter_mut().filter(|told| told.is_none()) {
             *told = match found.next() {
                 Some(Ok(Found::Repeat(_))) => Some(Ok(Folded::Durable { kept: false })),

@@ -136,6 +136,30 @@ macro_rules! no_mark_if {
     };
 }
 
+/// What becomes of the mark of `orders o` that a request `r` lets go. Those columns that an earlier run
+/// may have had otherwise are named with where that stands.
+macro_rules! mark_let_go {
+    ($($column:ident = $before:ident),+; $($same:ident),+) => {
+        concat!(
+            $(stringify!($column), " = CASE WHEN r.undoes AND o.steps = 0 THEN o.",
+                stringify!($before), " WHEN NOT r.clears THEN o.", stringify!($column), " END, ",)+
+            $crate::fragments::mark_let_go!(same: $($same),+)
+        )
+    };
+    (same: $first:ident $(, $column:ident)*) => {
+        concat!(
+            $crate::fragments::mark_let_go!(one: $first)
+            $(, ", ", $crate::fragments::mark_let_go!(one: $column))*
+        )
+    };
+    (one: $column:ident) => {
+        concat!(
+            stringify!($column), " = CASE WHEN CASE WHEN r.undoes AND o.steps = 0 \
+            THEN o.undo_attempt IS NOT NULL ELSE NOT r.clears END THEN o.", stringify!($column), " END"
+        )
+    };
+}
+
 /// The requests of a statement, `r`: a row for each, with its number from 1 as its place. Each column is
 /// the parameter of this number, an array. In the form for one request its values are as good as constants
 /// to the planner: nothing is joined, sorted or made whole for a single row.
@@ -156,6 +180,6 @@ macro_rules! requests {
 }
 
 pub(crate) use {
-    content_columns, entry_columns, held, here, lock_columns, moves, no_lease, no_mark_if, owned,
-    position, remembered, requests, target_columns, will_write,
+    content_columns, entry_columns, held, here, lock_columns, mark_let_go, moves, no_lease,
+    no_mark_if, owned, position, remembered, requests, target_columns, will_write,
 };

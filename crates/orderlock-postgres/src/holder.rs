@@ -4,7 +4,7 @@
 use orderlock_core::store::{
     Acquire, Facts, Grant, KeyFacts, Receipt, Settle, Verdict, decide, grant,
 };
-use orderlock_core::{Document, LeaseEvent, LeaseState, OwnedIndex, SessionId, Times};
+use orderlock_core::{Document, LeaseEvent, LeaseState, OutcomeKind, OwnedIndex, SessionId, Times};
 
 use crate::clock::{end_of, in_microseconds};
 use crate::facts::Asker;
@@ -104,6 +104,11 @@ pub(crate) fn acceptable(
     let Verdict::Grant { attempt } = decide(next, facts) else {
         return None;
     };
+    // A mark that was cleared binds the key, but is no progress: which that is, the facts tell.
+    let entry = looked.entry.as_ref();
+    if entry.is_some_and(|entry| entry.outcome == OutcomeKind::MarkCleared) {
+        return None;
+    }
     let granted = grant(next, &LeaseState::Free, attempt, looked.now);
     let LeaseEvent::Granted(lease, None) = granted else {
         return None;
@@ -123,7 +128,7 @@ pub(crate) fn acceptable(
     };
     let link = Link {
         settle: request.clone(),
-        settled: looked.now,
+        settled: looked.latest,
         after: after.gate,
         lease,
     };
@@ -131,7 +136,7 @@ pub(crate) fn acceptable(
         grant,
         receipt: Receipt {
             number: after.gate.entries,
-            expires: end_of(looked.now, request.entry.retention.answer),
+            expires: end_of(looked.latest, request.entry.retention.answer),
         },
         before: holder.gate,
         link,

@@ -53,17 +53,18 @@ macro_rules! inventory {
 inventory! {
     create: CREATE;
     epoch: BEGIN RESTORED STOP;
-    expire: END_ANSWERS END_TOMBSTONES;
+    expire: END_ANSWERS END_TOMBSTONES LEFT;
     facts: FACTS;
     fold_rows: FOLD;
     health: LOOK;
-    lists: LEASES LIST LIST_BY_BOTH LIST_BY_CUSTOMER LIST_BY_STATUS;
+    lists: LEASES LIST LIST_BY_BOTH LIST_BY_CUSTOMER LIST_BY_STATUS MARKS;
     locks: LOCKED;
     look: LOOK LOOK_AT_KEY;
     operator: BREAK;
     pages: HISTORY;
     read: LOOKUP READ;
     resolve: LOCK RESOLVE;
+    retention: KEEP SEEN;
     sessions: ALL BEGIN END END_LAPSED END_OTHERS EXTEND KEEP_SECRET NAMED VOID;
     settle_facts: SETTLE_FACTS;
     statements: GRANT LET_GO SETTLE;

@@ -40,6 +40,7 @@ mod pool;
 mod read;
 mod release;
 mod resolve;
+mod retention;
 mod rights;
 mod rows;
 mod sessions;

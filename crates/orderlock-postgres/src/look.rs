@@ -1,15 +1,19 @@
 //! A look at the next in line, under the lease of the one before: what it would be granted once that
 //! one has settled. It changes nothing, and waits for no flush.
 
+use std::sync::Arc;
+
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use orderlock_core::store::Acquire;
-use orderlock_core::{Document, Fence, LeaseState, OwnedIndex, StoreError, Target, Times, Version};
+use orderlock_core::{
+    Document, Fence, LeaseState, OwnedIndex, StoreError, Target, Times, Timestamp, Version,
+};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::batch::{Told, Work};
-use crate::clock::Clock;
+use crate::clock::Heard;
 use crate::connection::{Connection, Sql};
 use crate::error::{Broken, Failure};
 use crate::facts::{Asker, Known, TYPES, facts};
@@ -57,7 +61,7 @@ pub(crate) static LOOK_AT_KEY: Sql = Sql {
 #[derive(Clone, Debug)]
 pub(crate) struct Looking {
     pub(crate) pool: Pool,
-    pub(crate) clock: Clock,
+    pub(crate) heard: Arc<Heard>,
 }
 
 /// Who is to be looked at.
@@ -157,12 +161,14 @@ impl Looking {
             return Ok(Vec::new());
         }
         let asked = Asked::of(looks);
-        let now = self.clock.parameter();
+        let (now, believed) = (self.heard.given(), self.heard.believed());
         let parameters: [&(dyn ToSql + Sync); 4] =
             [&now, &asked.sessions, &asked.key_hashes, &asked.key_ids];
         let rows = connection.query(&LOOK_AT_KEY, &parameters).await?;
         let seen = looks.iter().zip(&rows);
-        Ok(seen.map(|(look, row)| see_key(&look.next, row)).collect())
+        Ok(seen
+            .map(|(look, row)| see_key(&look.next, row, believed))
+            .collect())
     }
 
     async fn at_orders(&self, connection: &Connection, looks: &[&Look]) -> Result<Seen, Failure> {
@@ -170,7 +176,7 @@ impl Looking {
             return Ok(Vec::new());
         }
         let asked = Asked::of(looks);
-        let now = self.clock.parameter();
+        let (now, believed) = (self.heard.given(), self.heard.believed());
         let parameters: [&(dyn ToSql + Sync); 7] = [
             &now,
             &asked.tenants,
@@ -182,7 +188,9 @@ impl Looking {
         ];
         let rows = connection.query(&LOOK, &parameters).await?;
         let seen = looks.iter().zip(&rows);
-        Ok(seen.map(|(look, row)| see_order(&look.next, row)).collect())
+        Ok(seen
+            .map(|(look, row)| see_order(&look.next, row, believed))
+            .collect())
     }
 }
 
@@ -219,13 +227,21 @@ impl<'a> Asked<'a> {
     }
 }
 
-fn see_key(next: &Acquire, row: &Row) -> Result<Option<Looked>, Failure> {
-    let next = Asker::of(&mut Columns::of(row), next.claim.target())?;
+fn see_key(
+    next: &Acquire,
+    row: &Row,
+    believed: Option<Timestamp>,
+) -> Result<Option<Looked>, Failure> {
+    let next = Asker::of(&mut Columns::of(row), next.claim.target(), believed)?;
     Ok(Some(Looked { next, order: None }))
 }
 
-fn see_order(next: &Acquire, row: &Row) -> Result<Option<Looked>, Failure> {
-    let Some(mut known) = Known::of(&next.claim.target(), row)? else {
+fn see_order(
+    next: &Acquire,
+    row: &Row,
+    believed: Option<Timestamp>,
+) -> Result<Option<Looked>, Failure> {
+    let Some(mut known) = Known::of(&next.claim.target(), row, believed)? else {
         return Ok(None);
     };
     // The version, which is known already.

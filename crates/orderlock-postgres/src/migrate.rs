@@ -31,9 +31,9 @@ const STEPS: [(&str, &str); 4] = [
     ("V4__writes", include_str!("../migrations/V4__writes.sql")),
 ];
 
-/// Indexes that came later than their tables, each with its kind and what it is of. It must name only columns that
-/// the table had from the beginning, by the names that they have kept.
-const INDEXES: [(&str, &str, &str); 1] = [
+/// Indexes that came later than their tables, each with its kind and what it is of. The first ones name
+/// only columns that the tables of 0.1 have too.
+const INDEXES: [(&str, &str, &str); 2] = [
     // Written only by operations that begin or end with a mark: the others stay without a touch of
     // any index.
     (
@@ -41,7 +41,16 @@ const INDEXES: [(&str, &str, &str); 1] = [
         "INDEX",
         "orders (tenant, mark_since, row) WHERE mark_attempt IS NOT NULL",
     ),
+    // One order for each key that makes one, whatever its id.
+    (
+        "orders_by_derived",
+        "UNIQUE INDEX",
+        "orders (tenant, (coalesce(derived, id)))",
+    ),
 ];
+
+/// How many of them can be built before the steps are taken.
+const BEFORE: usize = 1;
 
 /// Where the database keeps which steps it has taken.
 const TABLE: &str = "orderlock_migrations";
@@ -114,19 +123,23 @@ async fn bring_up_to_date(
     let new = applied(runner, client).await?.is_empty();
     if !new {
         // While the nodes of the version before still work.
-        build_indexes(client, "CONCURRENTLY").await?;
+        build_indexes(client, &INDEXES[..BEFORE], "CONCURRENTLY").await?;
     }
     if let Err(error) = runner.run_async(client).await {
         return Err(judge(client, error).await);
     }
     // On tables that are empty it takes a moment, and need not wait for whoever else uses the database.
-    build_indexes(client, if new { "" } else { "CONCURRENTLY" }).await
+    build_indexes(client, &INDEXES, if new { "" } else { "CONCURRENTLY" }).await
 }
 
 /// Builds the indexes that are missing. One that is not valid is what is left of a try that ended
 /// half way.
-async fn build_indexes(client: &Client, concurrently: &str) -> Result<(), OpenError> {
-    for (name, kind, of) in INDEXES {
+async fn build_indexes(
+    client: &Client,
+    indexes: &[(&str, &str, &str)],
+    concurrently: &str,
+) -> Result<(), OpenError> {
+    for (name, kind, of) in indexes {
         match is_valid(client, name).await? {
             Some(true) => continue,
             Some(false) => {

@@ -1,7 +1,7 @@
 //! What an operator decides about a lease: to break it. It stands in the journal.
 
 use orderlock_core::store::{BreakLease, Broken};
-use orderlock_core::{Fence, LeaseId, OutcomeKind, StoreError};
+use orderlock_core::{OutcomeKind, StoreError};
 use tokio_postgres::types::Type;
 
 use crate::connection::{Commit, Sql};
@@ -13,8 +13,7 @@ use crate::rows::{Columns, Id};
 use crate::settings::Waits;
 use crate::store::Inner;
 
-/// Voids the grant of this fence, whichever order it holds; a mark stays. It is found by a look at
-/// the tenant's orders: an index of fences would have to be written by each operation.
+/// Voids the grant of this fence on this order; a mark stays.
 pub(crate) static BREAK: Sql = Sql {
     text: concat!(
         "WITH ",
@@ -25,7 +24,7 @@ pub(crate) static BREAK: Sql = Sql {
         ", ",
         lock_columns!(),
         "
-            FROM orders o WHERE o.tenant = $2 AND o.fence = $3 AND ",
+            FROM orders o WHERE o.tenant = $2 AND o.id = $7 AND o.fence = $3 AND ",
         held!(),
         "
             FOR NO KEY UPDATE
@@ -38,7 +37,7 @@ pub(crate) static BREAK: Sql = Sql {
         position!("1"),
         "
             FROM here, found f
-            WHERE o.tenant = $2 AND o.row = f.row AND o.fence = $3
+            WHERE o.tenant = f.tenant AND o.id = f.id AND o.fence = $3
             RETURNING o.entries, o.position, o.version, f.row, f.attempt, f.key_id, f.fingerprint,
                 f.operation
         ), written AS (
@@ -63,12 +62,13 @@ pub(crate) static BREAK: Sql = Sql {
         Type::TEXT,
         Type::TEXT,
         Type::TEXT,
+        Type::TEXT,
     ],
 };
 
 /// Voids one grant.
 pub(crate) async fn break_lease(inner: &Inner, request: &BreakLease) -> Result<Broken, StoreError> {
-    let Some(fence) = fence_of(&request.lease) else {
+    let Some((fence, order)) = request.lease.grant() else {
         return Ok(Broken::NotFound);
     };
     if let Some(why) = unwritable([Some(request.reason.as_str())], None) {
@@ -87,6 +87,7 @@ pub(crate) async fn break_lease(inner: &Inner, request: &BreakLease) -> Result<B
                     &OutcomeKind::LeaseBroken.as_str(),
                     &request.actor.as_str(),
                     &request.reason,
+                    &order.as_str(),
                 ],
             )],
         )
@@ -102,9 +103,4 @@ pub(crate) async fn break_lease(inner: &Inner, request: &BreakLease) -> Result<B
     let lease = lease.ok_or_else(|| Failure::unreadable("a broken lease is none"))?;
     inner.writes.announce(target);
     Ok(Broken::Broken(lease))
-}
-
-/// The grant that an operator names.
-fn fence_of(lease: &LeaseId) -> Option<Fence> {
-    lease.grant().map(|(fence, _)| fence)
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use orderlock_core::store::{Known, Lookup, OrderView, Read};
-use orderlock_core::{LeaseState, LeaseView, StoreError, Target, Timestamp};
+use orderlock_core::store::{Entry, Known, Lookup, OrderView, Read};
+use orderlock_core::{LeaseState, LeaseView, OrderId, StoreError, Target, Timestamp};
 use tokio_postgres::types::Type;
 
 use crate::batch::{Told, Work};
@@ -14,7 +14,7 @@ use crate::connection::Sql;
 use crate::error::{Broken, Failure};
 use crate::fragments::{content_columns, entry_columns, held, lock_columns, target_columns};
 use crate::pool::{For, Pool};
-use crate::rows::{Columns, key_hash};
+use crate::rows::{Columns, key_hash, name};
 use crate::settings::Waits;
 use crate::store::Inner;
 
@@ -44,8 +44,9 @@ pub(crate) static READ: Sql = Sql {
     types: &[Type::TEXT, Type::TEXT],
 };
 
-/// The order's lock and the newest entry of the key, for each of them. A final entry is always the
-/// key's last one.
+/// The order's lock and the newest entry of the key, for each of them, and the order that the entry is
+/// of: that of a creation may have another id than the one that is derived from its key. A final
+/// entry is always the key's last one.
 pub(crate) static LOOKUP: Sql = Sql {
     text: concat!(
         "WITH clock AS MATERIALIZED (SELECT coalesce($1, clock_timestamp()) AS now)
@@ -53,16 +54,18 @@ pub(crate) static LOOKUP: Sql = Sql {
         held!(),
         ", ",
         lock_columns!(),
-        ", key.*
+        ", (SELECT own.id FROM orders own
+            WHERE own.tenant = r.tenant AND own.row = key.order_row AND own.row > 0 LIMIT 1),
+            key.*
         FROM clock CROSS JOIN unnest($2, $3, $4, $5) WITH ORDINALITY
                 AS r (tenant, id, key_hash, key_id, place)
             LEFT JOIN orders o ON o.tenant = r.tenant AND o.id = r.id
             LEFT JOIN LATERAL (
                 SELECT k.forgotten, ",
         entry_columns!(),
-        "
+        ", e.order_row
                 FROM keys k JOIN entries e ON e.order_row = k.order_row AND e.number = k.number
-                WHERE k.key_hash = r.key_hash AND k.order_row = o.row AND e.key_id = r.key_id
+                WHERE k.key_hash = r.key_hash AND e.key_id = r.key_id AND e.tenant = r.tenant
                 ORDER BY k.number DESC LIMIT 1
             ) key ON true
         ORDER BY r.place"
@@ -174,53 +177,78 @@ impl Lookups {
         if let Some(row) = rows.first() {
             self.heard.hear(Columns::of(row).next()?);
         }
+        let believed = self.heard.believed();
         let told = all()
             .zip(&rows)
-            .map(|(it, row)| known(it, Columns::of(row)));
+            .map(|(it, row)| known(it, Columns::of(row), believed));
         Ok(told.map(Some).collect())
     }
 }
 
-fn known(request: &Lookup, mut columns: Columns<'_>) -> Result<(Known, bool), Failure> {
-    let (now, there) = (columns.next()?, columns.next::<bool>()?);
-    if !there {
-        return Ok((Known::Unknown, false));
-    }
-    let alive = columns.next()?;
-    let target = &request.target;
-    let lock = columns.lock(&target.tenant, alive)?;
-    let (settled, new) = entry(target, columns, now)?;
-    if let Some(settled) = settled {
-        return Ok((settled, new));
+fn known(
+    request: &Lookup,
+    mut columns: Columns<'_>,
+    believed: Option<Timestamp>,
+) -> Result<(Known, bool), Failure> {
+    let found = Found::of(&request.target, &mut columns, believed)?;
+    let new = found.entry.is_none();
+    if let Some(entry) = found.entry.filter(|entry| entry.outcome.is_final()) {
+        let retained = entry.expires.is_some_and(|expires| expires > found.now);
+        let known = match retained {
+            false => Known::Expired(entry.fingerprint),
+            true => Known::Settled(entry),
+        };
+        return Ok((known, new));
     }
     let mine = |key_id| key_id == request.key_id;
-    let known = match &lock {
+    let known = match &found.lock {
         LeaseState::Held(lease) | LeaseState::Begun(lease, _) if mine(lease.key_id) => {
-            Known::Running(lease.view(target))
+            Known::Running(lease.view(&request.target))
         }
         LeaseState::Unattended(mark) if mine(mark.key_id) => Known::Marked(mark.clone().into()),
         _ => Known::Unknown,
     };
-    Ok((known, new))
+    Ok((known, new && found.there))
 }
 
-/// What the key's newest entry says, if it is final and still known; and whether there is no entry.
-fn entry(
-    target: &Target,
-    mut columns: Columns<'_>,
-    now: Timestamp,
-) -> Result<(Option<Known>, bool), Failure> {
-    let forgotten: Option<Timestamp> = columns.next()?;
-    let number = columns.peek::<Option<i64>>()?;
-    if number.is_none() || forgotten.is_some_and(|forgotten| forgotten <= now) {
-        return Ok((None, true));
+/// What a key was found to be.
+pub(crate) struct Found {
+    pub(crate) now: Timestamp,
+    /// Whether there is an order where it was looked for.
+    pub(crate) there: bool,
+    lock: LeaseState,
+    /// The newest entry of the key, unless the key is forgotten.
+    pub(crate) entry: Option<Box<Entry>>,
+}
+
+impl Found {
+    /// A row of [`LOOKUP`].
+    pub(crate) fn of(
+        target: &Target,
+        columns: &mut Columns<'_>,
+        believed: Option<Timestamp>,
+    ) -> Result<Self, Failure> {
+        let (now, there) = (columns.next::<Timestamp>()?, columns.next()?);
+        let alive = columns.next()?;
+        let lock = columns.lock(&target.tenant, alive)?;
+        let id: Option<&str> = columns.next()?;
+        let forgotten: Option<Timestamp> = columns.next()?;
+        let earliest = believed.map_or(now, |believed| believed.min(now));
+        let entry = match id {
+            Some(id) if forgotten.is_none_or(|forgotten| forgotten > earliest) => {
+                let target = Target {
+                    tenant: target.tenant.clone(),
+                    order: name(id, OrderId::parse)?,
+                };
+                Some(columns.entry(target, now)?.into())
+            }
+            _ => None,
+        };
+        Ok(Self {
+            now,
+            there,
+            lock,
+            entry,
+        })
     }
-    let entry = columns.entry(target.clone(), now)?;
-    let retained = entry.expires.is_some_and(|expires| expires > now);
-    let settled = match (entry.outcome.is_final(), retained) {
-        (false, _) => None,
-        (true, false) => Some(Known::Expired(entry.fingerprint)),
-        (true, true) => Some(Known::Settled(entry.into())),
-    };
-    Ok((settled, false))
 }

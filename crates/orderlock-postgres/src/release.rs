@@ -1,9 +1,9 @@
-//! `release`: a grant ends without an entry, and the next in line is asked for in the same step.
+//! `release` and `undo`: a grant ends without an entry, and the next in line is asked for in the same step.
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use orderlock_core::store::{Acquire, MarkFate, Release, Released, Settle};
-use orderlock_core::{StoreError, Target};
+use orderlock_core::store::{Acquire, MarkFate, Release, Released, Settle, Undo};
+use orderlock_core::{Fence, StoreError, Target};
 use tokio_postgres::types::ToSql;
 
 use crate::acquire::{Asked, Granting, decide_all, or_none};
@@ -21,34 +21,77 @@ pub(crate) struct Releasing {
     pub(crate) granting: Granting,
 }
 
+/// A grant that is given up.
+#[derive(Clone, Debug)]
+pub(crate) struct GiveUp {
+    pub(crate) target: Target,
+    pub(crate) fence: Fence,
+    pub(crate) mark: Fate,
+    pub(crate) next: Option<Box<Acquire>>,
+}
+
+/// What becomes of its mark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Stays,
+    Goes,
+    /// It is as it was before the grant, as long as that has settled nothing.
+    Before,
+}
+
+impl From<Release> for GiveUp {
+    fn from(request: Release) -> Self {
+        Self {
+            target: request.target,
+            fence: request.fence,
+            mark: match request.mark {
+                MarkFate::Keep => Fate::Stays,
+                MarkFate::Clear => Fate::Goes,
+            },
+            next: request.next,
+        }
+    }
+}
+
+impl From<Undo> for GiveUp {
+    fn from(request: Undo) -> Self {
+        Self {
+            target: request.target,
+            fence: request.fence,
+            mark: Fate::Before,
+            next: request.next,
+        }
+    }
+}
+
 /// Whether a release must survive power loss before it is answered: because it ends a mark, or
 /// hands over to an operation that begins with one.
-pub(crate) fn must_be_flushed(request: &Release) -> bool {
+pub(crate) fn must_be_flushed(request: &GiveUp) -> bool {
     let marks = request
         .next
         .as_ref()
         .is_some_and(|next| next.mark.is_some());
-    request.mark == MarkFate::Clear || marks
+    request.mark != Fate::Stays || marks
 }
 
 impl Work for Releasing {
-    type Request = Release;
+    type Request = GiveUp;
     type Answer = Released;
 
     /// Asked again, a release says that nothing was held, and tells nothing of the next in line.
     const REPEATS: bool = false;
 
-    fn target(request: &Release) -> Target {
+    fn target(request: &GiveUp) -> Target {
         request.target.clone()
     }
 
-    fn bytes(_: &Release) -> usize {
+    fn bytes(_: &GiveUp) -> usize {
         512
     }
 
     fn ask<'a>(
         &'a self,
-        requests: &'a [Release],
+        requests: &'a [GiveUp],
         waits: Waits,
     ) -> BoxFuture<'a, Result<Vec<Told<Released>>, Broken>> {
         self.release(requests, waits).boxed()
@@ -56,7 +99,7 @@ impl Work for Releasing {
 
     fn refused<'a>(
         &'a self,
-        _: &'a Release,
+        _: &'a GiveUp,
         failure: Failure,
     ) -> BoxFuture<'a, Result<Released, StoreError>> {
         async move { Err(failure.not_applied()) }.boxed()
@@ -66,7 +109,7 @@ impl Work for Releasing {
 impl Releasing {
     async fn release(
         &self,
-        requests: &[Release],
+        requests: &[GiveUp],
         waits: Waits,
     ) -> Result<Vec<Told<Released>>, Broken> {
         let granting = &self.granting;
@@ -79,7 +122,7 @@ impl Releasing {
             let [held] = connection.transaction(granting.commit, statements).await?;
             (held, Ok(Vec::new()))
         } else {
-            let asked = Asked::of(&nexts, &granting.clock);
+            let asked = Asked::of(&nexts, &granting.clock, &granting.heard);
             let statements = [
                 (&LET_GO, &let_go[..]),
                 (
@@ -90,7 +133,8 @@ impl Releasing {
             ];
             let [held, granted, facts] =
                 connection.transaction(granting.commit, statements).await?;
-            (held, decide_all(&nexts, &granted, &facts))
+            let believed = granting.heard.believed();
+            (held, decide_all(&nexts, &granted, &facts, believed))
         };
         drop(connection);
         let mut answers = answers.map_err(Broken::Unknown)?.into_iter();
@@ -124,6 +168,7 @@ pub(crate) async fn let_go_unsettled(
         orders: vec![request.claim.order.as_str()],
         fences: vec![request.fence.into()],
         clears: vec![false],
+        undoes: vec![false],
         steps: vec![Some(request.step.into())],
         versions: vec![Some(signed(request.version.0))],
     };
@@ -135,7 +180,7 @@ pub(crate) async fn let_go_unsettled(
     Ok(!held.is_empty())
 }
 
-fn next_of(request: &Release) -> Option<&Acquire> {
+fn next_of(request: &GiveUp) -> Option<&Acquire> {
     request.next.as_deref()
 }
 
@@ -146,24 +191,26 @@ struct Rows<'a> {
     orders: Vec<&'a str>,
     fences: Vec<Id>,
     clears: Vec<bool>,
+    undoes: Vec<bool>,
     steps: Vec<Option<i64>>,
     versions: Vec<Option<i64>>,
 }
 
 impl<'a> Rows<'a> {
-    fn of(requests: &'a [Release]) -> Self {
+    fn of(requests: &'a [GiveUp]) -> Self {
         let all = || requests.iter();
         Self {
             tenants: all().map(|it| it.target.tenant.as_str()).collect(),
             orders: all().map(|it| it.target.order.as_str()).collect(),
             fences: all().map(|it| it.fence.into()).collect(),
-            clears: all().map(|it| it.mark == MarkFate::Clear).collect(),
+            clears: all().map(|it| it.mark == Fate::Goes).collect(),
+            undoes: all().map(|it| it.mark == Fate::Before).collect(),
             steps: all().map(|_| None).collect(),
             versions: all().map(|_| None).collect(),
         }
     }
 
-    fn parameters(&self) -> [&(dyn ToSql + Sync); 6] {
+    fn parameters(&self) -> [&(dyn ToSql + Sync); 7] {
         [
             &self.tenants,
             &self.orders,
@@ -171,6 +218,7 @@ impl<'a> Rows<'a> {
             &self.clears,
             &self.steps,
             &self.versions,
+            &self.undoes,
         ]
     }
 }

@@ -1,8 +1,6 @@
 //! What an operator decides about a mark: to clear it, or to settle in the name of its key. Both stand
 //! in the journal.
 
-use std::time::Duration;
-
 use orderlock_core::store::{Change, Decision, Receipt, Resolve, Resolved, Retention};
 use orderlock_core::{Answer, LeaseState, OutcomeKind, StoreError, Target, Timestamp, Version};
 use tokio_postgres::Row;
@@ -28,7 +26,7 @@ pub(crate) static LOCK: Sql = Sql {
     types: &[Type::TEXT, Type::TEXT],
 };
 
-/// Ends the mark of this key, unless somebody attends to it or the order is at another version than
+/// Ends the mark of this key, which is remembered either as settled or as bound by the decision, unless somebody attends to it or the order is at another version than
 /// the decision was made on. Tells the order as it was: its version, its lock; then what was
 /// written.
 pub(crate) static RESOLVE: Sql = Sql {
@@ -45,7 +43,7 @@ pub(crate) static RESOLVE: Sql = Sql {
         ", ",
         no_lease!(),
         ", mark_attempt = NULL, mark_since = NULL, mark_times = NULL, mark_within = NULL,
-                mark_principal = NULL, mark_operation = NULL, mark_key_id = NULL,
+                undo_attempt = NULL, undo_times = NULL, undo_within = NULL, mark_principal = NULL, mark_operation = NULL, mark_key_id = NULL,
                 mark_fingerprint = NULL, entries = o.entries + 1, position = ",
         position!("1"),
         ",
@@ -68,13 +66,13 @@ pub(crate) static RESOLVE: Sql = Sql {
         ), kept AS (
             INSERT INTO keys (key_hash, order_row, number, expires, forgotten,
                 version, answer_status, content_type, location, body)
-            SELECT $5, r.row, r.entries, here.now + $14 * interval '1 microsecond',
-                here.now + $15 * interval '1 microsecond', $16, $17, $18, $19, $20
-            FROM resolved r, here WHERE $17 IS NOT NULL
+            SELECT $5, r.row, r.entries, greatest(here.now, $21) + $14 * interval '1 microsecond',
+                greatest(here.now, $21) + $15 * interval '1 microsecond', $16, $17, $18, $19, $20
+            FROM resolved r, here
         )
         SELECT o.version, o.held, ",
         lock_columns!(),
-        ", r.entries, here.now + $14 * interval '1 microsecond'
+        ", r.entries, greatest(here.now, $21) + $14 * interval '1 microsecond'
         FROM here CROSS JOIN found o LEFT JOIN resolved r ON true"
     ),
     types: &[
@@ -98,6 +96,7 @@ pub(crate) static RESOLVE: Sql = Sql {
         Type::TEXT,
         Type::TEXT,
         Type::BYTEA,
+        Type::TIMESTAMPTZ,
     ],
 };
 
@@ -113,16 +112,12 @@ struct Parts<'a> {
 impl<'a> Parts<'a> {
     fn of(decision: &'a Decision) -> Self {
         match decision {
-            Decision::RunAgain { .. } => Self {
+            Decision::RunAgain { retention } => Self {
                 outcome: OutcomeKind::MarkCleared,
                 version: None,
                 change: None,
                 answer: None,
-                // What leaves no answer retains none.
-                retention: Retention {
-                    answer: Duration::ZERO,
-                    tombstone: Duration::ZERO,
-                },
+                retention: *retention,
             },
             Decision::Settle {
                 version,
@@ -204,6 +199,7 @@ pub(crate) async fn resolve(inner: &Inner, request: &Resolve) -> Result<Resolved
                         &answer.map(|answer| answer.content_type.as_str()),
                         &answer.and_then(|answer| answer.location.as_deref()),
                         &answer.map(|answer| &answer.body[..]),
+                        &inner.writes.heard.believed(),
                     ],
                 ),
             ],

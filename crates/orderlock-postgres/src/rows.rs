@@ -258,7 +258,7 @@ pub(crate) fn outcome(word: &str) -> Result<OutcomeKind, Failure> {
     OutcomeKind::parse(word).ok_or_else(|| Failure::unreadable("an entry has an unknown outcome"))
 }
 
-fn name<T>(text: &str, parse: fn(&str) -> Result<T, InvalidText>) -> Result<T, Failure> {
+pub(crate) fn name<T>(text: &str, parse: fn(&str) -> Result<T, InvalidText>) -> Result<T, Failure> {
     parse(text).map_err(|error| Failure::unreadable(error.to_string()))
 }
 

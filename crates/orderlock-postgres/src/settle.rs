@@ -81,7 +81,7 @@ impl Settling {
         let found = match left.len() {
             0 => Vec::new(),
             // Those that were applied are told that too, when they are asked again.
-            _ => tell(&connection, &left, &self.granting.clock)
+            _ => tell(&connection, &left, &self.granting.heard)
                 .await
                 .map_err(Broken::Unknown)?,
         };
@@ -115,7 +115,7 @@ impl Settling {
         connection: &Connection,
         requests: &[Settle],
     ) -> Result<Vec<Applied>, Broken> {
-        let rows = Rows::of(requests, &self.granting.clock);
+        let rows = Rows::of(requests, &self.granting.clock, &self.granting.heard);
         let sql = connection.form(&SETTLE, requests.len());
         let settle = rows.to_settle();
         let nexts: Vec<_> = requests.iter().filter_map(next_of).collect();
@@ -123,7 +123,7 @@ impl Settling {
             let settled = connection.write(sql, &settle).await?;
             return receipts(requests.len(), &settled).map_err(Broken::Unknown);
         }
-        let asked = Asked::of(&nexts, &self.granting.clock);
+        let asked = Asked::of(&nexts, &self.granting.clock, &self.granting.heard);
         let statements = [
             (sql, &settle[..]),
             (
@@ -134,7 +134,8 @@ impl Settling {
         ];
         let [settled, granted, facts] = connection.transaction(Commit::Flushed, statements).await?;
         let applied = receipts(requests.len(), &settled);
-        let answers = decide_all(&nexts, &granted, &facts);
+        let believed = self.granting.heard.believed();
+        let answers = decide_all(&nexts, &granted, &facts, believed);
         let (mut applied, answers) = applied
             .and_then(|applied| Ok((applied, answers?)))
             .map_err(Broken::Unknown)?;
@@ -177,7 +178,7 @@ impl Settling {
             if let_go_unsettled(&connection, request).await? {
                 return Ok(Settled::Impossible(reason));
             }
-            let mut found = tell(&connection, &[request], &self.granting.clock).await?;
+            let mut found = tell(&connection, &[request], &self.granting.heard).await?;
             drop(connection);
             let found = found.pop().transpose()?;
             if let Some(answer) = self.answer(request, found).await {

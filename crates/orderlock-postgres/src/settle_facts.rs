@@ -5,7 +5,7 @@ use orderlock_core::store::{Loss, Receipt, Settle, SettleFacts, SettleVerdict, d
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use crate::clock::Clock;
+use crate::clock::Heard;
 use crate::connection::{Connection, Sql};
 use crate::error::Failure;
 use crate::fragments::{held, lock_columns};
@@ -16,7 +16,7 @@ use crate::rows::{Columns, Id, key_hash, outcome, unsigned, version};
 pub(crate) static SETTLE_FACTS: Sql = Sql {
     text: concat!(
         "WITH clock AS (SELECT coalesce($1, clock_timestamp()) AS now)
-        SELECT written.number, written.expires, key.outcome, key.forgotten <= clock.now,
+        SELECT written.number, written.expires, key.outcome, key.forgotten <= least(clock.now, $8),
             o.version, ",
         held!(),
         ", ",
@@ -48,6 +48,7 @@ pub(crate) static SETTLE_FACTS: Sql = Sql {
         Type::INT8_ARRAY,
         Type::INT8_ARRAY,
         Type::BYTEA_ARRAY,
+        Type::TIMESTAMPTZ,
     ],
 };
 
@@ -66,10 +67,10 @@ pub(crate) enum Found {
 pub(crate) async fn tell(
     connection: &Connection,
     requests: &[&Settle],
-    clock: &Clock,
+    heard: &Heard,
 ) -> Result<Vec<Result<Found, Failure>>, Failure> {
     let all = || requests.iter();
-    let now = clock.parameter();
+    let (now, believed) = (heard.given(), heard.believed());
     let tenants: Vec<_> = all().map(|it| it.claim.caller.tenant.as_str()).collect();
     let orders: Vec<_> = all().map(|it| it.claim.order.as_str()).collect();
     let fences: Vec<_> = all().map(|it| Id::from(it.fence)).collect();
@@ -87,6 +88,7 @@ pub(crate) async fn tell(
                 &steps,
                 &key_hashes,
                 &key_ids,
+                &believed,
             ],
         )
         .await?;

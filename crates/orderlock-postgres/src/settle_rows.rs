@@ -4,7 +4,7 @@ use orderlock_core::Timestamp;
 use orderlock_core::store::{Settle, Then};
 use tokio_postgres::types::ToSql;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Heard};
 use crate::journal::{NewEntries, unwritable};
 use crate::rows::{Id, signed};
 
@@ -51,10 +51,12 @@ pub(crate) struct Rows<'a> {
     statuses: Vec<Option<&'a str>>,
     customers: Vec<Option<&'a str>>,
     entries: NewEntries<'a>,
+    /// The retention begins no earlier.
+    believed: Option<Timestamp>,
 }
 
 impl<'a> Rows<'a> {
-    pub(crate) fn of(requests: &'a [Settle], clock: &Clock) -> Self {
+    pub(crate) fn of(requests: &'a [Settle], clock: &Clock, heard: &Heard) -> Self {
         let all = || requests.iter();
         let claims = || all().map(|request| &request.claim);
         let changes = || all().map(|request| request.change.as_ref());
@@ -74,6 +76,7 @@ impl<'a> Rows<'a> {
             statuses: changes().map(|it| it?.index.status.as_deref()).collect(),
             customers: changes().map(|it| it?.index.customer.as_deref()).collect(),
             entries: NewEntries::of(all().map(|it| (&it.claim, &it.entry))),
+            believed: heard.believed(),
         }
     }
 
@@ -93,6 +96,10 @@ impl<'a> Rows<'a> {
             &self.statuses,
             &self.customers,
         ];
-        rows.into_iter().chain(self.entries.parameters()).collect()
+        let believed: [&(dyn ToSql + Sync); 1] = [&self.believed];
+        rows.into_iter()
+            .chain(self.entries.parameters())
+            .chain(believed)
+            .collect()
     }
 }

@@ -11,7 +11,8 @@ use tokio_postgres::types::Type;
 
 use crate::connection::{Batched, Sql};
 use crate::fragments::{
-    content_columns, held, here, moves, no_lease, no_mark_if, owned, position, requests,
+    content_columns, held, here, mark_let_go, moves, no_lease, no_mark_if, owned, position,
+    requests,
 };
 use crate::waits::kept_for_another;
 
@@ -20,6 +21,7 @@ macro_rules! grant {
         concat!(
         "WITH clock AS MATERIALIZED (
             SELECT coalesce($1, clock_timestamp()) AS now,
+                least(coalesce($1, clock_timestamp()), $17) AS earliest,
                 CASE WHEN $16 THEN set_config('synchronous_commit', 'off', true) END
         )
         UPDATE orders o SET ", moves!(), ",
@@ -40,7 +42,7 @@ macro_rules! grant {
         FROM (
             SELECT r.*, clock.now, s.renewals, o.writes,
                 1 + greatest(o.mark_attempt,
-                    CASE WHEN key.forgotten <= clock.now THEN 0 ELSE coalesce(key.attempt, 0) END
+                    CASE WHEN key.forgotten <= clock.earliest THEN 0 ELSE coalesce(key.attempt, 0) END
                 ) AS attempt
             FROM clock CROSS JOIN ", requests!($rows: 3 tenant, 4 id, 5 fence, 6 session, 7 principal,
                 8 operation, 9 key_hash, 10 key_id, 11 fingerprint, 12 expected, 13 marks, 14 times,
@@ -57,8 +59,9 @@ macro_rules! grant {
             WHERE NOT ",
         held!(),
         "
-                AND (key.outcome IS NULL OR key.forgotten <= clock.now
-                    OR (key.outcome = 'checkpoint' AND key.fingerprint = r.fingerprint))
+                AND (key.outcome IS NULL OR key.forgotten <= clock.earliest
+                    OR (key.outcome IN ('checkpoint', 'markCleared')
+                        AND key.fingerprint = r.fingerprint))
                 AND (o.mark_key_id IS NULL OR (
                     r.marks AND o.mark_key_id = r.key_id AND o.mark_fingerprint = r.fingerprint
                     AND o.mark_attempt < o.mark_times
@@ -116,10 +119,12 @@ const GRANT_TYPES: &[Type] = &[
     Type::INT8_ARRAY,
     Type::INT8_ARRAY,
     Type::BOOL,
+    Type::TIMESTAMPTZ,
 ];
 
 /// Lets go what these fences hold, and tells which of them held. With a step and a version, only
-/// if the grant stands there.
+/// if the grant stands there. Of the mark, one of three: it stays, it is cleared, or, as long as the
+/// grant has settled nothing, it becomes that of the run before the grant, if there was one.
 pub(crate) static LET_GO: Sql = Sql {
     text: concat!(
         "UPDATE orders o SET ",
@@ -127,10 +132,11 @@ pub(crate) static LET_GO: Sql = Sql {
         ", ",
         no_lease!(),
         ", ",
-        no_mark_if!("r.clears"),
-        "
-        FROM unnest($1, $2, $3, $4, $5, $6) WITH ORDINALITY
-            AS r (tenant, id, fence, clears, step, version, place)
+        mark_let_go!(mark_attempt = undo_attempt, mark_times = undo_times, mark_within = undo_within;
+            mark_since, mark_principal, mark_operation, mark_key_id, mark_fingerprint),
+        ", undo_attempt = NULL, undo_times = NULL, undo_within = NULL
+        FROM unnest($1, $2, $3, $4, $5, $6, $7) WITH ORDINALITY
+            AS r (tenant, id, fence, clears, step, version, undoes, place)
         WHERE o.tenant = r.tenant AND o.id = r.id AND o.fence = r.fence AND ",
         held!(),
         "
@@ -145,6 +151,7 @@ pub(crate) static LET_GO: Sql = Sql {
         Type::BOOL_ARRAY,
         Type::INT8_ARRAY,
         Type::INT8_ARRAY,
+        Type::BOOL_ARRAY,
     ],
 };
 
@@ -198,12 +205,13 @@ macro_rules! settle {
             INSERT INTO keys (key_hash, order_row, number, expires, forgotten,
                 version, answer_status, content_type, location, body)
             SELECT key_hash, row, entries,
-                here.now + answer_span * interval '1 microsecond',
-                here.now + greatest(answer_span, tombstone_span) * interval '1 microsecond',
+                greatest(here.now, $28) + answer_span * interval '1 microsecond',
+                greatest(here.now, $28) + greatest(answer_span, tombstone_span) * interval '1 microsecond',
                 answer_version, answer_status, answer_type, answer_location, answer_body
             FROM moved, here
         )
-        SELECT place, entries, here.now + answer_span * interval '1 microsecond' FROM moved, here"
+        SELECT place, entries, greatest(here.now, $28) + answer_span * interval '1 microsecond'
+        FROM moved, here"
     )
     };
 }
@@ -255,4 +263,5 @@ const SETTLE_TYPES: &[Type] = &[
     Type::TEXT_ARRAY,
     Type::INT8_ARRAY,
     Type::BYTEA_ARRAY,
+    Type::TIMESTAMPTZ,
 ];

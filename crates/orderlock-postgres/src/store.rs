@@ -6,19 +6,22 @@ use futures_util::FutureExt as _;
 use futures_util::stream::BoxStream;
 use orderlock_core::store::{
     Acquire, Acquired, BreakLease, Broken, Create, Created, Entries, EntriesSince, Entry, Expire,
-    Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, MarkFate, OrderView,
-    Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
+    Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, OrderView, Page,
+    Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
     StoreInfo, Sweep, Swept, Undo,
 };
 use orderlock_core::{LeaseView, OrderStore, Runtime, StoreError, Target};
 
 use crate::clock::Clock;
+use crate::expire::Ended;
 use crate::open::{OpenError, open};
-use crate::pool::Pool;
+use crate::pool::{For, Pool};
 use crate::stream::Lag;
 use crate::watch::Watch;
 use crate::writes::{Statistics, Writes};
-use crate::{PostgresOptions, expire, lists, operator, pages, read, resolve, sessions, stream};
+use crate::{
+    PostgresOptions, expire, lists, operator, pages, read, resolve, retention, sessions, stream,
+};
 
 /// Orders, leases and journal in a PostgreSQL database that any number of nodes share.
 ///
@@ -35,6 +38,7 @@ pub(crate) struct Inner {
     pub(crate) writes: Writes,
     pub(crate) watch: Watch,
     pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) ended: Ended,
 }
 
 impl PostgresStore {
@@ -71,10 +75,15 @@ impl PostgresStore {
     /// [`OpenError`], which says what to do.
     pub async fn open(url: &str, options: PostgresOptions) -> Result<Self, OpenError> {
         let opened = open(url, &options).await?;
+        let writes = Writes::new(&opened.pool, &options);
+        let connection = opened.pool.connection(For::Reading).await?;
+        retention::begin(&connection, &writes.heard).await?;
+        drop(connection);
         Ok(Self(Arc::new(Inner {
-            writes: Writes::new(&opened.pool, &options),
+            writes,
             watch: Watch::default(),
             runtime: Arc::clone(&options.runtime),
+            ended: Ended::default(),
             pool: opened.pool,
             clock: options.clock,
             location: opened.location,
@@ -162,17 +171,7 @@ impl OrderStore for PostgresStore {
     }
 
     fn undo(&self, request: Undo) -> StoreFuture<'_, Released> {
-        let Undo {
-            target,
-            fence,
-            next,
-        } = request;
-        self.release(Release {
-            target,
-            fence,
-            mark: MarkFate::Keep,
-            next,
-        })
+        self.0.writes.undo(request).boxed()
     }
 
     fn leases(&self, request: Leases) -> StoreFuture<'_, Page<LeaseView>> {

@@ -1,9 +1,14 @@
 //! The journal as a stream: one order for every reader, which no late commit can disturb.
 //!
 //! The position of an entry begins with its transaction's number, and a reader is given what lies
-//! below the oldest open transaction that may still write an entry: behind that, nothing can appear
-//! any more. So a node that is slow to commit holds the stream back for everybody; how far is told
-//! by [`Lag`].
+//! below a number for which this holds: every transaction below it that may write entries has ended
+//! before the reader's snapshot was taken. Behind that, nothing can appear any more.
+//!
+//! The oldest number that is under way in the reader's own snapshot is such a number: it is part of
+//! the very thing that says which entries are seen, so that it cannot be read half. But any
+//! transaction of the server's that writes anything holds it back, in whichever database and for
+//! however long. So where it holds entries back, a second number is asked for, that of the oldest
+//! transaction that may write *entries* ([`HORIZON`]).
 
 use std::time::Duration;
 
@@ -13,7 +18,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::clock::span_from_sql;
-use crate::connection::{Commit, Sql};
+use crate::connection::Sql;
 use crate::epoch;
 use crate::error::Failure;
 use crate::fragments::{entry_columns, remembered, target_columns};
@@ -22,51 +27,64 @@ use crate::pool::For;
 use crate::rows::{Columns, Id, key_hash, signed, unsigned};
 use crate::store::Inner;
 
-/// The number below which no open transaction can write an entry any more, kept for the statement
-/// that follows: by the least number among those that have the lock of a writer (`will_write!`),
-/// and by the next number that the server gives, as it was before the locks were looked at. Whoever
-/// had a lower number then, and has no lock now, has ended, and the next statement sees it.
+/// The number below which no open transaction can write an entry any more, for a statement that
+/// follows: the least number of those that have the lock of a writer, below the next number that the
+/// server gives.
 ///
-/// The oldest open transaction of the server would do as well. But then a transaction that writes
-/// no entries would hold the journal back too, whatever it does and in whichever database.
+/// Why it holds: a writer has the lock on `entries` before it has a number (`will_write!`), and gives
+/// it up after it has ended. The snapshot of this statement is older than its look at the locks, and
+/// the snapshot of the one that follows is younger. So a writer below the next number that is still
+/// under way in that later snapshot had its number, and before that its lock, when the locks were
+/// looked at. It counts with its number if that is seen there too. The server gives a number a
+/// moment before it notes it among the locks: so for a writer whose number is not seen, the oldest
+/// one counts that is under way in this snapshot. It is not above the writer's.
 ///
 /// Locks name a transaction by the low 32 bits of its number. One that is not below the next number
 /// has begun since, and does not count.
 pub(crate) static HORIZON: Sql = Sql {
     text: "WITH next AS MATERIALIZED (
-            SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS number
+            SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS number,
+                pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest
         ), locks AS MATERIALIZED (
             SELECT l.* FROM next CROSS JOIN LATERAL (
                 SELECT * FROM pg_locks WHERE next.number IS NOT NULL AND granted
             ) l
         ), writers AS (
-            SELECT (next.number - own.transactionid::text::bigint) & 4294967295 AS behind
+            SELECT coalesce(
+                (next.number - own.transactionid::text::bigint) & 4294967295,
+                next.number - next.oldest) AS behind
             FROM next CROSS JOIN locks writes
-                JOIN locks own ON own.virtualtransaction = writes.virtualtransaction
+                LEFT JOIN locks own ON own.virtualtransaction = writes.virtualtransaction
                     AND own.locktype = 'transactionid' AND own.mode = 'ExclusiveLock'
             WHERE writes.locktype = 'relation' AND writes.mode = 'RowExclusiveLock'
                 AND writes.relation = 'entries'::regclass
                 AND writes.database = (SELECT oid FROM pg_database WHERE datname = current_database())
         )
-        SELECT set_config('orderlock.horizon', (number - coalesce(
-            (SELECT max(behind) FROM writers WHERE behind < 2147483648), 0))::text, true)
+        SELECT number - coalesce((SELECT max(behind) FROM writers WHERE behind < 2147483648), 0)
         FROM next",
     types: &[],
 };
 
-/// A piece of the journal, the entry that the cursor names, and whether the database was restored
-/// since its newest entry was written.
+/// A piece of the journal below a number, or without one, below the oldest that is under way; the
+/// entry that the cursor names; whether the database was restored since its newest entry was
+/// written; and whether an entry is held back by the oldest that is under way.
+///
+/// Of each entry its order is looked up by itself (`LIMIT 1`), so that no plan begins with the orders.
 pub(crate) static SINCE: Sql = Sql {
     text: concat!(
         "WITH clock AS MATERIALIZED (SELECT coalesce($1, clock_timestamp()) AS now),
         place AS MATERIALIZED (
-            SELECT epoch,
-                (base + current_setting('orderlock.horizon')::bigint) << 20 AS until,
-                (SELECT max(position) >> 20 FROM entries WHERE tenant = $2)
-                    >= base + pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS restored
-            FROM store
+            SELECT epoch, newest >> 20
+                    >= base + pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS restored,
+                (base + coalesce($5, oldest)) << 20 AS until,
+                newest >= (base + oldest) << 20 AS held_back
+            FROM store, (
+                SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest,
+                    (SELECT max(position) FROM entries WHERE tenant = $2) AS newest
+            ) seen
         )
-        SELECT clock.now, place.epoch, place.restored, last.key_hash, last.at, page.*
+        SELECT clock.now, place.epoch, place.restored, place.held_back,
+            last.key_hash, last.at, page.*
         FROM clock CROSS JOIN place
             LEFT JOIN entries last ON last.tenant = $2 AND last.position = $3
             LEFT JOIN LATERAL (",
@@ -76,16 +94,27 @@ pub(crate) static SINCE: Sql = Sql {
             target_columns!(),
             ", ",
             entry_columns!(),
-            " FROM entries e JOIN orders o ON o.tenant = e.tenant AND o.row = e.order_row ",
-            remembered!(),
-            " WHERE e.tenant = $2 AND e.position > $3 AND e.position < place.until
-            ORDER BY e.position LIMIT $4"
+            " FROM (
+                SELECT * FROM entries e
+                WHERE e.tenant = $2 AND e.position > $3 AND e.position < place.until
+                ORDER BY e.position LIMIT $4
+            ) e CROSS JOIN LATERAL (
+                SELECT o.tenant, o.id FROM orders o
+                WHERE o.tenant = e.tenant AND o.row = e.order_row AND o.row > 0 LIMIT 1
+            ) o ",
+            remembered!()
         )),
         ") page ON page.before < ",
         bytes_max!(),
         " ORDER BY page.position"
     ),
-    types: &[Type::TIMESTAMPTZ, Type::TEXT, Type::INT8, Type::INT8],
+    types: &[
+        Type::TIMESTAMPTZ,
+        Type::TEXT,
+        Type::INT8,
+        Type::INT8,
+        Type::INT8,
+    ],
 };
 
 /// Where a reader stands: behind an entry, or before the first one.
@@ -140,13 +169,22 @@ pub(crate) async fn entries_since(
     let limit = limit(request.limit);
     let connection = inner.pool.connection(For::Reading).await?;
     let (now, most) = (inner.clock.parameter(), one_more(limit));
-    let since: [&(dyn ToSql + Sync); 4] = [&now, &request.tenant.as_str(), &after, &most];
-    let [_, rows] = connection
-        .transaction(Commit::Unflushed, [(&HORIZON, &[]), (&SINCE, &since)])
-        .await?;
-    let head = rows.first();
-    let head = head.ok_or_else(|| Failure::unreadable("the store has no row of its own"))?;
-    let head = Head::read(head)?;
+    let since = async |below: Option<i64>| {
+        let since: [&(dyn ToSql + Sync); 5] =
+            [&now, &request.tenant.as_str(), &after, &most, &below];
+        let rows = connection.query(&SINCE, &since).await?;
+        let head = rows.first();
+        let head = head.ok_or_else(|| Failure::unreadable("the store has no row of its own"))?;
+        Ok::<_, Failure>((Head::read(head)?, rows))
+    };
+    let (mut head, mut rows) = since(None).await?;
+    let full = rows.len() > limit;
+    if head.held_back && !full {
+        let horizon = connection.query(&HORIZON, &[]).await?;
+        let horizon = horizon.first();
+        let horizon = horizon.ok_or_else(|| Failure::unreadable("the server counts no locks"))?;
+        (head, rows) = since(Some(Columns::of(horizon).next()?)).await?;
+    }
     if head.restored {
         // Found here only if the database was restored while this store was open.
         epoch::begin(&connection).await?;
@@ -175,13 +213,15 @@ pub(crate) async fn entries_since(
 }
 
 /// How many columns a piece begins with.
-const HEAD: usize = 5;
+const HEAD: usize = 6;
 
 /// What a piece of the journal begins with.
 struct Head {
     now: Timestamp,
     epoch: u128,
     restored: bool,
+    /// Whether there are entries from the oldest number on that is under way.
+    held_back: bool,
     /// The seal of the entry at the cursor's position, if there is one.
     last: Option<u64>,
     found: Option<u64>,
@@ -193,12 +233,14 @@ impl Head {
         let now = columns.next()?;
         let Id(epoch) = columns.next()?;
         let restored = columns.next::<Option<bool>>()?;
+        let held_back = columns.next::<Option<bool>>()?;
         let last: (Option<i64>, Option<Timestamp>) = (columns.next()?, columns.next()?);
         let found = columns.next::<Option<i64>>()?;
         Ok(Self {
             now,
             epoch,
             restored: restored == Some(true),
+            held_back: held_back == Some(true),
             last: last.0.zip(last.1).map(|(key_hash, at)| seal(key_hash, at)),
             found: found.map(unsigned),
         })

@@ -8,7 +8,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use orderlock_core::store::{
     Acquire, Acquired, Create, Created, Entry, Known, Lookup, Release, Released, Settle, Settled,
-    Then, Tried,
+    Then, Tried, Undo,
 };
 use orderlock_core::{KeyId, Runtime, StoreError, Target};
 use tokio::sync::broadcast;
@@ -26,7 +26,7 @@ use crate::fold::Folding;
 use crate::look::Looking;
 use crate::pool::Pool;
 use crate::read::Lookups;
-use crate::release::{Releasing, must_be_flushed};
+use crate::release::{GiveUp, Releasing, must_be_flushed};
 use crate::settle::Settling;
 use crate::settle_rows::impossible;
 use crate::turns::{Turn, Turns};
@@ -68,6 +68,7 @@ pub(crate) struct Writes {
     tried: Tried,
     freed: broadcast::Sender<Target>,
     document_bytes_max: usize,
+    pub(crate) heard: Arc<Heard>,
 }
 
 impl Writes {
@@ -93,7 +94,7 @@ impl Writes {
         };
         let looking = Looking {
             pool: pool.clone(),
-            clock: clock(),
+            heard: Arc::clone(&heard),
         };
         let folding = Folding {
             pool: pool.clone(),
@@ -102,7 +103,7 @@ impl Writes {
         };
         let creating = Creating {
             pool: pool.clone(),
-            clock: clock(),
+            heard: Arc::clone(&heard),
         };
         Self {
             pool: pool.clone(),
@@ -120,13 +121,14 @@ impl Writes {
                 folds: batcher(folding, pool, options),
                 runtime: Arc::clone(&options.runtime),
                 orders: Mutex::default(),
-                heard,
+                heard: Arc::clone(&heard),
                 looked: AtomicU64::new(0),
                 bytes: options.batch_bytes,
             }),
             tried: Tried::default(),
             freed: broadcast::Sender::new(FREED),
             document_bytes_max: options.document_bytes_max,
+            heard,
         }
     }
 
@@ -223,6 +225,14 @@ impl Writes {
     }
 
     pub(crate) async fn release(&self, request: Release) -> Result<Released, StoreError> {
+        self.give_up(request.into()).await
+    }
+
+    pub(crate) async fn undo(&self, request: Undo) -> Result<Released, StoreError> {
+        self.give_up(request.into()).await
+    }
+
+    async fn give_up(&self, request: GiveUp) -> Result<Released, StoreError> {
         let target = request.target.clone();
         let turn = self.turn(target.clone()).await;
         let releases = if must_be_flushed(&request) {

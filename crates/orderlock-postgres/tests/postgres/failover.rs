@@ -137,7 +137,7 @@ async fn pair() -> (Cluster, Cluster) {
 /// Orders that count from 0.
 async fn create_orders(node: &Lifecycle) {
     for number in 0..ORDERS {
-        let asked = request(number, "create");
+        let asked = request(number, &format!("create-{number}"));
         let creation = CreateRequest {
             caller: asked.caller,
             order: Some(asked.order),

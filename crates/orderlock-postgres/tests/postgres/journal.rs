@@ -115,6 +115,48 @@ async fn an_entry_whose_writer_waited_for_its_session_is_skipped_by_nobody() {
     assert_eq!(since(&other, Some(start)).await.unwrap().0, entries);
 }
 
+/// The server gives a transaction its number a moment before it notes that among the locks. A writer that
+/// is stopped in between has the lock of a writer, and a number that no lock tells: here they are in two
+/// hands, so that it can be stopped there. Another one has a higher number and is done.
+#[tokio::test]
+async fn an_entry_whose_writers_number_is_not_noted_yet_is_skipped_by_nobody() {
+    let world = World::new().await;
+    world.order("slow").await;
+    world.order("quick").await;
+    let quick = world.hold("quick", "k1").await;
+    let (_, start) = since(&world.store, None).await.unwrap();
+    let lock = "BEGIN; LOCK TABLE entries IN ROW EXCLUSIVE MODE";
+    world.hand.batch_execute(lock).await.unwrap();
+    let writer = connect(&world.place.address()).await;
+    let number = "BEGIN; SELECT pg_current_xact_id()";
+    writer.batch_execute(number).await.unwrap();
+
+    applied(world.store.settle(quick.settle()).await.unwrap()).await;
+    let other = world.place.open(PostgresOptions::default()).await;
+    for reader in [&world.store, &other] {
+        let (entries, next) = since(reader, Some(start.clone())).await.unwrap();
+        assert_eq!(
+            names(&entries),
+            [""; 0],
+            "what comes first is not there yet"
+        );
+        assert_eq!(next, start);
+    }
+    let write = "INSERT INTO entries (order_row, number, position, version, at, attempt, step,
+            key_hash, key_id, fingerprint, tenant, operation, outcome, actor)
+        SELECT row, 2, pg_current_xact_id()::text::bigint << 20, 1, now(), 1, 0,
+            1, decode(repeat('00', 32), 'hex'), decode(repeat('00', 32), 'hex'), tenant,
+            'change', 'refused', '-'
+        FROM orders WHERE id = 'slow'";
+    writer.batch_execute(write).await.unwrap();
+    writer.batch_execute("COMMIT").await.unwrap();
+    world.commit().await;
+    for reader in [&world.store, &other] {
+        let (entries, _) = since(reader, Some(start.clone())).await.unwrap();
+        assert_eq!(names(&entries), ["slow-2", "quick-2"]);
+    }
+}
+
 #[tokio::test]
 async fn who_writes_no_entries_holds_nobody_back() {
     let world = World::new().await;
