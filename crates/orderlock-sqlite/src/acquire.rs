@@ -4,12 +4,14 @@
 //! The same function decides where it was asked, for a grant that needs no write, and on the
 //! writer, for one with a mark and for hand-overs.
 
-use orderlock_core::store::{Acquire, Acquired, Facts, Grant, KeyFacts, Verdict, decide, grant};
-use orderlock_core::{LeaseState, Timestamp};
-use rusqlite::Connection;
+use orderlock_core::store::{
+    Acquire, Acquired, Entry, Facts, Grant, KeyFacts, Verdict, decide, grant,
+};
+use orderlock_core::{KeyId, LeaseState, Timestamp};
 
+use crate::clock::Now;
 use crate::error::Fault;
-use crate::keys::{KeyRow, progress};
+use crate::keys::{KeyRow, Run};
 use crate::leases::{Held, Session};
 use crate::marks::write_mark;
 use crate::rows::{Latest, OrderRow};
@@ -24,11 +26,12 @@ pub(crate) enum Decided {
     Grant(Held, Box<Grant>),
 }
 
-/// A key that the file has an entry of, and where the file can be read further.
-#[derive(Debug)]
-pub(crate) struct FoundKey<'a> {
-    pub(crate) row: KeyRow,
-    pub(crate) connection: &'a Connection,
+/// Which run of this key asks, while the order is so held.
+pub(crate) fn run_of(key_id: KeyId, held: Option<&Held>) -> Run {
+    match held.map(Held::lease) {
+        Some(lease) if lease.key_id == key_id => Run::Held(lease.attempt),
+        _ => Run::Next,
+    }
 }
 
 /// The lock of an order: its live lease, or else what the file says.
@@ -44,16 +47,17 @@ pub(crate) fn lock_state(order: &OrderRow, held: Option<&Held>) -> LeaseState {
 pub(crate) fn decide_acquire(
     request: &Acquire,
     latest: Option<&Latest>,
-    key: Option<FoundKey<'_>>,
+    key: Option<KeyRow>,
     held: Option<&Held>,
     session: Option<&Session>,
-    now: Timestamp,
+    now: Now,
 ) -> Result<Decided, Fault> {
     let Some(latest) = latest else {
         return Ok(Decided::Answer(Acquired::NotFound));
     };
     let order = &latest.whole.order;
-    let known = key.as_ref().map_or(KeyFacts::New, |key| key.row.facts);
+    let known = key.as_ref().map_or(KeyFacts::New, |key| key.facts);
+    let now = now.wall;
     let state = lock_state(order, held);
     let facts = Facts {
         version: Some(order.version),
@@ -67,16 +71,18 @@ pub(crate) fn decide_acquire(
             let renewals = session.map_or(0, |session| session.renewals);
             let next = state.next(grant(request, &state, attempt, now));
             let state = next.map_err(|error| Fault::refused(error.to_string()))?;
-            let held = Held::new(state, order.row, renewals)
+            let held = Held::new(state, latest.whole.list_place(), renewals)
                 .ok_or_else(|| Fault::refused("a grant left no lease"))?;
-            let grant = describe_grant(request, latest, key.as_ref(), (attempt, now))?;
+            let progress = key.and_then(|key| key.progress);
+            let grant = describe_grant(request, latest, progress, (attempt, now));
             Ok(Decided::Grant(held, grant))
         }
         Verdict::Repeat => {
             let run = state
                 .lease()
                 .map_or((1, now), |lease| (lease.attempt, lease.since));
-            let grant = describe_grant(request, latest, key.as_ref(), run)?;
+            let progress = key.and_then(|key| key.progress);
+            let grant = describe_grant(request, latest, progress, run);
             Ok(Decided::Answer(Acquired::Granted(grant)))
         }
         verdict => {
@@ -89,7 +95,7 @@ pub(crate) fn decide_acquire(
 fn refusal(
     verdict: Verdict,
     order: &OrderRow,
-    key: Option<FoundKey<'_>>,
+    key: Option<KeyRow>,
     state: &LeaseState,
 ) -> Result<Acquired, Fault> {
     let holder = || {
@@ -99,7 +105,7 @@ fn refusal(
     Ok(match verdict {
         Verdict::Settled => {
             let key = key.ok_or_else(|| Fault::refused("a settled key has no entry"))?;
-            Acquired::Settled(key.row.entry)
+            Acquired::Settled(key.entry)
         }
         Verdict::InProgress => Acquired::InProgress(holder()?),
         Verdict::Held => Acquired::Held(holder()?),
@@ -122,16 +128,11 @@ fn refusal(
 fn describe_grant(
     request: &Acquire,
     latest: &Latest,
-    key: Option<&FoundKey<'_>>,
+    progress: Option<Box<Entry>>,
     (attempt, since): (u32, Timestamp),
-) -> Result<Box<Grant>, Fault> {
-    let (whole, key_id) = (&latest.whole, request.claim.key_id);
-    let begun = key.filter(|key| key.row.facts != KeyFacts::New);
-    let progress = match begun {
-        Some(key) => progress(key.connection, latest.place(), key_id, attempt, since)?,
-        None => None,
-    };
-    Ok(Box::new(Grant {
+) -> Box<Grant> {
+    let whole = &latest.whole;
+    Box::new(Grant {
         fence: request.fence,
         progress,
         version: whole.order.version,
@@ -140,7 +141,7 @@ fn describe_grant(
         times: whole.times,
         now: since,
         attempt,
-    }))
+    })
 }
 
 /// An `acquire` on the writer: what it grants takes effect with the batch, and its mark with it.
@@ -150,20 +151,17 @@ pub(crate) fn acquire(turn: &mut Turn<'_>, request: &Acquire) -> Result<Acquired
     let session = turn.session(request.session);
     let latest = turn.order(&target)?;
     let latest = latest.as_deref();
+    let key_id = request.claim.key_id;
     let key = match latest {
-        Some(latest) => turn.key(latest, request.claim.key_id)?,
+        Some(latest) => turn.key(latest, (key_id, run_of(key_id, held.as_ref())))?,
         None => None,
     };
-    let key = key.map(|row| FoundKey {
-        row,
-        connection: turn.connection,
-    });
     let (held, session) = (held.as_ref(), session.as_ref());
     match decide_acquire(request, latest, key, held, session, turn.now)? {
         Decided::Answer(answer) => Ok(answer),
         Decided::Grant(held, grant) => {
             if let Some(mark) = held.state().mark() {
-                write_mark(turn, (&target, held.row), mark)?;
+                write_mark(turn, (&target, held.place.row), mark)?;
             }
             turn.stage(&target, Some(held));
             Ok(Acquired::Granted(grant))

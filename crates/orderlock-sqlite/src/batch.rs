@@ -5,18 +5,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use orderlock_core::{Runtime, StoreError};
+use orderlock_core::StoreError;
 use rusqlite::Connection;
 
+use crate::clock::Clock;
 use crate::error::{Fault, SqlError, spoils_the_connection};
+use crate::health;
 use crate::horizon::Horizon;
 use crate::job::Job;
 use crate::leases::Leases;
-use crate::log::LogLength;
 use crate::open;
+use crate::place::Place;
+use crate::readers::Gate;
+use crate::secure::Unsecured;
 use crate::staged::Staged;
 use crate::turn::Turn;
-use crate::writer::{Shared, taken};
+use crate::wal::LogLength;
+use crate::writer::{Shared, TAKEN, taken};
 
 /// Jobs that share a transaction, with what they do to the leases.
 #[derive(Default)]
@@ -49,6 +54,8 @@ pub(crate) enum Failure {
     Unflushed(Arc<io::Error>),
     /// Rolled back because it was built on one of which that is true.
     Baseless(Arc<io::Error>),
+    /// The file could not be opened again: nothing happened.
+    Closed(Arc<io::Error>),
     /// Another process has taken the file.
     Taken,
 }
@@ -61,25 +68,24 @@ impl Failure {
             Self::Refused => StoreError::NotApplied("a neighbour has failed".into()),
             Self::Unknown(error) => error.clone().at_commit(),
             Self::Unflushed(error) => StoreError::OutcomeUnknown(Box::new(Arc::clone(error))),
-            Self::Baseless(error) => StoreError::NotApplied(Box::new(Arc::clone(error))),
+            Self::Baseless(error) | Self::Closed(error) => {
+                StoreError::NotApplied(Box::new(Arc::clone(error)))
+            }
             Self::Taken => taken(),
         }
     }
 
-    pub(crate) fn log(&self, jobs: usize) {
-        match self {
-            Self::Refused => tracing::warn!(jobs, "a write was refused half way"),
-            Self::Undone(error) | Self::Torn(error) => {
-                tracing::warn!(%error, jobs, "a commit did not happen");
-            }
-            Self::Unknown(error) => {
-                tracing::error!(%error, jobs, "the outcome of a commit is unknown");
-            }
+    /// What it says of the store, in words for an operator; none if it says nothing of it.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        Some(match self {
+            Self::Refused => return None,
+            Self::Undone(error) | Self::Torn(error) | Self::Unknown(error) => health::words(error),
             Self::Unflushed(error) | Self::Baseless(error) => {
-                tracing::error!(%error, jobs, "the log could not be flushed");
+                format!("the log could not be brought to the disk: {error}")
             }
-            Self::Taken => tracing::error!(jobs, "another process took the file"),
-        }
+            Self::Closed(error) => error.to_string(),
+            Self::Taken => TAKEN.to_owned(),
+        })
     }
 }
 
@@ -96,14 +102,16 @@ pub(crate) enum Committed {
 #[derive(Debug)]
 pub(crate) struct Transactions {
     pub(crate) path: PathBuf,
+    pub(crate) place: Place,
     /// None after an error that leaves it in doubt; the next batch opens another.
     pub(crate) connection: Option<Connection>,
     pub(crate) owner: i64,
     pub(crate) document_bytes_max: usize,
-    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) clock: Arc<Clock>,
     pub(crate) leases: Arc<Leases>,
     pub(crate) shared: Arc<Shared>,
     pub(crate) horizon: Arc<Horizon>,
+    pub(crate) readers: Arc<Gate>,
     pub(crate) log: LogLength,
 }
 
@@ -114,9 +122,12 @@ impl Transactions {
             return Err(Failure::Taken);
         }
         if self.connection.is_none() {
-            let reopened = open::reopen(&self.path);
-            self.connection = Some(reopened.map_err(|error| Failure::Undone(error.into()))?);
-            // What the file shows has been copied and flushed with the opening.
+            let reopened = open::reopen(&self.path, &self.place);
+            self.connection = Some(reopened.map_err(|error| match error {
+                Unsecured::Sql(error) => Failure::Undone(error.into()),
+                Unsecured::Io(error) => Failure::Closed(error.into()),
+            })?);
+            // What the file shows is on the disk: the opening has seen to that.
             self.horizon.flushed();
         }
         match self.open_transaction() {
@@ -164,8 +175,7 @@ impl Transactions {
         let changes = connection.total_changes();
         let mut turn = Turn {
             connection,
-            now: self.runtime.wall(),
-            instant: self.runtime.now(),
+            now: self.clock.now(),
             document_bytes_max: self.document_bytes_max,
             alone,
             leases: &self.leases,
@@ -226,7 +236,10 @@ impl Transactions {
         }
         let spoilt = match &failure {
             Failure::Taken | Failure::Refused => false,
-            Failure::Unknown(_) | Failure::Unflushed(_) | Failure::Baseless(_) => true,
+            Failure::Unknown(_)
+            | Failure::Unflushed(_)
+            | Failure::Baseless(_)
+            | Failure::Closed(_) => true,
             Failure::Undone(error) | Failure::Torn(error) => spoils_the_connection(error.sqlite()),
         };
         if spoilt {
@@ -235,10 +248,53 @@ impl Transactions {
         failure
     }
 
-    /// Copies the log into the file if it has become long. Whether it was.
-    pub(crate) fn keep_the_log_short(&mut self, idle: bool) -> bool {
-        let connection = self.connection.as_ref();
-        connection.is_some_and(|connection| self.log.keep_short(connection, idle))
+    /// Looks whether the files are still there. If not, nothing is written or read until they are.
+    pub(crate) fn look_at_the_place(&mut self) {
+        if let Err(error) = self.place.check() {
+            self.horizon.broken();
+            let failure = self.failed(Failure::Closed(error.into()));
+            let trouble = failure.trouble().unwrap_or_default();
+            self.shared.health.failed(&trouble);
+        }
+    }
+
+    /// Copies the log into the file if it has become long.
+    pub(crate) fn keep_the_log_short(&mut self, idle: bool) {
+        let Some(connection) = &self.connection else {
+            return;
+        };
+        let now = self.clock.now().instant;
+        if self.log.keep_short(connection, &self.readers, (idle, now)) {
+            self.shared.checkpoints.fetch_add(1, Ordering::Relaxed);
+        }
+        let bytes = self.log.bytes().unsigned_abs();
+        self.shared.log_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Leaves the file whole, if it can be, and says so in it: then it may be copied alone. Nobody
+    /// of ours reads it any more.
+    pub(crate) fn close(&mut self) {
+        if self.shared.taken.load(Ordering::Acquire) || self.place.check().is_err() {
+            return;
+        }
+        let connection = match self.connection.take() {
+            Some(connection) => Some(connection),
+            None => open::reopen(&self.path, &self.place).ok(),
+        };
+        let Some(connection) = connection else {
+            return;
+        };
+        match open::close(connection, self.owner, self.clock.seen()) {
+            Ok(true) => {}
+            Ok(false) => tracing::warn!(
+                path = %self.path.display(),
+                "another program reads the file: without its log (-wal) it is not whole"
+            ),
+            Err(error) => tracing::warn!(
+                %error, path = %self.path.display(),
+                "the log could not be copied: without it (-wal) the file is not whole"
+            ),
+        }
     }
 
     /// None if another process owns the file.

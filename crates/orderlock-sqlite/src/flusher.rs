@@ -2,13 +2,14 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 
 use tokio::sync::mpsc as answers;
 
 use crate::leases::lock;
+use crate::place::{Place, beside};
 
 /// What is flushed: the log of a file, or a stand-in of a test.
 pub(crate) trait Log: Send {
@@ -20,31 +21,25 @@ pub(crate) trait Log: Send {
 /// the file and its index but never the log, so that closing this handle ends no lock.
 #[derive(Debug)]
 pub(crate) struct LogFile {
-    path: PathBuf,
-    file: Option<File>,
+    file: File,
+    place: Place,
 }
 
 impl LogFile {
-    pub(crate) fn of(database: &Path) -> Self {
-        let mut path = database.as_os_str().to_owned();
-        path.push("-wal");
-        Self {
-            path: path.into(),
-            file: None,
-        }
+    /// The log of a database that is open.
+    pub(crate) fn of(database: &Path, place: Place) -> io::Result<Self> {
+        // Some systems flush only what is open for writing.
+        let log = beside(database, "-wal");
+        let file = OpenOptions::new().write(true).open(log)?;
+        Ok(Self { file, place })
     }
 }
 
 impl Log for LogFile {
     fn flush(&mut self) -> io::Result<()> {
-        let file = match &self.file {
-            Some(file) => file,
-            // Some systems flush only what is open for writing.
-            None => self
-                .file
-                .insert(OpenOptions::new().write(true).open(&self.path)?),
-        };
-        file.sync_data()
+        self.file.sync_data()?;
+        // Nothing is answered that lies in a file which a restart would not find.
+        self.place.check()
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) trait Job: Send {
 }
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
-type Awaited<T> = oneshot::Receiver<Result<T, StoreError>>;
+pub(crate) type Awaited<T> = oneshot::Receiver<Result<T, StoreError>>;
 
 /// A verb's work with the place where its result is waited for.
 pub(crate) struct Task<T, W> {

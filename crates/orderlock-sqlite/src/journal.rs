@@ -7,6 +7,7 @@ use orderlock_core::{
 };
 use rusqlite::{Connection, params};
 
+use crate::clock::Now;
 use crate::error::Fault;
 use crate::newest::{KeyHash, key_hash};
 use crate::rows::{Latest, OrderRow, WholeOrder, signed};
@@ -24,7 +25,7 @@ pub(crate) struct Append<'a> {
     pub(crate) key_id: KeyId,
     pub(crate) fingerprint: Fingerprint,
     pub(crate) grant: Option<(Fence, u32)>,
-    /// None for an operator's act that settles no key: nothing is remembered of it.
+    /// None for an act that says nothing of a key: nothing is remembered of it.
     pub(crate) memory: Option<Memory<'a>>,
 }
 
@@ -53,7 +54,7 @@ pub(crate) fn append(
     before: &Latest,
     change: Option<&Change>,
     entry: &Append<'_>,
-    now: Timestamp,
+    now: Now,
 ) -> Result<Written, Fault> {
     let mut latest = match change {
         Some(change) => changed(before, change),
@@ -62,11 +63,12 @@ pub(crate) fn append(
     let number = before.journal.number.saturating_add(1);
     let document = change.map(|_| &latest.whole.document);
     let order = &latest.whole.order;
-    let position = insert(connection, (order, number), None, document, entry)?;
+    let ends = Ends::of(entry, now);
+    let position = insert(connection, (order, number), None, document, (entry, ends))?;
     let at = (key_hash(entry.key_id), position);
     latest.journal.push(connection, order.row, at)?;
     update(connection, before, &latest, change.is_some())?;
-    Ok(written(connection, latest, position, entry, now)?)
+    Ok(written(connection, latest, position, (entry, ends))?)
 }
 
 /// The position of the next entry. Nobody else writes the file.
@@ -82,14 +84,38 @@ pub(crate) fn begin(
     latest: Latest,
     position: i64,
     entry: &Append<'_>,
-    now: Timestamp,
+    now: Now,
 ) -> rusqlite::Result<Written> {
     let WholeOrder {
         order, document, ..
     } = &latest.whole;
-    let place = (order, latest.journal.number);
+    let (place, ends) = ((order, latest.journal.number), Ends::of(entry, now));
+    let entry = (entry, ends);
     insert(connection, place, Some(position), Some(document), entry)?;
-    written(connection, latest, position, entry, now)
+    written(connection, latest, position, entry)
+}
+
+/// When what is remembered of a key ends.
+#[derive(Clone, Copy, Debug)]
+struct Ends {
+    /// None if nothing is remembered.
+    expires: Option<Timestamp>,
+    /// None for a creation too: the order itself is the tombstone.
+    forgotten: Option<Timestamp>,
+    now: Timestamp,
+}
+
+impl Ends {
+    fn of(entry: &Append<'_>, now: Now) -> Self {
+        let retention = entry.memory.as_ref().map(|memory| memory.retention);
+        let after = |span| time::after(now.retention.latest, span);
+        let lasting = retention.filter(|_| entry.outcome != OutcomeKind::Created);
+        Self {
+            expires: retention.map(|retention| after(retention.answer)),
+            forgotten: lasting.map(|it| after(it.tombstone.max(it.answer))),
+            now: now.wall,
+        }
+    }
 }
 
 fn insert(
@@ -97,13 +123,13 @@ fn insert(
     (order, number): (&OrderRow, u64),
     position: Option<i64>,
     document: Option<&Document>,
-    entry: &Append<'_>,
+    (entry, ends): (&Append<'_>, Ends),
 ) -> rusqlite::Result<i64> {
     let (fence, step) = entry.grant.unzip();
     let mut insert = connection.prepare_cached(
         "INSERT INTO entries (position, order_row, number, version, operation, outcome, actor,
-             reason, at, attempt, key_id, fingerprint, fence, step, change)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+             reason, at, attempt, key_id, fingerprint, fence, step, expires, forgotten, change)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
     )?;
     insert.insert(params![
         position,
@@ -120,6 +146,8 @@ fn insert(
         entry.fingerprint.0,
         fence.map(|fence| fence.0.to_be_bytes()),
         step.unwrap_or(0),
+        ends.expires.map(time::to_sql),
+        ends.forgotten.map(time::to_sql),
         document.map(|document| &document.as_bytes()[..]),
     ])
 }
@@ -128,13 +156,23 @@ fn written(
     connection: &Connection,
     latest: Latest,
     position: i64,
-    entry: &Append<'_>,
-    now: Timestamp,
+    (entry, ends): (&Append<'_>, Ends),
 ) -> rusqlite::Result<Written> {
-    let mut expires = now;
-    if let Some(memory) = &entry.memory {
-        expires = time::after(now, memory.retention.answer);
-        remember(connection, position, entry, memory, now)?;
+    let expires = ends.expires.unwrap_or(ends.now);
+    if let Some(answer) = entry.memory.as_ref().and_then(|memory| memory.answer) {
+        let mut insert = connection.prepare_cached(
+            "INSERT INTO answers (position, expires, status, content_type, location, version, body)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?;
+        insert.execute(params![
+            position,
+            time::to_sql(expires),
+            answer.status,
+            answer.content_type.as_str(),
+            answer.location.as_deref(),
+            answer.version.map(|version| signed(version.0)),
+            &answer.body[..],
+        ])?;
     }
     Ok(Written {
         receipt: Receipt {
@@ -144,37 +182,6 @@ fn written(
         key: key_hash(entry.key_id),
         latest,
     })
-}
-
-fn remember(
-    connection: &Connection,
-    position: i64,
-    entry: &Append<'_>,
-    memory: &Memory<'_>,
-    now: Timestamp,
-) -> rusqlite::Result<()> {
-    let Retention { answer, tombstone } = memory.retention;
-    let forgotten = time::to_sql(time::after(now, tombstone.max(answer)));
-    let created = entry.outcome == OutcomeKind::Created;
-    let answered = memory.answer;
-    let mut insert = connection.prepare_cached(
-        "INSERT INTO keys (position, expires, forgotten, status, content_type, location, version,
-             body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-    )?;
-    insert.execute(params![
-        position,
-        time::to_sql(time::after(now, answer)),
-        (!created).then_some(forgotten),
-        answered.map(|answer| answer.status),
-        answered.map(|answer| answer.content_type.as_str()),
-        answered.and_then(|answer| answer.location.as_deref()),
-        answered
-            .and_then(|answer| answer.version)
-            .map(|version| signed(version.0)),
-        answered.map(|answer| &answer.body[..]),
-    ])?;
-    Ok(())
 }
 
 /// How an order's row is written, with some more columns.

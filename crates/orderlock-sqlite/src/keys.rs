@@ -4,6 +4,7 @@ use orderlock_core::store::{Entry, KeyFacts, Receipt};
 use orderlock_core::{Fence, KeyId, Target, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
+use crate::clock::Now;
 use crate::newest::{Place, find_by_key};
 use crate::rows::{entry_columns, entry_row, own_entry_columns, unsigned};
 use crate::time;
@@ -14,37 +15,38 @@ pub(crate) struct KeyRow {
     pub(crate) entry: Box<Entry>,
     /// What it says of the key; nothing, once its tombstone has ended.
     pub(crate) facts: KeyFacts,
+    /// The key's last checkpoint by a run before the one that is asked for.
+    pub(crate) progress: Option<Box<Entry>>,
 }
 
 /// The statements that look at an entry whose key may be the one that is looked for. Each goes by
 /// the entry's position.
 pub(crate) const KEY_AT: &str = concat!(
     "SELECT ",
-    own_entry_columns!(", k.forgotten "),
-    "WHERE e.position = ?3 AND e.key_id = ?4 AND k.position IS NOT NULL"
+    own_entry_columns!(", e.forgotten "),
+    "WHERE e.position = ?3 AND e.key_id = ?4 AND e.expires IS NOT NULL"
 );
 pub(crate) const PROGRESS_AT: &str = concat!(
     "SELECT ",
     own_entry_columns!(""),
-    "WHERE e.position = ?3 AND e.key_id = ?4 AND k.position IS NOT NULL
-         AND e.outcome = 'checkpoint' AND e.attempt < ?5"
+    "WHERE e.position = ?3 AND e.key_id = ?4 AND e.outcome = 'checkpoint' AND e.attempt < ?5
+         AND e.forgotten > ?6"
 );
 pub(crate) const ENTRY_AT: &str =
     concat!("SELECT ", own_entry_columns!(""), "WHERE e.position = ?3");
-pub(crate) const SETTLE_AT: &str =
-    "SELECT e.number, k.expires FROM entries e JOIN keys k ON k.position = e.position
+pub(crate) const SETTLE_AT: &str = "SELECT e.number, e.expires FROM entries e
      WHERE e.position = ?1 AND e.key_id = ?2 AND e.fence = ?3 AND e.step = ?4";
 
-/// What the journal says of a key. A final entry is always the key's last one: after it, neither a
-/// settle nor a checkpoint of that key is applied.
+/// What the journal says of a key, to this run of it. A final entry is always the key's last one:
+/// after it, neither a settle nor a checkpoint of that key is applied.
 pub(crate) fn find_key(
     connection: &Connection,
     place: Place<'_>,
-    key_id: KeyId,
-    now: Timestamp,
+    (key_id, run): (KeyId, Run),
+    now: Now,
 ) -> rusqlite::Result<Option<KeyRow>> {
     let target = place.target;
-    find_by_key(connection, place.journal(), key_id, |position| {
+    let found = find_by_key(connection, place.journal(), key_id, |position| {
         connection
             .prepare_cached(KEY_AT)?
             .query_row(
@@ -57,21 +59,36 @@ pub(crate) fn find_key(
                 |row| key_row(row, now),
             )
             .optional()
-    })
+    })?;
+    let Some(mut found) = found else {
+        return Ok(None);
+    };
+    if matches!(found.facts, KeyFacts::Progress { .. }) {
+        found.progress = progress(connection, place, (key_id, run), now)?;
+    }
+    Ok(Some(found))
 }
 
-fn key_row(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<KeyRow> {
-    let entry = Box::new(entry_row(row, now)?);
-    let expires = time::from_sql(row.get(16)?);
+/// Which run of its key asks: it is told of the checkpoints of those before it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Run {
+    /// One that is still to be granted.
+    Next,
+    /// The one that holds the order.
+    Held(u32),
+}
+
+fn key_row(row: &Row<'_>, now: Now) -> rusqlite::Result<KeyRow> {
+    let entry = Box::new(entry_row(row, now.wall)?);
     let forgotten = row.get::<_, Option<i64>>(22)?.map(time::from_sql);
     let fingerprint = entry.fingerprint;
-    let facts = if forgotten.is_some_and(|forgotten| forgotten <= now) {
-        // Its tombstone has ended, whether or not the row has been removed yet.
+    let facts = if forgotten.is_some_and(|forgotten| forgotten <= now.retention.earliest) {
         KeyFacts::New
     } else if entry.outcome.is_final() {
         KeyFacts::Final {
             fingerprint,
-            retained: expires > now,
+            // An answer that was removed is not retained, even if the clock was set back since.
+            retained: entry.answer.is_some(),
         }
     } else {
         KeyFacts::Progress {
@@ -79,7 +96,11 @@ fn key_row(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<KeyRow> {
             attempt: entry.attempt,
         }
     };
-    Ok(KeyRow { entry, facts })
+    Ok(KeyRow {
+        entry,
+        facts,
+        progress: None,
+    })
 }
 
 /// What a settle has written before, if it has: found by the grant and the step that name it.
@@ -120,14 +141,17 @@ pub(crate) fn entry_at(
 }
 
 /// The last checkpoint of a key by a run before this one.
-pub(crate) fn progress(
+fn progress(
     connection: &Connection,
     place: Place<'_>,
-    key_id: KeyId,
-    attempt: u32,
-    now: Timestamp,
+    (key_id, run): (KeyId, Run),
+    now: Now,
 ) -> rusqlite::Result<Option<Box<Entry>>> {
     let target = place.target;
+    let before = match run {
+        Run::Next => u32::MAX,
+        Run::Held(attempt) => attempt,
+    };
     find_by_key(connection, place.journal(), key_id, |position| {
         connection
             .prepare_cached(PROGRESS_AT)?
@@ -137,9 +161,10 @@ pub(crate) fn progress(
                     target.order.as_str(),
                     position,
                     key_id.0,
-                    attempt
+                    before,
+                    time::to_sql(now.retention.earliest),
                 ],
-                |row| entry_row(row, now).map(Box::new),
+                |row| entry_row(row, now.wall).map(Box::new),
             )
             .optional()
     })

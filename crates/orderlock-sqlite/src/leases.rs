@@ -5,16 +5,17 @@
 //! is decided by the writer, in one order with the settles, and takes effect here after its commit.
 //! Beside the leases of each part lie the orders that memory knows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::BuildHasher as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
-use orderlock_core::{Fence, KeyId, Lease, LeaseState, SessionId, Target, Tenant};
+use orderlock_core::{Fence, KeyId, Lease, LeaseState, OrderId, SessionId, Target, Tenant};
 use tokio::sync::broadcast;
 
 use crate::orders::Orders;
+use crate::rows::ListPlace;
 use crate::staged::StagedSlot;
 
 const SHARDS: usize = 16;
@@ -22,13 +23,17 @@ const SHARDS: usize = 16;
 /// How many freed orders a slow listener may lag behind before it loses some.
 const FREED: usize = 1_024;
 
+/// How many broken grants are kept in mind until their nodes have let them go. It is a bound for
+/// nodes that never renew again.
+const BROKEN: usize = 1_024;
+
 /// An order as it is held.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
     /// `Held` or `Begun`, never another state.
     state: Arc<LeaseState>,
-    /// The order's row: what a list finds it by.
-    pub(crate) row: i64,
+    /// What a list finds the order by.
+    pub(crate) place: ListPlace,
     /// How many renewals its session had at the grant.
     pub(crate) renewals: u64,
     /// Whether a settle of it may be in the file all the same.
@@ -37,11 +42,11 @@ pub(crate) struct Held {
 
 impl Held {
     /// None if nobody holds the order in that state.
-    pub(crate) fn new(state: LeaseState, row: i64, renewals: u64) -> Option<Self> {
+    pub(crate) fn new(state: LeaseState, place: ListPlace, renewals: u64) -> Option<Self> {
         state.lease()?;
         Some(Self {
             state: state.into(),
-            row,
+            place,
             renewals,
             doubtful: false,
         })
@@ -59,7 +64,7 @@ impl Held {
     /// The lease after a step of this one. A doubt stays: it ends with the lease.
     pub(crate) fn after(&self, state: LeaseState) -> Option<Self> {
         let doubtful = self.doubtful;
-        let next = Self::new(state, self.row, self.renewals)?;
+        let next = Self::new(state, self.place, self.renewals)?;
         Some(Self { doubtful, ..next })
     }
 
@@ -115,6 +120,23 @@ pub(crate) type ByTarget<T> = HashMap<Target, T, RandomState>;
 pub(crate) struct Shard {
     pub(crate) slots: ByTarget<Slot>,
     pub(crate) orders: Orders,
+    /// Moves with every change of a slot: who has looked, and comes back after reading the file,
+    /// sees by it whether the look still holds.
+    pub(crate) turns: u64,
+}
+
+impl Shard {
+    /// Says that a slot is changed.
+    pub(crate) fn touch(&mut self) {
+        self.turns = self.turns.wrapping_add(1);
+    }
+}
+
+/// A held order of a list.
+#[derive(Clone, Debug)]
+pub(crate) struct HeldOrder {
+    pub(crate) order: OrderId,
+    pub(crate) held: Held,
 }
 
 /// Every lease and every session.
@@ -123,6 +145,8 @@ pub(crate) struct Leases {
     shards: [Mutex<Shard>; SHARDS],
     /// Only the writer changes them.
     sessions: Mutex<HashMap<SessionId, Session>>,
+    /// Grants that an operator broke, oldest first, until their sessions name them no longer.
+    broken: Mutex<VecDeque<(SessionId, Fence)>>,
     freed: broadcast::Sender<Target>,
     hasher: RandomState,
 }
@@ -133,17 +157,19 @@ impl Leases {
         let shard = || Shard {
             slots: ByTarget::default(),
             orders: Orders::new(order_bytes_max / SHARDS),
+            turns: 0,
         };
         Self {
             shards: std::array::from_fn(|_| Mutex::new(shard())),
             sessions: Mutex::default(),
+            broken: Mutex::default(),
             freed: broadcast::Sender::new(FREED),
             hasher: RandomState::default(),
         }
     }
 
-    /// The part of memory that an order lies in. Whoever holds it may take a reader, never the
-    /// other way round.
+    /// The part of memory that an order lies in. Nobody reads the file while holding it, and the
+    /// writer never waits for anything but memory.
     pub(crate) fn shard(&self, target: &Target) -> MutexGuard<'_, Shard> {
         let hash = self.hasher.hash_one(target);
         let place = usize::try_from(hash % SHARDS as u64).unwrap_or(0);
@@ -153,6 +179,7 @@ impl Leases {
     /// Has the writer alone change an order from here on. Returns what memory knows of it.
     pub(crate) fn pin(&self, target: &Target) -> StagedSlot {
         let mut shard = self.shard(target);
+        shard.touch();
         let slot = shard.slots.entry(target.clone()).or_default();
         slot.pinned = true;
         let held = slot.held.clone();
@@ -162,11 +189,6 @@ impl Leases {
             latest: known.map(|known| Arc::clone(known.latest())),
             keys: Vec::new(),
         }
-    }
-
-    /// All of memory, for a look that must fit one snapshot of the file.
-    pub(crate) fn all(&self) -> Vec<MutexGuard<'_, Shard>> {
-        self.shards.iter().map(lock).collect()
     }
 
     /// One part after the other, for work that needs no common moment.
@@ -190,35 +212,40 @@ impl Leases {
         alive.then(|| held.clone())
     }
 
-    /// The live leases of a tenant, in the parts of memory that the caller has locked.
-    pub(crate) fn of_tenant(
-        &self,
-        tenant: &Tenant,
-        shards: &[MutexGuard<'_, Shard>],
-    ) -> HashMap<i64, Held> {
-        let sessions = lock(&self.sessions);
-        let slots = shards.iter().flat_map(|shard| shard.slots.iter());
-        slots
-            .filter(|(target, _)| target.tenant == *tenant)
-            .filter_map(|(_, slot)| slot.held.as_ref())
-            .filter(|held| sessions.contains_key(&held.lease().session))
-            .map(|held| (held.row, held.clone()))
-            .collect()
+    /// The live leases of a tenant, by the order's row.
+    pub(crate) fn of_tenant(&self, tenant: &Tenant) -> HashMap<i64, HeldOrder> {
+        let mut live = HashMap::new();
+        for shard in self.each_shard() {
+            let sessions = lock(&self.sessions);
+            let slots = shard.slots.iter().filter(|(target, slot)| {
+                let alive = |held: &Held| sessions.contains_key(&held.lease().session);
+                target.tenant == *tenant && slot.held.as_ref().is_some_and(alive)
+            });
+            live.extend(slots.filter_map(|(target, slot)| {
+                let held = slot.held.clone()?;
+                let order = target.order.clone();
+                Some((held.place.row, HeldOrder { order, held }))
+            }));
+        }
+        live
     }
 
-    /// Where an order lies that is held by this grant.
-    pub(crate) fn find(&self, tenant: &Tenant, fence: Fence) -> Option<Target> {
-        let holds = |slot: &Slot| {
-            let held = slot.held.as_ref();
-            held.is_some_and(|held| held.lease().fence == fence)
-        };
-        self.each_shard().find_map(|shard| {
-            let found = shard
-                .slots
-                .iter()
-                .find(|(target, slot)| target.tenant == *tenant && holds(slot));
-            found.map(|(target, _)| target.clone())
-        })
+    /// Keeps in mind that an operator broke a grant, until its node has been told.
+    pub(crate) fn broke(&self, session: SessionId, fence: Fence) {
+        let mut broken = lock(&self.broken);
+        if broken.len() == BROKEN {
+            broken.pop_front();
+        }
+        broken.push_back((session, fence));
+    }
+
+    /// Which of the grants that a session knows were broken. One that it knows no longer it has let
+    /// go.
+    pub(crate) fn broken_of(&self, session: SessionId, known: &HashSet<Fence>) -> Vec<Fence> {
+        let mut broken = lock(&self.broken);
+        broken.retain(|(of, fence)| *of != session || known.contains(fence));
+        let of_session = broken.iter().filter(|(of, _)| *of == session);
+        of_session.map(|(_, fence)| *fence).collect()
     }
 
     /// Tells those who wait that an order was let go. Nobody may be listening.

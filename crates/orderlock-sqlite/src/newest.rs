@@ -180,6 +180,7 @@ pub(crate) fn journal(row: &Row<'_>, column: usize) -> rusqlite::Result<Journal>
 }
 
 /// The journal of an order that is known to be there.
+#[cfg(test)]
 pub(crate) fn journal_at(connection: &Connection, order: i64) -> rusqlite::Result<Journal> {
     connection
         .prepare_cached("SELECT number, newest FROM orders WHERE row = ?1")?

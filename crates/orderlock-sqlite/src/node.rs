@@ -25,7 +25,7 @@ pub(crate) fn join(turn: &mut Turn<'_>, request: &Join) -> Result<Joined, Fault>
     let session = Session {
         node: request.node.as_str().into(),
         length: request.length,
-        deadline: turn.instant.checked_add(request.length),
+        deadline: turn.now.instant.checked_add(request.length),
         renewals,
     };
     turn.stage_session(request.session, Some(session));
@@ -59,12 +59,13 @@ pub(crate) fn renew(turn: &mut Turn<'_>, request: &Renew) -> Result<Renewed, Fau
             && !known.contains(&lease.fence)
     });
     let extended = Session {
-        deadline: turn.instant.checked_add(session.length),
+        deadline: turn.now.instant.checked_add(session.length),
         renewals: session.renewals.saturating_add(1),
         ..session
     };
     turn.stage_session(request.session, Some(extended));
-    Ok(Renewed::Extended { voided: Vec::new() })
+    let voided = turn.leases.broken_of(request.session, &known);
+    Ok(Renewed::Extended { voided })
 }
 
 /// Ends a session.
@@ -80,7 +81,7 @@ pub(crate) fn leave(turn: &mut Turn<'_>, request: &Leave) -> Result<Left, Fault>
 /// Those that are left over count as free already.
 pub(crate) fn sweep(turn: &mut Turn<'_>, request: &Sweep) -> Result<Swept, Fault> {
     for (id, session) in turn.sessions() {
-        if session.lapsed(turn.instant) {
+        if session.lapsed(turn.now.instant) {
             turn.stage_session(id, None);
         }
     }

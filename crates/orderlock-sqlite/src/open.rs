@@ -4,17 +4,24 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use orderlock_core::Timestamp;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use crate::owner::OwnerLock;
-use crate::{SqliteOptions, log, migrate};
+use crate::owner::{OwnerLock, own_file};
+use crate::place::{Place, beside};
+use crate::secure::{Unsecured, secure};
+use crate::{SqliteOptions, migrate, wal};
 
 /// SQLite before this version could damage a file when two connections wrote to its log at the
 /// same moment.
 const LIBRARY_MIN: i32 = 3_051_003;
 
 /// How long a foreign process, a backup for example, may keep the file busy.
-const BUSY: Duration = Duration::from_secs(5);
+pub(crate) const BUSY: Duration = Duration::from_secs(5);
+
+/// How long it may keep a stop waiting.
+const LEAVING: Duration = Duration::from_secs(1);
 
 /// Why a file could not be opened. Nothing was changed in it.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +71,18 @@ pub enum OpenError {
     /// The file is damaged.
     #[error("the file is damaged; restore it from a backup")]
     Corrupt(#[source] rusqlite::Error),
+    /// What the log beside the file shows could not be brought to the disk.
+    #[error(
+        "the log beside {path} could not be brought to the disk; check the disk, or restore the \
+         file from a backup"
+    )]
+    Log {
+        /// The database.
+        path: PathBuf,
+        /// What stood in the way.
+        #[source]
+        error: io::Error,
+    },
     /// The layout could not be brought up to date.
     #[error("the file's layout could not be brought up to date")]
     Migration(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -100,8 +119,17 @@ impl From<rusqlite::Error> for OpenError {
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) path: PathBuf,
+    pub(crate) place: Place,
     pub(crate) lock: OwnerLock,
     pub(crate) owner: i64,
+    /// Whether the file was copied or left without its log while it was in use.
+    #[cfg_attr(
+        not(test),
+        allow(dead_code, reason = "it is told in the log for people")
+    )]
+    pub(crate) log_is_missing: bool,
+    /// The time that was seen last.
+    pub(crate) seen: Timestamp,
     pub(crate) writer: Connection,
     pub(crate) readers: Vec<Connection>,
 }
@@ -111,55 +139,113 @@ pub(crate) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, OpenE
         return Err(OpenError::Library(rusqlite::version()));
     }
     let path = resolve(path)?;
+    let failed = |error| OpenError::Io {
+        path: path.clone(),
+        error,
+    };
     let lock = OwnerLock::take(&path)?;
-    let mut writer = connect(&path, OpenFlags::SQLITE_OPEN_CREATE)?;
+    // Whoever may read the file has the installation's secret.
+    if !path.exists() {
+        own_file(&path).map_err(failed)?;
+    }
+    warn_of_readers(&path);
+    let log_was_there = beside(&path, "-wal").exists();
+    let mut writer = connect(&path)?;
     if writer.is_readonly("main")? {
         return Err(OpenError::ReadOnly);
     }
     migrate::inspect(&writer)?;
     configure(&writer)?;
-    empty_the_log(&writer)?;
-    if migrate::migrate(&mut writer, &*options.runtime)? {
-        // The log is as long as all that was written anew.
-        writer.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    secure(&writer, &beside(&path, "-wal")).map_err(|unsecured| match unsecured {
+        Unsecured::Sql(error) => error.into(),
+        Unsecured::Io(error) => OpenError::Log {
+            path: path.clone(),
+            error,
+        },
+    })?;
+    migrate::migrate(&mut writer, &*options.runtime)?;
+    let before = migrate::read_store(&writer)?;
+    let log_is_missing = before.in_use && !log_was_there;
+    if log_is_missing {
+        warn_of_a_missing_log(&writer, &path)?;
     }
     let new_epoch = options.new_epoch.then(|| options.runtime.random());
     let owner = migrate::take_ownership(&writer, new_epoch)?;
-    let readers = (0..options.readers)
+    // So that the file alone says what it is, and the log is as short as it can be. It is enough to
+    // have tried: the log is secured, whoever reads it.
+    if let Err(error) = wal::fold(&writer, Duration::ZERO) {
+        tracing::warn!(%error, "the log could not be copied into the file");
+    }
+    let readers = (0..options.readers.max(2))
         .map(|_| reading(&path))
         .collect::<Result<_, _>>()?;
     Ok(Opened {
-        path,
+        place: Place::of(&path).map_err(failed)?,
         lock,
         owner,
+        log_is_missing,
+        seen: before.seen,
         writer,
         readers,
+        path,
     })
 }
 
 /// The connection that writes, again: after an I/O error, what the old one kept in memory is not
 /// to be trusted. It creates nothing: a file that has gone is an error.
-pub(crate) fn reopen(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = connect(path, OpenFlags::empty())?;
+pub(crate) fn reopen(path: &Path, place: &Place) -> Result<Connection, Unsecured> {
+    place.check()?;
+    let connection = connect(path)?;
     configure(&connection)?;
-    empty_the_log(&connection)?;
+    secure(&connection, &beside(path, "-wal"))?;
     Ok(connection)
 }
 
-/// Copies the log into the file and flushes that. What a process that died, or a flush that
-/// failed, has left in the log is shown by it and may not be on the disk; after this it is.
-fn empty_the_log(connection: &Connection) -> rusqlite::Result<()> {
-    let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |row| row.get(0))?;
-    if busy == 0 {
-        return Ok(());
-    }
-    let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
-    let why = "another connection reads the log, and it could not be copied".to_owned();
-    Err(rusqlite::Error::SqliteFailure(busy, Some(why)))
+/// Closes the connection that writes, and leaves the file whole: true if it is, and the log is gone.
+/// Nobody else in this process has the file open.
+pub(crate) fn close(connection: Connection, owner: i64, seen: Timestamp) -> rusqlite::Result<bool> {
+    let ended = migrate::end_use(&connection, owner, seen)?;
+    let whole = ended && wal::fold(&connection, LEAVING)?;
+    // The log is empty, and goes with the last connection.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !whole)?;
+    connection.close().map_err(|(_, error)| error)?;
+    Ok(whole)
 }
 
-fn connect(path: &Path, create: OpenFlags) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | create;
+/// The file of an earlier build, or of a copy, may be open to everybody. It is not closed to them
+/// here: a group may have been given the right to read it.
+#[cfg(unix)]
+fn warn_of_readers(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = path.metadata().map_or(0, |file| file.permissions().mode());
+    if mode & 0o007 != 0 {
+        tracing::warn!(
+            path = %path.display(), mode = format!("{:o}", mode & 0o777),
+            "every user of this machine may read the orders and the installation's secret; \
+             take that right away (chmod 600)"
+        );
+    }
+}
+
+#[cfg(not(unix))]
+fn warn_of_readers(_: &Path) {}
+
+/// A copy that was made while a process had the file open, without the log beside it; or a file
+/// whose log was removed. Copies that SQLite makes (`.backup`, `VACUUM INTO`) look the same and are
+/// whole: nobody can tell but who made it.
+fn warn_of_a_missing_log(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let newest = migrate::newest_entry(connection)?.map(|at| at.to_string());
+    tracing::warn!(
+        path = %path.display(), newest_entry = newest.as_deref().unwrap_or("none"),
+        "this file was copied or left while a process had it open, and its log (-wal) is not \
+         beside it; unless SQLite itself made the copy (.backup, VACUUM INTO), whatever came after \
+         the newest entry is missing: check that before you go on"
+    );
+    Ok(())
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(64);
@@ -191,7 +277,12 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "cache_size", -32 * 1024)?;
     // The writer decides when to checkpoint: never between a commit and its answers.
     connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
-    log::watch(connection);
+    // Once everything in it is copied and the log begins anew, what is longer is given back.
+    let most = wal::BYTES_MAX;
+    connection.pragma_update_and_check(None, "journal_size_limit", most, |_| Ok(()))?;
+    // Nor when it is closed: the file is whole only when the writer says so.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    wal::watch(connection);
     Ok(())
 }
 
@@ -201,6 +292,9 @@ fn reading(path: &Path) -> rusqlite::Result<Connection> {
     connection.busy_timeout(BUSY)?;
     connection.set_prepared_statement_cache_capacity(64);
     connection.pragma_update(None, "query_only", true)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // From here on every file that it reads is open: no read fails because there are too many.
+    connection.query_row("SELECT one FROM store", [], |_| Ok(()))?;
     Ok(connection)
 }
 
@@ -221,4 +315,39 @@ fn resolve(path: &Path) -> Result<PathBuf, OpenError> {
         _ => Path::new("."),
     };
     Ok(folder.canonicalize().map_err(failed)?.join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn log_is_missing(path: &Path) -> bool {
+        open(path, &SqliteOptions::default())
+            .unwrap()
+            .log_is_missing
+    }
+
+    /// A copy of the file alone, made while it was open, says so; SQLite's own copies cannot say
+    /// that they are whole.
+    #[test]
+    fn a_copy_without_its_log_is_told_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("orders.db");
+        let copy = |name: &str| folder.path().join(name);
+        let opened = open(&path, &SqliteOptions::default()).unwrap();
+        assert!(!opened.log_is_missing, "it is new");
+        fs::copy(&path, copy("alone.db")).unwrap();
+        fs::copy(&path, copy("both.db")).unwrap();
+        fs::copy(beside(&path, "-wal"), copy("both.db-wal")).unwrap();
+        assert!(log_is_missing(&copy("alone.db")));
+        assert!(!log_is_missing(&copy("both.db")), "as after a power cut");
+        drop(opened.readers);
+        assert!(close(opened.writer, opened.owner, opened.seen).unwrap());
+        drop(opened.lock);
+        fs::copy(&path, copy("closed.db")).unwrap();
+        assert!(!log_is_missing(&copy("closed.db")));
+        assert!(!log_is_missing(&path));
+    }
 }

@@ -1,7 +1,7 @@
 //! What an operator decides: to break a lease, to end a mark. Both stand in the journal.
 
 use orderlock_core::store::{BreakLease, Broken, Decision, Resolve, Resolved};
-use orderlock_core::{Fence, LeaseEvent, LeaseId, LeaseState, Mark, OutcomeKind, StoreError};
+use orderlock_core::{LeaseEvent, LeaseState, Mark, OutcomeKind, StoreError, Target};
 
 use crate::acquire::lock_state;
 use crate::error::Fault;
@@ -11,11 +11,12 @@ use crate::turn::Turn;
 
 /// Voids one grant. A mark stays.
 pub(crate) fn break_lease(turn: &mut Turn<'_>, request: &BreakLease) -> Result<Broken, Fault> {
-    let Some(fence) = fence_of(&request.lease) else {
+    let Some((fence, order)) = request.lease.grant() else {
         return Ok(Broken::NotFound);
     };
-    let Some(target) = turn.find(&request.tenant, fence) else {
-        return Ok(Broken::NotFound);
+    let target = Target {
+        tenant: request.tenant.clone(),
+        order,
     };
     let held = turn.held(&target);
     let Some(held) = held.filter(|held| held.lease().fence == fence) else {
@@ -30,7 +31,7 @@ pub(crate) fn break_lease(turn: &mut Turn<'_>, request: &BreakLease) -> Result<B
         outcome: OutcomeKind::LeaseBroken,
         actor: &request.actor,
         reason: Some(&request.reason),
-        at: turn.now,
+        at: turn.now.wall,
         attempt: lease.attempt,
         key_id: lease.key_id,
         fingerprint: lease.fingerprint,
@@ -43,12 +44,8 @@ pub(crate) fn break_lease(turn: &mut Turn<'_>, request: &BreakLease) -> Result<B
         .next(LeaseEvent::Voided(fence))
         .map_err(|error| Fault::refused(error.to_string()))?;
     turn.stage(&target, None);
+    turn.staged.broken.push((lease.session, fence));
     Ok(Broken::Broken(lease.view(&target)))
-}
-
-/// The grant that an operator names.
-fn fence_of(lease: &LeaseId) -> Option<Fence> {
-    lease.grant().map(|(fence, _)| fence)
 }
 
 /// Ends a mark that nobody attends to.
@@ -65,7 +62,14 @@ pub(crate) fn resolve(turn: &mut Turn<'_>, request: &Resolve) -> Result<Resolved
     };
     let mut changed = None;
     let append = match &request.decision {
-        Decision::RunAgain { .. } => cleared(turn, request, mark),
+        // What was asked of the outside may have happened: the key stays bound to it.
+        Decision::RunAgain { retention } => Append {
+            memory: Some(Memory {
+                answer: None,
+                retention: *retention,
+            }),
+            ..cleared(turn, request, mark)
+        },
         Decision::Settle {
             version,
             change,
@@ -112,7 +116,7 @@ fn cleared<'a>(turn: &Turn<'_>, request: &'a Resolve, mark: &'a Mark) -> Append<
         outcome: OutcomeKind::MarkCleared,
         actor: &request.actor,
         reason: Some(&request.reason),
-        at: turn.now,
+        at: turn.now.wall,
         attempt: mark.attempt,
         key_id: mark.key_id,
         fingerprint: mark.fingerprint,

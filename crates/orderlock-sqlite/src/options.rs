@@ -1,6 +1,7 @@
 //! What a store can be told at its opening.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use orderlock_core::{Runtime, TokioRuntime};
 
@@ -13,6 +14,7 @@ pub struct SqliteOptions {
     pub(crate) readers: usize,
     pub(crate) document_bytes_max: usize,
     pub(crate) order_memory: usize,
+    pub(crate) timeout: Duration,
     pub(crate) new_epoch: bool,
 }
 
@@ -25,6 +27,7 @@ impl Default for SqliteOptions {
             readers: 4,
             document_bytes_max: 1024 * 1024,
             order_memory: 24 * 1024 * 1024,
+            timeout: Duration::from_secs(5),
             new_epoch: false,
         }
     }
@@ -52,10 +55,19 @@ impl SqliteOptions {
         self
     }
 
-    /// How many connections read at the same time.
+    /// How many connections read at the same time, each on a thread of its own: half of them pages,
+    /// the others single orders and keys. At least two.
     #[must_use]
     pub fn with_readers(mut self, connections: usize) -> Self {
-        self.readers = connections.max(1);
+        self.readers = connections.max(2);
+        self
+    }
+
+    /// How long anything is waited for: room in the queue, the disk, a thread that reads. After that
+    /// whoever asked is told so; what was sent to the writer may still happen.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
         self
     }
 

@@ -2,9 +2,10 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::open::OpenError;
+use crate::place::beside;
 
 /// The lock, for as long as it is kept. The operating system drops it when the process dies,
 /// however it dies; that the file exists means nothing.
@@ -15,18 +16,12 @@ pub(crate) struct OwnerLock {
 
 impl OwnerLock {
     pub(crate) fn take(database: &Path) -> Result<Self, OpenError> {
-        let path = lock_path(database);
+        let path = beside(database, "-lock");
         let failed = |error| OpenError::Io {
             path: path.clone(),
             error,
         };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(failed)?;
+        let mut file = own_file(&path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -42,10 +37,45 @@ impl OwnerLock {
     }
 }
 
-fn lock_path(database: &Path) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push("-lock");
-    name.into()
+/// Opens a file of ours that nobody else needs to read, or makes it.
+///
+/// # Errors
+/// Also if there is a link by that name: what it leads to is not ours to write.
+pub(crate) fn own_file(path: &Path) -> io::Result<File> {
+    // To make one follows no link.
+    match options().create_new(true).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => return made,
+    }
+    let file = options().open(path)?;
+    if is_a_link(&file, path)? {
+        let why = "it is a link to another file; remove it";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    Ok(file)
+}
+
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+/// Whether the file that was opened goes by another name too. Asked of the open file, so that
+/// nobody can put another one into its place in between.
+#[cfg(unix)]
+fn is_a_link(file: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    let (opened, named) = (file.metadata()?, path.symlink_metadata()?);
+    let same = (opened.dev(), opened.ino()) == (named.dev(), named.ino());
+    Ok(!same || !opened.is_file() || opened.nlink() > 1)
+}
+
+#[cfg(not(unix))]
+fn is_a_link(_: &File, path: &Path) -> io::Result<bool> {
+    Ok(path.symlink_metadata()?.is_symlink())
 }
 
 fn sign(file: &mut File) -> io::Result<()> {

@@ -1,34 +1,32 @@
-//! Lists: each page is one snapshot, bounded in rows and in bytes.
+//! Pages of entries and of leases: each is one snapshot, bounded in rows, in bytes and in rows that
+//! are looked at.
 
 use std::collections::HashMap;
 
 use orderlock_core::store::{
-    Cursor, Entries, EntriesSince, Entry, Filter, History, Leases as LeasesRequest, List,
-    OrderView, Page,
+    Cursor, Entries, EntriesSince, Entry, History, Leases as LeasesRequest, Page,
 };
 use orderlock_core::{LeaseView, StoreError, Tenant, Timestamp};
 use rusqlite::{Connection, named_params};
 
 use crate::error::Fault;
 use crate::keys::entry_at;
-use crate::leases::Held;
+use crate::leases::HeldOrder;
 use crate::newest::{find_journal, positions_after};
-use crate::read::{lease_view, view};
-use crate::rows::{
-    WholeOrder, entry_columns, entry_row, order_at, order_columns, signed, unsigned, whole_order,
-    whole_order_at, whole_orders,
-};
+use crate::rows::{entry_columns, entry_row, order_at, signed, unsigned};
+use crate::views;
 
 /// The most rows on a page, whatever is asked for.
-const ROWS_MAX: usize = 1_000;
+pub(crate) const ROWS_MAX: usize = 1_000;
 /// From so many bytes on, a page takes no more rows.
-const BYTES_MAX: usize = 8 * 1024 * 1024;
-/// How many held orders are looked at for one page of a filtered list, and how many entries of
-/// other tenants are passed over in one piece of the journal.
-const SCAN_MAX: usize = 4_096;
+pub(crate) const BYTES_MAX: usize = 1024 * 1024;
+/// How many orders or marks are looked at for one page of a list, wanted or not, and how many
+/// entries of other tenants are passed over in one piece of the journal.
+pub(crate) const SCAN_MAX: usize = 4_096;
 
-/// The tenant's live leases at the snapshot, by the order's row.
-pub(crate) type HeldRows = HashMap<i64, Held>;
+/// The tenant's live leases just before the snapshot, by the order's row. So a lease may be shown
+/// that has ended with the snapshot, but none is missing beside the state that it began on.
+pub(crate) type HeldRows = HashMap<i64, HeldOrder>;
 
 /// A row with its place in the list and its size.
 struct Placed<T> {
@@ -77,112 +75,6 @@ fn number(digits: &str) -> Option<i64> {
     digits.parse().ok().filter(|_| all_digits)
 }
 
-/// A page of orders, newest first.
-pub(crate) fn list(
-    connection: &Connection,
-    request: &List,
-    held: &HeldRows,
-) -> Result<Page<OrderView>, Fault> {
-    let before = place("o", request.cursor.as_ref())?.unwrap_or(i64::MAX);
-    let (rows, next) = match request.filter.locked {
-        Some(true) => locked_orders(connection, request, held, before)?,
-        Some(false) => orders(connection, request, before, |row| !held.contains_key(&row))?,
-        None => orders(connection, request, before, |_| true)?,
-    };
-    Ok(Page {
-        items: rows
-            .into_iter()
-            .map(|order| {
-                let held = held.get(&order.order.row);
-                view(order, held)
-            })
-            .collect(),
-        next: next.map(|place| cursor("o", place)),
-    })
-}
-
-/// The statement for each combination of filters, so that each has its index.
-pub(crate) fn list_statement(filter: &Filter) -> &'static str {
-    macro_rules! statement {
-        ($conditions:literal) => {
-            concat!(
-                "SELECT ",
-                whole_orders!(),
-                "WHERE o.tenant = :tenant AND o.row < :before ",
-                $conditions,
-                " ORDER BY o.row DESC"
-            )
-        };
-    }
-    match (&filter.status, &filter.customer) {
-        // The tautologies bind both parameters in every statement.
-        (None, None) => statement!("AND :status IS NULL AND :customer IS NULL"),
-        (Some(_), None) => statement!("AND o.status = :status AND :customer IS NULL"),
-        (None, Some(_)) => statement!("AND :status IS NULL AND o.customer = :customer"),
-        (Some(_), Some(_)) => statement!("AND o.status = :status AND o.customer = :customer"),
-    }
-}
-
-fn orders(
-    connection: &Connection,
-    request: &List,
-    before: i64,
-    wanted: impl Fn(i64) -> bool,
-) -> Result<(Vec<WholeOrder>, Option<i64>), Fault> {
-    let mut statement = connection.prepare_cached(list_statement(&request.filter))?;
-    let parameters = named_params! {
-        ":tenant": request.tenant.as_str(), ":before": before,
-        ":status": request.filter.status, ":customer": request.filter.customer,
-    };
-    // The row's number comes first, so that an unwanted row is not read any further.
-    let rows = statement.query_map(parameters, |row| match wanted(row.get(0)?) {
-        true => whole_order(row).map(Some),
-        false => Ok(None),
-    })?;
-    Ok(fill(
-        rows.filter_map(|row| row.map(|row| row.map(placed)).transpose()),
-        request.limit,
-    )?)
-}
-
-fn placed(order: WholeOrder) -> Placed<WholeOrder> {
-    Placed {
-        place: order.order.row,
-        bytes: order.document.size(),
-        item: order,
-    }
-}
-
-/// Held orders are few beside all orders: it goes from the leases to the rows.
-fn locked_orders(
-    connection: &Connection,
-    request: &List,
-    held: &HeldRows,
-    before: i64,
-) -> Result<(Vec<WholeOrder>, Option<i64>), Fault> {
-    let mut candidates: Vec<i64> = held.keys().copied().filter(|row| *row < before).collect();
-    candidates.sort_unstable_by(|one, other| other.cmp(one));
-    let cut = candidates.get(SCAN_MAX - 1).copied();
-    let cut = cut.filter(|_| candidates.len() > SCAN_MAX);
-    let Filter {
-        status, customer, ..
-    } = &request.filter;
-    let fits = |order: &WholeOrder| {
-        (status.is_none() || order.index.status == *status)
-            && (customer.is_none() || order.index.customer == *customer)
-    };
-    let rows =
-        candidates
-            .iter()
-            .take(SCAN_MAX)
-            .filter_map(|row| match whole_order_at(connection, *row) {
-                Ok(order) => fits(&order).then(|| Ok(placed(order))),
-                Err(error) => Some(Err(error)),
-            });
-    let (orders, next) = fill(rows, request.limit)?;
-    Ok((orders, next.or(cut)))
-}
-
 /// A page of an order's entries, oldest first.
 pub(crate) fn history(
     connection: &Connection,
@@ -226,40 +118,58 @@ pub(crate) fn leases(
 ) -> Result<Page<LeaseView>, Fault> {
     let after = place("l", request.cursor.as_ref())?.unwrap_or(0);
     let limit = request.limit.clamp(1, ROWS_MAX);
-    let mut rows: Vec<i64> = held.keys().copied().filter(|row| *row > after).collect();
-    rows.extend(marked(connection, &request.tenant, after, limit, held)?);
+    let (marks, until) = marked(connection, &request.tenant, after, limit, held)?;
+    let in_reach = |row: &i64| *row > after && until.is_none_or(|until| *row <= until);
+    let mut rows: Vec<i64> = held.keys().copied().filter(in_reach).collect();
+    rows.extend(marks);
     rows.sort_unstable();
     let views = rows.iter().map(|row| {
         let order = order_at(connection, *row)?;
+        let held = held.get(row).map(|held| &held.held);
         Ok(Placed {
             place: order.row,
             bytes: 0,
-            item: lease_view(&order, held.get(row)),
+            item: views::lease(&order, held),
         })
     });
     let (items, next) = fill(views, limit)?;
     Ok(Page {
         items: items.into_iter().flatten().collect(),
-        next: next.map(|place| cursor("l", place)),
+        next: next.or(until).map(|place| cursor("l", place)),
     })
 }
 
-/// The rows of marks that nobody attends to: one more than fit a page.
+/// The rows of marks that nobody attends to: one more than fit a page. If too many of other tenants
+/// had to be passed over, the row up to which they were looked for.
 fn marked(
     connection: &Connection,
     tenant: &Tenant,
     after: i64,
     limit: usize,
     held: &HeldRows,
-) -> Result<Vec<i64>, Fault> {
+) -> Result<(Vec<i64>, Option<i64>), Fault> {
     let mut statement = connection.prepare_cached(
-        "SELECT m.order_row FROM marks m CROSS JOIN orders o ON o.row = m.order_row
-         WHERE m.order_row > :after AND o.tenant = :tenant ORDER BY m.order_row",
+        "SELECT m.order_row, o.tenant = :tenant FROM marks m CROSS JOIN orders o
+             ON o.row = m.order_row
+         WHERE m.order_row > :after ORDER BY m.order_row",
     )?;
     let parameters = named_params! { ":after": after, ":tenant": tenant.as_str() };
-    let rows = statement.query_map(parameters, |row| row.get::<_, i64>(0))?;
-    let unattended = rows.filter(|row| !matches!(row, Ok(row) if held.contains_key(row)));
-    Ok(unattended.take(limit + 1).collect::<Result<_, _>>()?)
+    let mut rows = statement.query(parameters)?;
+    let (mut found, mut looked_at) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let (order, own): (i64, bool) = (row.get(0)?, row.get(1)?);
+        if own && !held.contains_key(&order) {
+            found.push(order);
+        }
+        looked_at += 1;
+        if found.len() > limit {
+            break;
+        }
+        if looked_at == SCAN_MAX {
+            return Ok((found, Some(order)));
+        }
+    }
+    Ok((found, None))
 }
 
 /// A piece of the journal. Positions commit in their order, because one thread writes them, so

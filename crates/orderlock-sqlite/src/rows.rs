@@ -29,6 +29,22 @@ pub(crate) struct WholeOrder {
     pub(crate) document: Document,
 }
 
+/// Where lists have an order, beside its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ListPlace {
+    pub(crate) row: i64,
+    pub(crate) created: Timestamp,
+}
+
+impl WholeOrder {
+    pub(crate) fn list_place(&self) -> ListPlace {
+        ListPlace {
+            row: self.order.row,
+            created: self.times.created,
+        }
+    }
+}
+
 /// An order and where its journal stands: all that a settle has to know of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Latest {
@@ -69,13 +85,13 @@ macro_rules! whole_orders {
     };
 }
 
-/// The columns of [`entry_row`], of `entries e`, its order and what is remembered of its key.
+/// The columns of [`entry_row`], of `entries e`, its order and its stored answer.
 macro_rules! entry_columns {
     () => {
         concat!(
             entry_columns!("o.tenant, o.id", ""),
             "FROM entries e JOIN orders o ON o.row = e.order_row \
-             LEFT JOIN keys k ON k.position = e.position "
+             LEFT JOIN answers a ON a.position = e.position "
         )
     };
     ($target:literal, $others:literal) => {
@@ -84,7 +100,7 @@ macro_rules! entry_columns {
             $target,
             ", e.number, e.version, e.operation, e.outcome, e.actor, \
              e.reason, e.at, e.attempt, e.key_id, e.fingerprint, e.fence, e.step, e.change, \
-             k.expires, k.status, k.content_type, k.location, k.version, k.body ",
+             e.expires, a.status, a.content_type, a.location, a.version, a.body ",
             $others
         )
     };
@@ -95,7 +111,7 @@ macro_rules! own_entry_columns {
     ($others:literal) => {
         concat!(
             entry_columns!("?1, ?2", $others),
-            "FROM entries e LEFT JOIN keys k ON k.position = e.position "
+            "FROM entries e LEFT JOIN answers a ON a.position = e.position "
         )
     };
 }
@@ -157,6 +173,10 @@ pub(crate) fn whole_order_at(connection: &Connection, row: i64) -> rusqlite::Res
 }
 
 fn order_row(row: &Row<'_>) -> rusqlite::Result<OrderRow> {
+    order_columns_of(row).map_err(|error| of_order(row, error))
+}
+
+fn order_columns_of(row: &Row<'_>) -> rusqlite::Result<OrderRow> {
     let target = target(row, 1)?;
     Ok(OrderRow {
         row: row.get(0)?,
@@ -167,8 +187,12 @@ fn order_row(row: &Row<'_>) -> rusqlite::Result<OrderRow> {
 }
 
 pub(crate) fn whole_order(row: &Row<'_>) -> rusqlite::Result<WholeOrder> {
+    whole_columns_of(row).map_err(|error| of_order(row, error))
+}
+
+fn whole_columns_of(row: &Row<'_>) -> rusqlite::Result<WholeOrder> {
     Ok(WholeOrder {
-        order: order_row(row)?,
+        order: order_columns_of(row)?,
         index: OwnedIndex {
             status: row.get(12)?,
             customer: row.get(13)?,
@@ -209,6 +233,10 @@ fn mark(row: &Row<'_>, tenant: &Tenant) -> rusqlite::Result<Option<Mark>> {
 /// An entry as it is read at this time: an answer past its retention is not shown, whether or not
 /// it has been removed yet.
 pub(crate) fn entry_row(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<Entry> {
+    entry_columns_of(row, now).map_err(|error| of_order(row, error))
+}
+
+fn entry_columns_of(row: &Row<'_>, now: Timestamp) -> rusqlite::Result<Entry> {
     let outcome: String = row.get(6)?;
     let outcome = OutcomeKind::parse(&outcome).ok_or_else(|| unreadable(6, "an outcome"))?;
     let expires = row.get::<_, Option<i64>>(16)?.map(time::from_sql);
@@ -260,10 +288,34 @@ fn target(row: &Row<'_>, column: usize) -> rusqlite::Result<Target> {
     })
 }
 
-fn name<T>(column: usize, name: Result<T, orderlock_core::InvalidText>) -> rusqlite::Result<T> {
+pub(crate) fn name<T>(
+    column: usize,
+    name: Result<T, orderlock_core::InvalidText>,
+) -> rusqlite::Result<T> {
     name.map_err(|error| {
         rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
     })
+}
+
+/// The same error, if it is one of a row's content, with the name of the order whose row it is: the
+/// second and the third column are its address. Whoever has to mend it must know which.
+fn of_order(row: &Row<'_>, error: rusqlite::Error) -> rusqlite::Error {
+    use rusqlite::Error as E;
+    let column = match &error {
+        E::FromSqlConversionFailure(column, ..) | E::IntegralValueOutOfRange(column, _) => *column,
+        E::InvalidColumnType(column, ..) => *column,
+        _ => return error,
+    };
+    let name = |at| match row.get_ref(at).and_then(|it| Ok(it.as_bytes()?)) {
+        Ok(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Err(_) => "?".to_owned(),
+    };
+    let what = format!(
+        "what is kept of the order {} of {} is damaged: {error}",
+        name(2),
+        name(1)
+    );
+    E::FromSqlConversionFailure(column, Type::Text, what.into())
 }
 
 fn unreadable(column: usize, what: &'static str) -> rusqlite::Error {

@@ -1,17 +1,17 @@
-//! `settle` and `release`: how a grant ends.
+//! `settle`, `release` and `undo`: how a grant ends.
 
 use orderlock_core::store::{
-    Accepted, Durable, KeyFacts, Loss, MarkFate, Receipt, Release, Released, Settle, SettleFacts,
-    SettleVerdict, Settled, Then, decide_settle,
+    Accepted, Acquire, Durable, KeyFacts, Loss, MarkFate, Receipt, Release, Released, Settle,
+    SettleFacts, SettleVerdict, Settled, Then, Undo, decide_settle,
 };
-use orderlock_core::{LeaseEvent, LeaseState, StoreError};
+use orderlock_core::{Fence, LeaseEvent, LeaseState, StoreError, Target};
 
-use crate::acquire::{acquire, hand_over, lock_state};
+use crate::acquire::{acquire, hand_over, lock_state, run_of};
 use crate::error::{Fault, refuses_the_values};
 use crate::journal::{self, Append, Memory, Written};
 use crate::keys::find_settle;
 use crate::leases::Held;
-use crate::marks::clear_mark;
+use crate::marks::{clear_mark, write_mark};
 use crate::rows::{Latest, OrderRow};
 use crate::turn::Turn;
 
@@ -64,7 +64,8 @@ fn in_the_journal(
     latest: &Latest,
 ) -> Result<(bool, Option<Receipt>), Fault> {
     let (key_id, fence, step) = (request.claim.key_id, request.fence, request.step);
-    let Some(key) = turn.key(latest, key_id)? else {
+    let run = run_of(key_id, None);
+    let Some(key) = turn.key(latest, (key_id, run))? else {
         return Ok((false, None));
     };
     let written = find_settle(turn.connection, latest.place(), key_id, fence, step)?;
@@ -196,9 +197,52 @@ fn accepted(turn: &mut Turn<'_>, request: &Settle, receipt: Receipt) -> Result<S
     }))
 }
 
-/// A release on the writer: one that ends a mark or hands over to one, or whose grant may still
-/// stand in the writer's queue.
-pub(crate) fn release(turn: &mut Turn<'_>, request: &Release) -> Result<Released, Fault> {
+/// A lease that is given up by its holder, or taken back with its grant.
+#[derive(Clone, Debug)]
+pub(crate) struct LetGo {
+    pub(crate) target: Target,
+    pub(crate) fence: Fence,
+    event: LeaseEvent,
+    pub(crate) next: Option<Box<Acquire>>,
+}
+
+impl From<Release> for LetGo {
+    fn from(release: Release) -> Self {
+        let event = match release.mark {
+            MarkFate::Keep => LeaseEvent::Released(release.fence),
+            MarkFate::Clear => LeaseEvent::ReleasedWithoutEffect(release.fence),
+        };
+        Self {
+            target: release.target,
+            fence: release.fence,
+            event,
+            next: release.next,
+        }
+    }
+}
+
+impl From<Undo> for LetGo {
+    fn from(undo: Undo) -> Self {
+        Self {
+            target: undo.target,
+            fence: undo.fence,
+            event: LeaseEvent::Undone(undo.fence),
+            next: undo.next,
+        }
+    }
+}
+
+impl LetGo {
+    /// The lock after it.
+    pub(crate) fn leaves(&self, state: &LeaseState) -> Result<LeaseState, Fault> {
+        let next = state.next(self.event.clone());
+        next.map_err(|error| Fault::refused(error.to_string()))
+    }
+}
+
+/// A lease let go on the writer: one with a mark, or that hands over to one, or whose grant may
+/// still stand in the writer's queue.
+pub(crate) fn let_go(turn: &mut Turn<'_>, request: &LetGo) -> Result<Released, Fault> {
     let held = turn.held(&request.target);
     let Some(held) = held.filter(|held| held.lease().fence == request.fence) else {
         return Ok(Released {
@@ -206,9 +250,13 @@ pub(crate) fn release(turn: &mut Turn<'_>, request: &Release) -> Result<Released
             next: None,
         });
     };
-    let next = after_release(held.state(), request)?;
-    if held.state().mark().is_some() && next.mark().is_none() {
-        clear_mark(turn, (&request.target, held.row))?;
+    let next = request.leaves(held.state())?;
+    let order = (&request.target, held.place.row);
+    match (held.state().mark(), next.mark()) {
+        (Some(_), None) => clear_mark(turn, order)?,
+        // An earlier run's mark stands again.
+        (Some(mark), Some(left)) if mark != left => write_mark(turn, order, left)?,
+        _ => {}
     }
     turn.stage(&request.target, None);
     let next = match request.next.as_deref() {
@@ -216,14 +264,4 @@ pub(crate) fn release(turn: &mut Turn<'_>, request: &Release) -> Result<Released
         Some(next) => hand_over(acquire(turn, next))?,
     };
     Ok(Released { held: true, next })
-}
-
-/// The lock after a release.
-pub(crate) fn after_release(state: &LeaseState, request: &Release) -> Result<LeaseState, Fault> {
-    let event = match request.mark {
-        MarkFate::Keep => LeaseEvent::Released(request.fence),
-        MarkFate::Clear => LeaseEvent::ReleasedWithoutEffect(request.fence),
-    };
-    let next = state.next(event);
-    next.map_err(|error| Fault::refused(error.to_string()))
 }

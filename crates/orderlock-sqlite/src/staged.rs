@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use orderlock_core::{SessionId, Target};
+use orderlock_core::{Fence, SessionId, Target};
 
 use crate::leases::{ByTarget, Held, Leases, Session};
 use crate::newest::KeyHash;
@@ -18,6 +18,8 @@ pub(crate) struct Staged {
     pub(crate) slots: ByTarget<StagedSlot>,
     pub(crate) sessions: HashMap<SessionId, Option<Session>>,
     pub(crate) settles: u64,
+    /// Grants that an operator breaks.
+    pub(crate) broken: Vec<(SessionId, Fence)>,
     /// How to take back what the job at hand has staged, last first. What it has staged of an order
     /// needs no way back: with it something is written, and a job that fails after that takes the
     /// whole batch along.
@@ -77,8 +79,12 @@ impl Staged {
             };
         }
         drop(sessions);
+        for (session, fence) in self.broken {
+            leases.broke(session, fence);
+        }
         for (target, staged) in self.slots {
             let mut shard = leases.shard(&target);
+            shard.touch();
             if let Some(latest) = staged.latest {
                 shard.orders.put(latest, &staged.keys);
             }
@@ -107,6 +113,7 @@ impl Staged {
     pub(crate) fn discard(self, leases: &Leases) {
         for target in self.slots.into_keys() {
             let mut shard = leases.shard(&target);
+            shard.touch();
             shard.orders.forget(&target);
             if let Some(slot) = shard.slots.get_mut(&target) {
                 slot.pinned = false;

@@ -14,45 +14,33 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use orderlock_core::store::{
     Acquire, Acquired, BreakLease, Broken, Create, Created, Entries, EntriesSince, Entry, Expire,
     Expired, History, Join, Joined, Known, Leases as LeasesRequest, Leave, Left, List, Lookup,
-    MarkFate, OrderView, Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle,
-    Settled, StoreFuture, StoreInfo, Sweep, Swept, Undo,
+    OrderView, Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled,
+    StoreFuture, StoreInfo, Sweep, Swept, Undo,
 };
-use orderlock_core::{LeaseView, OrderStore, Runtime, StoreError, Target};
+use orderlock_core::{LeaseView, OrderStore, Target};
+use rusqlite::Connection;
 use tokio_stream::wrappers::BroadcastStream;
 
 use crate::batch::Transactions;
-use crate::error::Fault;
+use crate::clock::Clock;
+use crate::direct::Direct;
 use crate::flusher::{Log, LogFile};
 use crate::horizon::Horizon;
+use crate::inner::Inner;
 use crate::leases::Leases;
-use crate::log::LogLength;
 use crate::open::{OpenError, open};
-use crate::owner::OwnerLock;
-use crate::pages;
-use crate::read::Readers;
-use crate::turn::Turn;
-use crate::writer::{Shared, Writer, taken};
-use crate::{SqliteOptions, acquire, create, expire, node, operator, settle};
+use crate::pages::HeldRows;
+use crate::readers::{Gate, Readers};
+use crate::wal::LogLength;
+use crate::writer::Writer;
+use crate::{SqliteOptions, create, expire, lists, node, operator, pages};
 
 /// Orders, leases and journal in one SQLite file that this process owns.
 ///
 /// Clones are the same store. When the last one is dropped, the queue is written to its end, the
-/// writer stops and the file is free for another owner.
+/// writer stops, and the file is whole and free for another owner.
 #[derive(Clone, Debug)]
 pub struct SqliteStore(Arc<Inner>);
-
-// The order of the fields is the order of their end: the writer first, the owner's lock last.
-#[derive(Debug)]
-pub(crate) struct Inner {
-    pub(crate) writer: Writer,
-    pub(crate) readers: Readers,
-    pub(crate) leases: Arc<Leases>,
-    shared: Arc<Shared>,
-    pub(crate) horizon: Arc<Horizon>,
-    pub(crate) runtime: Arc<dyn Runtime>,
-    info: StoreInfo,
-    _owner: OwnerLock,
-}
 
 /// What the writer has done since the store was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +51,9 @@ pub struct Statistics {
     pub settles: u64,
     /// How often the log was copied into the file.
     pub checkpoints: u64,
+    /// How long the log beside the file is. It is shortened when it has become long, as soon as
+    /// nobody reads what it has.
+    pub log_bytes: u64,
 }
 
 impl SqliteStore {
@@ -81,11 +72,17 @@ impl SqliteStore {
     pub(crate) fn open_with(
         path: &Path,
         options: SqliteOptions,
-        log: impl FnOnce(LogFile) -> Box<dyn Log>,
+        flushed_by: impl FnOnce(LogFile) -> Box<dyn Log>,
     ) -> Result<Self, OpenError> {
         let opened = open(path, &options)?;
         let leases = Arc::new(Leases::new(options.order_memory));
-        let shared = Arc::new(Shared::default());
+        let clock = Arc::new(Clock::new(Arc::clone(&options.runtime), opened.seen));
+        let direct = Arc::new(Direct {
+            leases: Arc::clone(&leases),
+            shared: Arc::default(),
+            horizon: Arc::new(Horizon::new()),
+            clock: Arc::clone(&clock),
+        });
         let info = StoreInfo {
             name: "sqlite",
             location: opened.path.display().to_string(),
@@ -95,28 +92,34 @@ impl SqliteStore {
             trouble: None,
             document_bytes_max: options.document_bytes_max,
         };
-        let horizon = Arc::new(Horizon::new());
-        let log = log(LogFile::of(&opened.path));
+        let log = LogFile::of(&opened.path, opened.place.clone());
+        let log = log.map_err(|error| OpenError::Io {
+            path: opened.path.clone(),
+            error,
+        })?;
+        let gate = Arc::new(Gate::default());
         let transactions = Transactions {
             path: opened.path,
+            place: opened.place,
             connection: Some(opened.writer),
             owner: opened.owner,
             document_bytes_max: options.document_bytes_max,
-            runtime: Arc::clone(&options.runtime),
-            leases: Arc::clone(&leases),
-            shared: Arc::clone(&shared),
-            horizon: Arc::clone(&horizon),
-            log: LogLength::default(),
+            clock,
+            leases,
+            shared: Arc::clone(&direct.shared),
+            horizon: Arc::clone(&direct.horizon),
+            readers: Arc::clone(&gate),
+            log: LogLength::new(),
         };
-        let (queue, batch) = (options.queue, options.batch);
+        let (log, queue, batch) = (flushed_by(log), options.queue, options.batch);
+        let readers = Readers::start(opened.readers, &gate).map_err(OpenError::Thread)?;
         let writer = Writer::start(transactions, log, queue, batch);
         Ok(Self(Arc::new(Inner {
+            readers,
             writer: writer.map_err(OpenError::Thread)?,
-            horizon,
-            readers: Readers::new(opened.readers),
-            leases,
-            shared,
+            direct,
             runtime: options.runtime,
+            timeout: options.timeout,
             info,
             _owner: opened.lock,
         })))
@@ -125,11 +128,12 @@ impl SqliteStore {
     /// What the writer has done so far.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
-        let shared = &self.0.shared;
+        let shared = &self.0.direct.shared;
         Statistics {
             commits: shared.commits.load(Ordering::Relaxed),
             settles: shared.settles.load(Ordering::Relaxed),
             checkpoints: shared.checkpoints.load(Ordering::Relaxed),
+            log_bytes: shared.log_bytes.load(Ordering::Relaxed),
         }
     }
 
@@ -139,36 +143,16 @@ impl SqliteStore {
     }
 }
 
-impl Inner {
-    /// A verb that is a job of the writer.
-    fn write<R, T>(
-        &self,
-        request: R,
-        verb: fn(&mut Turn<'_>, &R) -> Result<T, Fault>,
-    ) -> StoreFuture<'_, T>
-    where
-        R: Send + 'static,
-        T: Send + 'static,
-    {
-        self.writer.run(move |turn| verb(turn, &request)).boxed()
-    }
-
-    /// While another process owns the file, this one's leases mean nothing.
-    pub(crate) fn owned(&self) -> Result<(), StoreError> {
-        if self.shared.taken.load(Ordering::Acquire) {
-            return Err(taken());
-        }
-        Ok(())
-    }
-}
-
 impl OrderStore for SqliteStore {
     fn describe(&self) -> StoreInfo {
-        self.0.info.clone()
+        StoreInfo {
+            trouble: self.0.trouble(),
+            ..self.0.info.clone()
+        }
     }
 
     fn freed(&self) -> BoxStream<'static, Target> {
-        let freed = BroadcastStream::new(self.0.leases.subscribe());
+        let freed = BroadcastStream::new(self.0.direct.leases.subscribe());
         freed.filter_map(|target| ready(target.ok())).boxed()
     }
 
@@ -198,19 +182,20 @@ impl OrderStore for SqliteStore {
 
     fn list(&self, request: List) -> StoreFuture<'_, Page<OrderView>> {
         async move {
-            let page = |snapshot: &_, held: &_| pages::list(snapshot, &request, held);
-            self.0.read_tenant(&request.tenant, page).await
+            let tenant = request.tenant.clone();
+            let page = move |file: &Connection, held: &HeldRows| lists::list(file, &request, held);
+            let mut page = self.0.read_tenant(&tenant, page).await?;
+            let leases = page.items.iter_mut().filter_map(|view| view.lease.as_mut());
+            leases.for_each(|lease| self.0.attended(lease));
+            Ok(page)
         }
         .boxed()
     }
 
     fn history(&self, request: History) -> StoreFuture<'_, Option<Page<Entry>>> {
-        async move {
-            let now = self.0.runtime.wall();
-            let page = |snapshot: &_| pages::history(snapshot, &request, now);
-            self.0.read_journal(page).await
-        }
-        .boxed()
+        let now = self.0.runtime.wall();
+        let page = move |file: &Connection| pages::history(file, &request, now);
+        self.0.read_journal(page).boxed()
     }
 
     fn lookup(&self, request: Lookup) -> StoreFuture<'_, Known> {
@@ -218,49 +203,31 @@ impl OrderStore for SqliteStore {
     }
 
     fn acquire(&self, request: Acquire) -> StoreFuture<'_, Acquired> {
-        async move {
-            self.0.owned()?;
-            if let Some(answer) = self.0.acquire_in_memory(&request)? {
-                return Ok(answer);
-            }
-            self.0.write(request, acquire::acquire).await
-        }
-        .boxed()
+        self.0.acquire(request).boxed()
     }
 
     fn settle(&self, request: Settle) -> StoreFuture<'_, Settled> {
-        self.0.writer.settle(request).boxed()
+        self.0.writer.settle(request, self.0.deadline()).boxed()
     }
 
     fn release(&self, request: Release) -> StoreFuture<'_, Released> {
-        async move {
-            self.0.owned()?;
-            if let Some(released) = self.0.release_in_memory(&request)? {
-                return Ok(released);
-            }
-            self.0.write(request, settle::release).await
-        }
-        .boxed()
+        self.0.let_go(request.into()).boxed()
     }
 
     fn undo(&self, request: Undo) -> StoreFuture<'_, Released> {
-        let Undo {
-            target,
-            fence,
-            next,
-        } = request;
-        self.release(Release {
-            target,
-            fence,
-            mark: MarkFate::Keep,
-            next,
-        })
+        self.0.let_go(request.into()).boxed()
     }
 
     fn leases(&self, request: LeasesRequest) -> StoreFuture<'_, Page<LeaseView>> {
         async move {
-            let page = |snapshot: &_, held: &_| pages::leases(snapshot, &request, held);
-            self.0.read_tenant(&request.tenant, page).await
+            let tenant = request.tenant.clone();
+            let page =
+                move |file: &Connection, held: &HeldRows| pages::leases(file, &request, held);
+            let mut page = self.0.read_tenant(&tenant, page).await?;
+            page.items
+                .iter_mut()
+                .for_each(|lease| self.0.attended(lease));
+            Ok(page)
         }
         .boxed()
     }
@@ -274,12 +241,9 @@ impl OrderStore for SqliteStore {
     }
 
     fn entries_since(&self, request: EntriesSince) -> StoreFuture<'_, Entries> {
-        async move {
-            let now = self.0.runtime.wall();
-            let page = |snapshot: &_| pages::entries_since(snapshot, &request, now);
-            self.0.read_journal(page).await
-        }
-        .boxed()
+        let now = self.0.runtime.wall();
+        let page = move |file: &Connection| pages::entries_since(file, &request, now);
+        self.0.read_journal(page).boxed()
     }
 
     fn expire(&self, request: Expire) -> StoreFuture<'_, Expired> {

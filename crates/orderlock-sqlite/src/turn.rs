@@ -3,16 +3,16 @@
 
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::time::Instant;
 
 use orderlock_core::store::Receipt;
-use orderlock_core::{Fence, KeyId, Mark, SessionId, Target, Tenant, Timestamp};
+use orderlock_core::{Fence, KeyId, Mark, SessionId, Target};
 use rusqlite::Connection;
 
 use crate::batch::run;
+use crate::clock::Now;
 use crate::error::Fault;
 use crate::journal::Written;
-use crate::keys::{KeyRow, find_key};
+use crate::keys::{KeyRow, Run, find_key};
 use crate::leases::{Held, Leases, Session};
 use crate::newest::key_hash;
 use crate::rows::{Latest, find_latest};
@@ -22,10 +22,7 @@ use crate::staged::{Staged, StagedSlot, Undo};
 #[derive(Debug)]
 pub(crate) struct Turn<'a> {
     pub(crate) connection: &'a Connection,
-    /// The store's clock.
-    pub(crate) now: Timestamp,
-    /// The clock that sessions are measured by: it never goes back.
-    pub(crate) instant: Instant,
+    pub(crate) now: Now,
     pub(crate) document_bytes_max: usize,
     /// Whether the job has the transaction to itself.
     pub(crate) alone: bool,
@@ -77,7 +74,11 @@ impl Turn<'_> {
     }
 
     /// What the journal so far says of a key of this order, if anything.
-    pub(crate) fn key(&self, latest: &Latest, key_id: KeyId) -> Result<Option<KeyRow>, Fault> {
+    pub(crate) fn key(
+        &self,
+        latest: &Latest,
+        (key_id, run): (KeyId, Run),
+    ) -> Result<Option<KeyRow>, Fault> {
         let (target, key) = (&latest.whole.order.target, key_hash(key_id));
         let below = self.below.and_then(|below| below.slots.get(target));
         let mut unflushed = below.into_iter().chain(self.staged.slots.get(target));
@@ -92,7 +93,8 @@ impl Turn<'_> {
         if !written && lacks() {
             return Ok(None);
         }
-        Ok(find_key(self.connection, latest.place(), key_id, self.now)?)
+        let key = (key_id, run);
+        Ok(find_key(self.connection, latest.place(), key, self.now)?)
     }
 
     /// Takes into memory what stands in the transaction.
@@ -152,24 +154,6 @@ impl Turn<'_> {
     pub(crate) fn stage_session(&mut self, id: SessionId, session: Option<Session>) {
         let before = self.staged.sessions.insert(id, session);
         self.staged.undo.push(Undo::Session(id, before));
-    }
-
-    /// An order that is held by this grant.
-    pub(crate) fn find(&self, tenant: &Tenant, fence: Fence) -> Option<Target> {
-        let below = self.below.into_iter().flat_map(|below| &below.slots);
-        let staged = self
-            .staged
-            .slots
-            .iter()
-            .chain(below)
-            .find(|(target, slot)| {
-                let holds = |held: &Held| held.lease().fence == fence;
-                target.tenant == *tenant && slot.held.as_ref().is_some_and(holds)
-            });
-        match staged {
-            Some((target, _)) => Some(target.clone()),
-            None => self.leases.find(tenant, fence),
-        }
     }
 
     /// Runs statements that are applied together or not at all, whatever the job does after. The

@@ -7,15 +7,25 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use orderlock_core::StoreError;
+use orderlock_core::store::{Settle, Settled};
 use tokio::sync::mpsc;
 
 use crate::batch::{Batch, Committed, Failure, Transactions};
+use crate::deadline::Deadline;
 use crate::error::Fault;
 use crate::flusher::{Flusher, Log};
-use crate::job::{Job, SettleTask, Task};
+use crate::health::Health;
+use crate::job::{Awaited, Job, SettleTask, Task};
+use crate::migrate::keep_time;
 use crate::turn::Turn;
+
+/// How often the surroundings are looked at, at most: with each renewal of a session.
+const LOOK: Duration = Duration::from_secs(3);
+/// How often the time is kept that was seen last.
+const KEEP: Duration = Duration::from_secs(60);
 
 /// What the writer shares with those who ask.
 #[derive(Debug, Default)]
@@ -25,6 +35,9 @@ pub(crate) struct Shared {
     pub(crate) commits: AtomicU64,
     pub(crate) settles: AtomicU64,
     pub(crate) checkpoints: AtomicU64,
+    /// How long the log was when it was looked at last.
+    pub(crate) log_bytes: AtomicU64,
+    pub(crate) health: Health,
 }
 
 /// The way to the writing thread. Dropping it lets the thread finish what is queued, and waits.
@@ -46,12 +59,16 @@ impl Writer {
         // It waits for two things at once, the queue and the flush: that takes an executor, but
         // neither timers nor sockets.
         let executor = tokio::runtime::Builder::new_current_thread().build()?;
+        let now = transactions.clock.now().instant;
         let state = WriterState {
             transactions,
             flusher: Flusher::start(log)?,
             batch,
             open: None,
             flushing: None,
+            looked: now,
+            place_is_due: false,
+            kept: now,
         };
         let thread = std::thread::Builder::new()
             .name("orderlock-sqlite".into())
@@ -64,31 +81,49 @@ impl Writer {
 
     /// Does the work in the next batch; the answer comes when that is on the disk. Before the work
     /// is in the queue, dropping the future means that nothing happens; after that, it happens.
-    pub(crate) async fn run<T, W>(&self, work: W) -> Result<T, StoreError>
+    pub(crate) async fn run<T, W>(&self, work: W, deadline: Deadline) -> Result<T, StoreError>
     where
         T: Send + 'static,
         W: FnMut(&mut Turn<'_>) -> Result<T, Fault> + Send + 'static,
     {
         let (task, result) = Task::new(work);
-        self.send(Box::new(task)).await?;
-        result.await.map_err(|_| gone())?
+        self.perform(Box::new(task), result, deadline).await
     }
 
     /// Settles in the next batch. If the order is handed over, the answer comes before that is on
     /// the disk.
     pub(crate) async fn settle(
         &self,
-        request: orderlock_core::store::Settle,
-    ) -> Result<orderlock_core::store::Settled, StoreError> {
+        request: Settle,
+        deadline: Deadline,
+    ) -> Result<Settled, StoreError> {
         let (task, result) = SettleTask::new(request);
-        self.send(Box::new(task)).await?;
-        result.await.map_err(|_| gone())?
+        self.perform(Box::new(task), result, deadline).await
     }
 
-    async fn send(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
+    async fn perform<T>(
+        &self,
+        job: Box<dyn Job>,
+        result: Awaited<T>,
+        mut deadline: Deadline,
+    ) -> Result<T, StoreError> {
         let stopped = || StoreError::NotApplied("the store's writer has stopped".into());
         let queue = self.queue.as_ref().ok_or_else(stopped)?;
-        queue.send(job).await.map_err(|_| stopped())
+        match deadline.within(queue.send(job)).await {
+            Some(sent) => sent.map_err(|_| stopped())?,
+            None => {
+                let late = "the store had too many writes before this one";
+                return Err(StoreError::NotApplied(late.into()));
+            }
+        }
+        let late = || StoreError::OutcomeUnknown("the store did not answer in time".into());
+        let result = deadline.within(result).await.ok_or_else(late)?;
+        result.map_err(|_| gone())?
+    }
+
+    /// Whether it takes no work any more, although it should.
+    pub(crate) fn has_died(&self) -> bool {
+        self.thread.as_ref().is_some_and(JoinHandle::is_finished)
     }
 }
 
@@ -112,6 +147,11 @@ struct WriterState {
     open: Option<Batch>,
     /// The batch that is committed and not on the disk yet.
     flushing: Option<Batch>,
+    /// When the surroundings were looked at last, and when the time was kept.
+    looked: Instant,
+    /// Whether the files are to be looked at. Each flush does that too.
+    place_is_due: bool,
+    kept: Instant,
 }
 
 enum Event {
@@ -128,13 +168,15 @@ impl WriterState {
             {
                 self.take(job).await;
             }
+            self.look_around().await;
             if self.flushing.is_none() {
                 self.commit(queue.is_empty()).await;
-                let idle = self.flushing.is_none() && queue.is_empty();
-                if self.transactions.keep_the_log_short(idle) {
-                    let checkpoints = &self.transactions.shared.checkpoints;
-                    checkpoints.fetch_add(1, Ordering::Relaxed);
+                let flushed = self.flushing.is_none();
+                if flushed && std::mem::take(&mut self.place_is_due) {
+                    self.transactions.look_at_the_place();
                 }
+                let idle = flushed && queue.is_empty();
+                self.transactions.keep_the_log_short(idle);
             }
             match self.next(&mut queue).await {
                 Event::Job(job) => self.take(job).await,
@@ -145,6 +187,27 @@ impl WriterState {
         self.settle_down().await;
         self.commit(true).await;
         self.settle_down().await;
+        self.transactions.close();
+    }
+
+    /// Looks now and then whether the files are still there, keeps the time that was seen last, and,
+    /// while nothing can be written, tries whether it can. Whoever renews a session wakes the writer
+    /// for it.
+    async fn look_around(&mut self) {
+        let now = self.transactions.clock.now().instant;
+        let is_due = |last, pause| now.saturating_duration_since(last) >= pause;
+        if !is_due(self.looked, LOOK) {
+            return;
+        }
+        self.looked = now;
+        self.place_is_due = true;
+        let health = &self.transactions.shared.health;
+        if is_due(self.kept, KEEP) || !health.is_well() {
+            self.kept = now;
+            let seen = self.transactions.clock.seen();
+            let keep = move |turn: &mut Turn<'_>| Ok(keep_time(turn.connection, seen)?);
+            self.take(Box::new(Task::new(keep).0)).await;
+        }
     }
 
     fn has_room(&self) -> bool {
@@ -167,7 +230,7 @@ impl WriterState {
             Some(batch) => batch,
             None => match self.transactions.begin() {
                 Ok(batch) => batch,
-                Err(failure) => return tell(vec![job], &failure),
+                Err(failure) => return self.tell(vec![job], &failure),
             },
         };
         let below = self.flushing.as_ref().map(|batch| &batch.staged);
@@ -204,11 +267,13 @@ impl WriterState {
             return;
         };
         let Err(error) = result else {
-            self.transactions.horizon.flushed();
             // Counted before anybody is answered, so that whoever was answered finds it counted.
             let shared = &self.transactions.shared;
             shared.commits.fetch_add(1, Ordering::Relaxed);
-            return self.finish(batch);
+            shared.health.well();
+            self.finish(batch);
+            // Who reads what is on the disk sees no lease any more that ended with it.
+            return self.transactions.horizon.flushed();
         };
         self.transactions.horizon.broken();
         // What is open was built on it.
@@ -224,7 +289,18 @@ impl WriterState {
 
     fn discard(&self, batch: Batch, failure: &Failure) {
         batch.staged.discard(&self.transactions.leases);
-        tell(batch.jobs, failure);
+        self.tell(batch.jobs, failure);
+    }
+
+    /// Tells jobs that they have failed together.
+    fn tell(&self, jobs: Vec<Box<dyn Job>>, failure: &Failure) {
+        match failure.trouble() {
+            Some(trouble) => self.transactions.shared.health.failed(&trouble),
+            None => tracing::warn!(jobs = jobs.len(), "a write was refused half way"),
+        }
+        for job in jobs {
+            job.fail(failure.error());
+        }
     }
 
     /// Makes a batch visible and answers its jobs.
@@ -252,7 +328,7 @@ impl WriterState {
     async fn alone(&mut self, job: Box<dyn Job>) {
         let mut batch = match self.transactions.begin() {
             Ok(batch) => batch,
-            Err(failure) => return tell(vec![job], &failure),
+            Err(failure) => return self.tell(vec![job], &failure),
         };
         let performed = self.transactions.perform(&mut batch, None, job, true);
         match performed.and_then(|()| self.transactions.commit(&batch)) {
@@ -279,19 +355,13 @@ impl WriterState {
     }
 }
 
-/// Tells jobs that they have failed together.
-fn tell(jobs: Vec<Box<dyn Job>>, failure: &Failure) {
-    failure.log(jobs.len());
-    for job in jobs {
-        job.fail(failure.error());
-    }
-}
-
 fn gone() -> StoreError {
     StoreError::OutcomeUnknown("the store's writer stopped half way".into())
 }
 
 pub(crate) fn taken() -> StoreError {
-    let text = "another process has opened the file and owns it now; this one must be restarted";
-    StoreError::NotApplied(text.into())
+    StoreError::NotApplied(TAKEN.into())
 }
+
+pub(crate) const TAKEN: &str =
+    "another process has opened the file and owns it now; this one must be restarted";

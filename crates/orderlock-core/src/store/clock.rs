@@ -139,6 +139,7 @@ impl RetentionClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Runtime as _, TokioRuntime};
 
     const MONTH: Duration = Duration::from_secs(31 * 24 * 3600);
     const SECOND: Duration = Duration::from_secs(1);
@@ -151,7 +152,7 @@ mod tests {
 
     impl Clocks {
         fn new() -> Self {
-            let (wall, now) = (Timestamp::constant(1_800_000_000, 0), Instant::now());
+            let (wall, now) = (Timestamp::constant(1_800_000_000, 0), TokioRuntime.now());
             Self {
                 wall,
                 now,

@@ -70,7 +70,7 @@ async fn a_read_or_a_grant_costs_no_commit() {
     let before = bench.store.statistics();
     let settle = bench.held("o", "k").await;
     bench.view("o").await;
-    assert_eq!(bench.store.statistics(), before);
+    assert_eq!(bench.store.statistics().commits, before.commits);
     accepted(bench.store.settle(settle).await.unwrap());
     assert_eq!(bench.store.statistics().commits, before.commits + 1);
 }

@@ -93,12 +93,16 @@ async fn a_repeated_settle_brings_memory_up_to_the_file() {
             fingerprint: lease.claim.fingerprint,
             operation: lease.operation.clone(),
             attempt: 1,
-            since: turn.now,
+            since: turn.now.wall,
             steps: 0,
             resumed: None,
         };
         let state = orderlock_core::LeaseState::Held(lease);
-        let held = crate::leases::Held::new(state, 1, 0);
+        let place = crate::rows::ListPlace {
+            row: 1,
+            created: turn.now.wall,
+        };
+        let held = crate::leases::Held::new(state, place, 0);
         turn.stage(&target, held.map(crate::leases::Held::doubted));
         Ok(())
     };
@@ -122,7 +126,7 @@ async fn a_repeated_settle_brings_memory_up_to_the_file() {
 #[tokio::test]
 async fn a_damaged_row_is_called_damaged() {
     let bench = Bench::new().await;
-    bench.order("o").await;
+    bench.order("o-damaged").await;
     bench
         .on_writer(|turn| {
             let sql = "UPDATE entries SET outcome = 'nonsense'";
@@ -131,12 +135,51 @@ async fn a_damaged_row_is_called_damaged() {
         .await
         .unwrap();
     let request = orderlock_core::store::History {
-        target: orderlock_testkit::fixtures::ids::target("o"),
+        target: orderlock_testkit::fixtures::ids::target("o-damaged"),
         limit: 10,
         cursor: None,
     };
     let error = bench.store.history(request).await.unwrap_err();
     assert!(matches!(error, StoreError::Corrupt(_)), "{error:?}");
+    names_the_order(&error);
+}
+
+/// Whoever has to mend it must know which order it is.
+#[track_caller]
+fn names_the_order(error: &StoreError) {
+    let cause = std::error::Error::source(error).unwrap().to_string();
+    assert!(cause.contains("the order o-damaged"), "{cause}");
+}
+
+#[tokio::test]
+async fn a_damaged_order_is_named_wherever_it_is_met() {
+    let options = crate::SqliteOptions::default().with_order_memory(0);
+    let bench = Bench::with(options).await;
+    for order in ["o-well", "o-damaged"] {
+        bench.order(order).await;
+    }
+    let mut marked = bench.request("o-damaged", "k");
+    marked.mark = Some(orderlock_core::Recovery::Reconcile);
+    granted(bench.store.acquire(marked).await.unwrap());
+    let session = bench.session;
+    let left = orderlock_core::store::Leave { session };
+    bench.store.leave(left).await.unwrap();
+    let damage = "UPDATE marks SET operation = 'no name' || char(7)";
+    let damaged = bench.on_writer(move |turn| Ok(turn.connection.execute(damage, [])?));
+    assert_eq!(damaged.await.unwrap(), 1);
+    let target = orderlock_testkit::fixtures::ids::target("o-damaged");
+    let read = orderlock_core::store::Read { target };
+    names_the_order(&bench.store.read(read).await.unwrap_err());
+    let list = orderlock_core::store::List {
+        tenant: orderlock_core::Tenant::single(),
+        filter: orderlock_core::store::Filter::default(),
+        limit: 9,
+        cursor: None,
+    };
+    names_the_order(&bench.store.list(list).await.unwrap_err());
+    let acquired = bench.store.acquire(bench.request("o-damaged", "other"));
+    names_the_order(&acquired.await.unwrap_err());
+    assert_eq!(bench.view("o-well").await.version, Version(1));
 }
 
 #[tokio::test]
@@ -157,14 +200,15 @@ async fn every_list_is_read_in_the_order_of_an_index() {
         };
         let sql = format!(
             "EXPLAIN QUERY PLAN {}",
-            crate::pages::list_statement(&filter)
+            crate::lists::list_statement(&filter)
         );
         let plan: Vec<String> = bench
             .on_writer(move |turn| {
                 let mut statement = turn.connection.prepare(&sql)?;
                 let steps = statement.query_map(
                     named_params! {
-                        ":tenant": "t", ":before": 9, ":status": "x", ":customer": "x",
+                        ":tenant": "t", ":created": 9, ":id": "o", ":status": "x",
+                        ":customer": "x",
                     },
                     |row| row.get(3),
                 )?;

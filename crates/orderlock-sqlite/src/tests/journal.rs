@@ -41,7 +41,8 @@ pub(super) fn tells_every_entry(file: &Connection) -> rusqlite::Result<()> {
         let told = positions_after(file, (*order, &journal), 0, usize::MAX)?;
         let are: Vec<i64> = entries.iter().map(|(position, _)| *position).collect();
         assert_eq!(told, are, "order {order}");
-        let remembered = file.prepare("SELECT 1 FROM keys WHERE position = ?1");
+        let remembered = "SELECT 1 FROM entries WHERE position = ?1 AND expires IS NOT NULL";
+        let remembered = file.prepare(remembered);
         let mut remembered = remembered?;
         for (position, key_id) in entries {
             if !remembered.exists([position])? {
@@ -68,8 +69,7 @@ pub(super) fn tells_every_entry(file: &Connection) -> rusqlite::Result<()> {
 
 /// Every key of an order that is remembered.
 pub(super) fn remembered(file: &Connection, order: i64) -> rusqlite::Result<Vec<KeyId>> {
-    let keys = "SELECT e.key_id FROM entries e JOIN keys k ON k.position = e.position
-        WHERE e.order_row = ?1";
+    let keys = "SELECT key_id FROM entries WHERE order_row = ?1 AND expires IS NOT NULL";
     let mut keys = file.prepare(keys)?;
     let keys = keys.query_map([order], |row| Ok(KeyId(row.get(0)?)))?;
     keys.collect()
@@ -104,7 +104,7 @@ async fn entries_move_out_of_the_row_and_every_one_is_found() {
         accepted(bench.store.settle(settle).await.unwrap());
         assert_eq!(bench.agree(), 1);
         let told = |file: &Connection| journal_at(file, 1);
-        let journal = bench.store.inner().readers.look(told).unwrap();
+        let journal = told(&bench.file()).unwrap();
         let newest = (number - 1) % NEWEST_MAX + 1;
         assert_eq!(
             (journal.number, journal.newest.len()),

@@ -2,16 +2,21 @@
 //! happens when it fails.
 
 mod batching;
+mod expiry;
 mod faults;
 mod flushing;
+mod foreign;
 mod full;
 mod handover;
 mod journal;
+mod lists;
 mod memory;
 mod migration;
 mod pause;
+mod place;
 mod plans;
 mod races;
+mod reading;
 mod walk;
 
 use std::future::poll_fn;
@@ -33,7 +38,7 @@ use tokio::task::JoinHandle;
 
 use crate::error::Fault;
 use crate::flusher::{Log, LogFile};
-use crate::keys::find_key;
+use crate::keys::{Run, find_key};
 use crate::newest::key_hash;
 use crate::rows::find_latest;
 use crate::turn::Turn;
@@ -103,17 +108,17 @@ impl Bench {
     /// knows. Nothing may be under way.
     #[track_caller]
     pub(super) fn agree(&self) -> usize {
-        let inner = self.store.inner();
-        let (readers, now) = (&inner.readers, self.runtime.wall());
-        readers.look(journal::tells_every_entry).unwrap();
+        let direct = &self.store.inner().direct;
+        let (file, now) = (self.file(), direct.clock.now());
+        journal::tells_every_entry(&file).unwrap();
         let mut count = 0;
-        for shard in inner.leases.each_shard() {
+        for shard in direct.leases.each_shard() {
             for known in shard.orders.iter() {
                 let latest = &**known.latest();
                 let order = &latest.whole.order;
-                let filed = readers.look(|file| find_latest(file, &order.target));
+                let filed = find_latest(&file, &order.target);
                 assert_eq!(filed.unwrap().as_ref(), Some(latest));
-                let keys = readers.look(|file| journal::remembered(file, order.row));
+                let keys = journal::remembered(&file, order.row);
                 let lacking = keys
                     .unwrap()
                     .into_iter()
@@ -126,11 +131,10 @@ impl Bench {
                 let Some(held) = &slot.held else { continue };
                 let lease = held.lease();
                 if held.awaits(lease.key_id, lease.fence, lease.steps) {
-                    let key = |file: &Connection| {
-                        let latest = find_latest(file, target)?.unwrap();
-                        find_key(file, latest.place(), lease.key_id, now)
-                    };
-                    let facts = readers.look(key).unwrap().map(|key| key.facts);
+                    let latest = find_latest(&file, target).unwrap().unwrap();
+                    let key = (lease.key_id, Run::Next);
+                    let key = find_key(&file, latest.place(), key, now);
+                    let facts = key.unwrap().map(|key| key.facts);
                     assert!(
                         !matches!(facts, Some(KeyFacts::Final { .. })),
                         "{target}: {held:?}"
@@ -141,12 +145,21 @@ impl Bench {
         count
     }
 
+    /// The file, by a connection of the test's own.
+    pub(super) fn file(&self) -> Connection {
+        Connection::open(self.path()).unwrap()
+    }
+
+    pub(super) fn path(&self) -> std::path::PathBuf {
+        self.folder.path().join("orders.db")
+    }
+
     /// Runs a piece of work on the writer.
     pub(super) async fn on_writer<T: Send + 'static>(
         &self,
         work: impl FnMut(&mut Turn<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.store.inner().writer.run(work).await
+        on_writer(&self.store, work).await
     }
 
     /// Stops the writer inside a batch, once everything that is queued before has been decided.
@@ -169,12 +182,21 @@ impl Bench {
             let _ = gone.recv_timeout(Duration::from_secs(60));
             Ok(())
         };
-        let job = tokio::spawn(async move { store.inner().writer.run(work).await });
+        let job = tokio::spawn(async move { on_writer(&store, work).await });
         QueuedStop {
             is_reached,
             stopped: Stopped { go, job },
         }
     }
+}
+
+/// Runs a piece of work on the writer.
+pub(super) fn on_writer<T: Send + 'static>(
+    store: &SqliteStore,
+    work: impl FnMut(&mut Turn<'_>) -> Result<T, Fault> + Send + 'static,
+) -> StoreFuture<'_, T> {
+    let inner = store.inner();
+    inner.writer.run(work, inner.deadline()).boxed()
 }
 
 pub(super) struct QueuedStop {

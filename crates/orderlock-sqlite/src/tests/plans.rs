@@ -4,6 +4,7 @@
 use orderlock_testkit::TestRuntime;
 use rusqlite::Connection;
 
+use crate::expire::DUE;
 use crate::keys::{ENTRY_AT, KEY_AT, PROGRESS_AT, SETTLE_AT};
 use crate::migrate;
 use crate::newest::{NEXT_LIST, OLDER_OF_KEY};
@@ -14,11 +15,12 @@ fn an_entry_is_found_by_its_position_and_an_older_one_by_its_order() {
     migrate::migrate(&mut connection, &TestRuntime::new()).unwrap();
     let by_position = [KEY_AT, PROGRESS_AT, SETTLE_AT, ENTRY_AT];
     let by_position = by_position.map(|statement| (statement, "INTEGER PRIMARY KEY (rowid=?)"));
+    let by_expires = [(DUE, "COVERING INDEX answers_by_expires (expires<?)")];
     let by_order = [
         (OLDER_OF_KEY, "PRIMARY KEY (order_row=? AND key_hash=?)"),
         (NEXT_LIST, "PRIMARY KEY (order_row=? AND last>?)"),
     ];
-    for (statement, way) in by_position.into_iter().chain(by_order) {
+    for (statement, way) in by_position.into_iter().chain(by_order).chain(by_expires) {
         let explain = format!("EXPLAIN QUERY PLAN {statement}");
         let mut plan = connection.prepare(&explain).unwrap();
         let steps = plan.raw_query().mapped(|row| row.get::<_, String>(3));

@@ -1,10 +1,11 @@
 //! The two stores, and how a step is asked of both.
 
+use std::collections::HashSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use orderlock_core::store::{Acquire, Join, Leave, Renew, Retention};
+use orderlock_core::store::{Acquire, Join, Leave, Renew, Renewed, Retention};
 use orderlock_core::{Fence, Recovery, Runtime as _, SessionId, Version};
 
 use super::holder::Run;
@@ -32,6 +33,8 @@ pub(super) struct Pair {
     pub(super) model_verbs: Verbs,
     sessions: [SessionId; NODES],
     pub(super) runs: Vec<Run>,
+    /// The broken grants that renewals have named.
+    named: HashSet<Fence>,
     pub(super) now: usize,
 }
 
@@ -56,6 +59,7 @@ impl Pair {
             model_verbs,
             sessions: [SessionId(0); NODES],
             runs: Vec::new(),
+            named: HashSet::new(),
             now: 0,
         }
     }
@@ -171,7 +175,8 @@ impl Pair {
         self.both("join", ask).await.map(drop)
     }
 
-    async fn renew(&self, node: usize, knows: bool) -> Difference {
+    /// Both name what was broken; a store may name it again.
+    async fn renew(&mut self, node: usize, knows: bool) -> Difference {
         let session = self.sessions[node];
         let own = self
             .runs
@@ -182,7 +187,22 @@ impl Pair {
             let known = known.clone();
             verbs.store().renew(Renew { session, known }).await.ok()
         };
-        self.both("renew", ask).await.map(drop)
+        let (store, model) = (ask(&self.world).await, ask(&self.model_verbs).await);
+        let same = match (&store, &model) {
+            (
+                Some(Renewed::Extended { voided: by_store }),
+                Some(Renewed::Extended { voided: by_model }),
+            ) => {
+                self.named.extend(by_model);
+                by_model.iter().all(|fence| by_store.contains(fence))
+                    && by_store.iter().all(|fence| self.named.contains(fence))
+            }
+            (store, model) => store == model,
+        };
+        match same {
+            true => Ok(()),
+            false => Err(format!("renew\n store: {store:?}\n model: {model:?}")),
+        }
     }
 
     async fn create(&self, number: usize, body: &str, key: &str) -> Difference {

@@ -2,20 +2,18 @@
 
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use orderlock_core::store::{
-    Acquire, Acquired, BreakLease, Change, Decision, Expire, Grant, MarkFate, Read, Release,
-    Resolve, Settle, Settled, StoreFuture, Then,
+    Acquire, Acquired, BreakLease, Change, Decision, Expire, Grant, MarkFate, Release, Resolve,
+    Settle, Settled, StoreFuture, Then,
 };
-use orderlock_core::{
-    LeaseId, LeaseViewState, OrderStore as _, OutcomeKind, Recovery, Runtime as _,
-};
+use orderlock_core::{LeaseId, OrderStore as _, OutcomeKind, Recovery, Runtime as _};
 use orderlock_testkit::fixtures;
 use tokio::task::JoinHandle;
 
-use super::super::start;
+use super::super::{on_writer, start};
 use super::{ORDERS, Walk};
 use crate::SqliteStore;
+use crate::rows::find_latest;
 use crate::turn::Turn;
 
 const KEYS: usize = 8;
@@ -72,7 +70,7 @@ impl Walk {
     fn grant(&self) -> Option<&(Acquire, Grant, u32)> {
         let stands = |(request, grant, _): &&(Acquire, Grant, u32)| {
             let target = request.claim.target();
-            let shard = self.bench.store.inner().leases.shard(&target);
+            let shard = self.bench.store.inner().direct.leases.shard(&target);
             let held = shard.slots.get(&target).and_then(|slot| slot.held.as_ref());
             held.is_some_and(|held| held.lease().fence == grant.fence)
         };
@@ -85,22 +83,15 @@ impl Walk {
 
     fn resolution(&self) -> Option<Resolve> {
         let target = fixtures::ids::target(&format!("o{}", self.below(ORDERS)));
-        // While a flush waits or has failed, it cannot be read.
-        let view = self
-            .bench
-            .store
-            .read(Read { target })
-            .now_or_never()?
-            .ok()??;
-        let lease = view
-            .lease
-            .filter(|lease| lease.state == LeaseViewState::Marked)?;
+        // As the file has it by now: the store may wait for a flush.
+        let view = find_latest(&self.bench.file(), &target).unwrap()?.whole;
+        let mark = view.order.mark?;
         let decision = match self.below(2) {
             0 => Decision::RunAgain {
                 retention: fixtures::RETENTION,
             },
             _ => Decision::Settle {
-                version: view.version,
+                version: view.order.version,
                 change: Some(Change {
                     after: fixtures::document(fixtures::count(&view.document) + 1),
                     before: view.document,
@@ -113,8 +104,8 @@ impl Walk {
             },
         };
         Some(Resolve {
-            target: view.target,
-            key_id: lease.key_id?,
+            target,
+            key_id: mark.key_id,
             decision,
             actor: fixtures::ids::principal("operator"),
             reason: "it was found out".into(),
@@ -207,5 +198,5 @@ async fn fail_half_way(store: &SqliteStore) -> Job {
         connection.execute("no SQL", [])?;
         Ok(())
     };
-    other(store, move |store| store.inner().writer.run(work).boxed()).await
+    other(store, move |store| on_writer(store, work)).await
 }
