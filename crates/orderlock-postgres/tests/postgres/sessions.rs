@@ -1,12 +1,14 @@
 //! The end of sessions in a table of many orders, and what comes too late for one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use orderlock_core::store::{Join, Loss, Renew, Renewed, Sweep};
-use orderlock_core::{Fence, OrderStore as _, StoreError};
-use orderlock_testkit::fixtures;
+use orderlock_core::{Fence, OrderStore as _, StoreError, Timestamp};
+use orderlock_postgres::PostgresOptions;
+use orderlock_testkit::{TestRuntime, fixtures};
 
-use crate::world::{Held, World, applied, hold, join, lost, request};
+use crate::world::{Held, World, applied, hold, join, lost, renew, request};
 
 /// More orders than one look takes in.
 const FILLER: &str = "
@@ -154,4 +156,25 @@ async fn a_renewal_whose_answer_was_lost_is_caught_up_with() {
     applied(world.store.settle(one.settle()).await.unwrap()).await;
     let settled = world.store.settle(two.settle()).await.unwrap();
     assert_eq!(lost(&settled), Loss::NotHeld);
+}
+
+/// As after a fail-over to a server whose clock is behind: nothing of a session rests on that clock.
+#[tokio::test]
+async fn a_dead_nodes_orders_are_free_although_the_clock_was_set_back() {
+    let runtime = TestRuntime::new();
+    let options = PostgresOptions::default().with_runtime(Arc::new(runtime.clone()));
+    let world = World::with(options).await;
+    world.order("o1").await;
+    world.hold("o1", "k1").await;
+    let other = join(&world.store, "b").await;
+    let an_hour_later = Timestamp::from_second(1_800_003_600).unwrap();
+    runtime.set_clock(TestRuntime::START.duration_since(an_hour_later));
+    runtime.advance(Duration::from_secs(59));
+    renew(&world.store, other).await;
+    let swept = world.store.sweep(Sweep { limit: 10 }).await.unwrap();
+    assert_eq!(swept.voided, 0, "it may still be alive");
+    runtime.advance(Duration::from_secs(1));
+    let swept = world.store.sweep(Sweep { limit: 10 }).await.unwrap();
+    assert_eq!(swept.voided, 1);
+    hold(&world.store, request(other, "o1", "k2")).await;
 }
