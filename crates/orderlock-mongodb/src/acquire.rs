@@ -2,6 +2,7 @@
 //! looked at, decided by the core, and written on the condition that nothing has moved.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use mongodb::bson::{Bson, Document as Fields, doc};
 use orderlock_core::store::{
@@ -12,20 +13,17 @@ use orderlock_core::{
     Timestamp,
 };
 
+use crate::adopt::{adopt, take_up};
 use crate::calls::Update;
 use crate::document::{Locked, OrderDocument};
 use crate::error::Failure;
 use crate::facts::{Known, Word};
 use crate::fields::hash_hex;
 use crate::grant;
-use crate::json;
 use crate::lease::{Granted, locked_by, mark_to_fields};
+use crate::pace::Pace;
 use crate::store::Inner;
 use crate::waits;
-
-/// How often a decision is made anew because the order has gone on under it. Each time, somebody
-/// else has got further.
-pub(crate) const TRIES: usize = 64;
 
 pub(crate) fn busy() -> StoreError {
     StoreError::NotApplied("the order changes faster than it can be looked at; ask again".into())
@@ -42,11 +40,13 @@ async fn ask(inner: &Arc<Inner>, request: &Acquire) -> Result<Acquired, StoreErr
     let Some(id) = inner.ids.id(&request.claim.target()) else {
         return Ok(Acquired::NotFound);
     };
+    let begun = inner.clock.instant();
     if let Some(acquired) = take_if_free(inner, request, &id).await? {
         return Ok(acquired);
     }
-    for _ in 0..TRIES {
-        if let Some(acquired) = look_and_take(inner, request, &id).await? {
+    let mut pace = Pace::new(inner);
+    while pace.next().await {
+        if let Some(acquired) = look_and_take(inner, request, &id, begun).await? {
             return Ok(acquired);
         }
     }
@@ -55,6 +55,9 @@ async fn ask(inner: &Arc<Inner>, request: &Acquire) -> Result<Acquired, StoreErr
 
 /// Takes the order with one write, if it is free, known to Orderlock, nobody waits for it, and the
 /// key is new to it. The session is looked up beside; one that has ended undoes the grant.
+///
+/// A mark is written only where the document says all of the key: it would stand for a key that may be
+/// settled, if the node died before it had asked the journal.
 async fn take_if_free(
     inner: &Arc<Inner>,
     request: &Acquire,
@@ -73,6 +76,9 @@ async fn take_if_free(
         "orderlock.creation.key": {"$ne": &key},
         format!("orderlock.keys.{key}"): null,
     };
+    if request.mark.is_some() {
+        filter.insert("orderlock.spilled", Bson::Null);
+    }
     match request.expected {
         Some(version) => filter.insert("orderlock.version", crate::fields::long(version.0)),
         None => filter.insert("orderlock.version", doc! {"$gte": 1_i64}),
@@ -88,7 +94,7 @@ async fn take_if_free(
     match session {
         Ok(Some(_)) => grant::finish(inner, request, order).await,
         Ok(None) => {
-            grant::undo(inner, request, &order).await?;
+            grant::undo(inner, &order).await.map_err(grant::in_doubt)?;
             Ok(None)
         }
         // The grant stands, and nobody knows whether it is good: it is asked again, or undone.
@@ -102,11 +108,15 @@ async fn look_and_take(
     inner: &Arc<Inner>,
     request: &Acquire,
     id: &Bson,
+    begun: Instant,
 ) -> Result<Option<Acquired>, StoreError> {
     let found = inner.calls.order(id).await.map_err(Failure::not_applied)?;
     let Some(order) = found else {
         return Ok(Some(Acquired::NotFound));
     };
+    if take_up(inner, &order).await? {
+        return Ok(None);
+    }
     let session = look(inner, request.session).await?;
     if let Some(held) = order.lease() {
         let holder = &held.lease;
@@ -121,17 +131,18 @@ async fn look_and_take(
         }
     }
     let now = inner.clock.now();
-    let word = word(inner, &order, request.claim.key_id, now).await?;
+    let key_id = request.claim.key_id;
+    let word = word(inner, &order, key_id).await?;
     let verdict = verdict(request, &order, word.as_ref(), session.is_some(), now);
     let Verdict::Grant { attempt } = verdict else {
-        let told = told(inner, &order, verdict, word).await?;
+        let told = told(inner, &order, key_id, verdict, word).await?;
         if matches!(told, Acquired::Held(_)) {
-            waits::note(inner, request, &order).await;
+            waits::note(inner, request, &order, begun).await;
         }
         return Ok(Some(told));
     };
     if order.waits.kept_for_another(request.session, now) {
-        waits::note(inner, request, &order).await;
+        waits::note(inner, request, &order, begun).await;
         return Ok(Some(Acquired::Held(kept_for_another(order.target, now))));
     }
     if order.changed_elsewhere() {
@@ -143,7 +154,7 @@ async fn look_and_take(
     let (granted, mark) = lease_of(request, &before, attempt, times);
     let mut update = Update::default();
     take(&mut update, &granted, mark.as_ref());
-    adopt(&mut update, &order);
+    adopt(inner, &mut update, &order);
     order.waits.remove_from(&mut update, request.session, now);
     let filter = doc! {"_id": id, "locked": null, "orderlock.turn": order.turn};
     let written = inner.calls.change(filter, update.into_fields()).await;
@@ -158,22 +169,13 @@ async fn look(inner: &Arc<Inner>, session: SessionId) -> Result<Option<i64>, Sto
     looked.map_err(Failure::not_applied)
 }
 
-/// What Orderlock writes into an order that it has never written before.
-pub(crate) fn adopt(update: &mut Update, order: &OrderDocument) {
-    if order.turn.is_none() {
-        update.set.insert("orderlock.version", 1_i64);
-        update.set.insert("orderlock.number", 0_i64);
-        update.set.insert("orderlock.hash", json::hash(&order.own));
-    }
-}
-
 /// What the document and, if need be, the journal say of a key.
 pub(crate) async fn word(
-    inner: &Arc<Inner>,
+    inner: &Inner,
     order: &OrderDocument,
     key_id: KeyId,
-    now: Timestamp,
 ) -> Result<Option<Word>, StoreError> {
+    let now = inner.forgets_by();
     match order.keys.known(key_id, now) {
         Known::Word(word) => Ok(Some(word)),
         Known::New => Ok(None),
@@ -228,6 +230,7 @@ fn stand_in(request: &Acquire) -> Lease {
 pub(crate) async fn told(
     inner: &Arc<Inner>,
     order: &OrderDocument,
+    key_id: KeyId,
     verdict: Verdict,
     word: Option<Word>,
 ) -> Result<Acquired, StoreError> {
@@ -239,7 +242,7 @@ pub(crate) async fn told(
         Verdict::Repeat => return grant::again(inner, order, word).await,
         Verdict::Settled => {
             let number = word.map_or(0, |word| word.number);
-            let record = grant::record(inner, order, number).await?;
+            let record = grant::record(inner, order, key_id, number).await?;
             Acquired::Settled(Box::new(record.shown(inner.clock.now())))
         }
         Verdict::Reused => Acquired::Reused,

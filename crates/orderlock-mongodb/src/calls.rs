@@ -5,24 +5,66 @@ use std::future::IntoFuture;
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
+use mongodb::action::{Find, FindOne};
 use mongodb::bson::{Bson, Document as Fields, doc};
 use mongodb::options::ReturnDocument;
 use mongodb::{Collection, Cursor};
-use orderlock_core::{Fence, KeyId, Target};
+use orderlock_core::{Fence, KeyId, OutcomeKind, Target};
 
 use crate::document::OrderDocument;
 use crate::entry::Record;
 use crate::error::Failure;
-use crate::fields::{Reader, hash_hex, hex, long};
+use crate::fields::{Reader, hash_hex, hex, long, micros, size};
+
+/// How many bytes of documents one answer of the store may hold, about: then a page ends, however many
+/// more were asked for.
+const PAGE_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How many documents a server sends at once.
+const BATCH: u32 = 100;
+
+/// How many entries of one key are looked at that were made at the same microsecond.
+const ALIKE_MAX: i64 = 16;
 
 /// The store's collections.
 #[derive(Debug)]
 pub(crate) struct Calls {
     pub(crate) orders: Collection<Fields>,
     pub(crate) journal: Collection<Fields>,
+    /// By connections of their own.
     pub(crate) sessions: Collection<Fields>,
+    /// Where nodes of 0.1 had them.
+    pub(crate) old_sessions: Collection<Fields>,
+    pub(crate) reservations: Collection<Fields>,
+    pub(crate) marks: Collection<Fields>,
     pub(crate) meta: Collection<Fields>,
     pub(crate) patience: Duration,
+}
+
+/// What a query finds, one document after the other.
+pub(crate) struct Rows<'a> {
+    calls: &'a Calls,
+    cursor: Cursor<Fields>,
+}
+
+impl Rows<'_> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Fields>, Failure> {
+        self.calls.bounded(self.cursor.try_next()).await
+    }
+
+    /// The next documents: at most so many, and about as many bytes as one answer may hold, but for the
+    /// least that are wanted. None means that there are no more.
+    pub(crate) async fn some(&mut self, least: usize, most: usize) -> Result<Vec<Fields>, Failure> {
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        while found.len() < most && (bytes < PAGE_BYTES_MAX || found.len() < least) {
+            let Some(fields) = self.next().await? else {
+                break;
+            };
+            bytes += size(&fields);
+            found.push(fields);
+        }
+        Ok(found)
+    }
 }
 
 impl Calls {
@@ -37,18 +79,30 @@ impl Calls {
         }
     }
 
+    /// What a query finds, as it is read: however much that is, little of it is in memory.
+    pub(crate) async fn rows(&self, query: Find<'_, Fields>) -> Result<Rows<'_>, Failure> {
+        let query = query.batch_size(BATCH).max_time(self.patience);
+        let cursor = self.bounded(query).await?;
+        Ok(Rows {
+            calls: self,
+            cursor,
+        })
+    }
+
     /// All that a query finds; the query bounds how much.
-    pub(crate) async fn all(
-        &self,
-        query: impl IntoFuture<Output = mongodb::error::Result<Cursor<Fields>>>,
-    ) -> Result<Vec<Fields>, Failure> {
-        let query = query.into_future();
+    pub(crate) async fn all(&self, query: Find<'_, Fields>) -> Result<Vec<Fields>, Failure> {
+        let query = query.max_time(self.patience);
         self.bounded(async { query.await?.try_collect().await })
             .await
     }
 
+    /// The one document that a query finds. A server that is slow gives up when nobody waits any more.
+    pub(crate) async fn one(&self, query: FindOne<'_, Fields>) -> Result<Option<Fields>, Failure> {
+        self.bounded(query.max_time(self.patience)).await
+    }
+
     pub(crate) async fn order(&self, id: &Bson) -> Result<Option<OrderDocument>, Failure> {
-        let found = self.bounded(self.orders.find_one(doc! {"_id": id})).await?;
+        let found = self.one(self.orders.find_one(doc! {"_id": id})).await?;
         found.map(OrderDocument::read).transpose()
     }
 
@@ -110,10 +164,17 @@ impl Calls {
         number: u64,
     ) -> Result<Option<Record>, Failure> {
         let filter = doc! {"order": id, "number": long(number)};
-        let found = self.bounded(self.journal.find_one(filter)).await?;
-        found
-            .map(|fields| Record::from_fields(&fields, target))
-            .transpose()
+        self.record(self.journal.find_one(filter), target).await
+    }
+
+    /// The last entry of an order in the journal, by its number.
+    pub(crate) async fn last_entry(
+        &self,
+        id: &Bson,
+        target: &Target,
+    ) -> Result<Option<Record>, Failure> {
+        let query = self.journal.find_one(doc! {"order": id});
+        self.record(query.sort(doc! {"number": -1}), target).await
     }
 
     /// The last entry in the journal that says something of a key.
@@ -125,10 +186,20 @@ impl Calls {
     ) -> Result<Option<Record>, Failure> {
         let filter = doc! {"order": id, "key": hash_hex(key_id.0), "speaks": 1};
         let query = self.journal.find_one(filter).sort(doc! {"number": -1});
-        let found = self.bounded(query).await?;
-        found
-            .map(|fields| Record::from_fields(&fields, target))
-            .transpose()
+        self.record(query, target).await
+    }
+
+    /// The last checkpoint of a key in the journal.
+    pub(crate) async fn last_checkpoint(
+        &self,
+        id: &Bson,
+        target: &Target,
+        key_id: KeyId,
+    ) -> Result<Option<Record>, Failure> {
+        let outcome = OutcomeKind::Checkpoint.as_str();
+        let filter = doc! {"order": id, "key": hash_hex(key_id.0), "outcome": outcome};
+        let query = self.journal.find_one(filter).sort(doc! {"number": -1});
+        self.record(query, target).await
     }
 
     /// What a settle of this grant has written into the journal.
@@ -145,12 +216,43 @@ impl Calls {
             "fence": hex(fence.0),
             "step": i64::from(step),
         };
-        let found = self.bounded(self.journal.find_one(filter)).await?;
-        found
-            .map(|fields| Record::from_fields(&fields, target))
-            .transpose()
+        self.record(self.journal.find_one(filter), target).await
+    }
+
+    /// Whether the journal has this very entry, under whatever number.
+    pub(crate) async fn has_entry(&self, id: &Bson, record: &Record) -> Result<bool, Failure> {
+        let entry = &record.entry;
+        let filter = doc! {
+            "order": id,
+            "key": hash_hex(entry.key_id.0),
+            "at": micros(entry.at),
+            "step": i64::from(entry.step),
+        };
+        let found = self.all(self.journal.find(filter).limit(ALIKE_MAX)).await?;
+        for fields in &found {
+            if Record::from_fields(fields, &entry.target)?.is_same(record) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    async fn record(
+        &self,
+        query: FindOne<'_, Fields>,
+        target: &Target,
+    ) -> Result<Option<Record>, Failure> {
+        let found = self.one(query).await?;
+        let read = |fields: Fields| {
+            let read = Record::from_fields(&fields, target);
+            read.map_err(|failure| failure.in_document("the journal", fields.get("_id")))
+        };
+        found.map(read).transpose()
     }
 }
+
+/// Where an order's turn stands.
+pub(crate) const TURN: &str = "orderlock.turn";
 
 /// An update of one order. Every one of Orderlock's own counts its turn, so that whoever has read
 /// the order before can tell that it has gone on.
@@ -178,7 +280,10 @@ impl Update {
     }
 
     pub(crate) fn into_fields(self) -> Fields {
-        let mut update = doc! {"$inc": {"orderlock.turn": 1_i64}};
+        let mut update = doc! {};
+        if !self.set.contains_key(TURN) {
+            update.insert("$inc", doc! {TURN: 1_i64});
+        }
         if !self.set.is_empty() {
             update.insert("$set", self.set);
         }

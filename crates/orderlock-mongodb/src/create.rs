@@ -1,9 +1,10 @@
-//! `create`: one insert. The order's id is the gate: of many equal requests one is written.
+//! `create`: one insert. The order's id is the gate: of many equal requests one is written. Where
+//! another id is chosen than the one that is derived from caller and key, a reservation is the gate.
 
 use std::sync::Arc;
 
 use mongodb::bson::{Bson, Document as Fields, doc};
-use orderlock_core::store::{Create, Created, KeyFacts, Receipt};
+use orderlock_core::store::{Create, Created, KeyFacts};
 use orderlock_core::{StoreError, Version};
 
 use crate::acquire::word;
@@ -12,12 +13,13 @@ use crate::error::Failure;
 use crate::facts::Word;
 use crate::fields::{hash_hex, long, micros};
 use crate::grant::record;
-use crate::json;
+use crate::json::{self, Doubles};
+use crate::reserve;
 use crate::settle_plan::{index_to_fields, text_of};
 use crate::store::Inner;
 
 pub(crate) async fn create(inner: &Arc<Inner>, request: &Create) -> Result<Created, StoreError> {
-    if request.document.size() > inner.info.document_bytes_max {
+    if request.document.size() > inner.document_bytes_max {
         return Err(StoreError::Unsupported("a document over the size limit"));
     }
     let Some(id) = inner.ids.id(&request.claim.target()) else {
@@ -25,26 +27,107 @@ pub(crate) async fn create(inner: &Arc<Inner>, request: &Create) -> Result<Creat
             "an order whose id is no ObjectId, in a collection that is said to have no others",
         ));
     };
-    let (fields, receipt) = document(inner, request, &id).map_err(Failure::not_applied)?;
-    let inserted = inner
-        .calls
-        .bounded(inner.calls.orders.insert_one(fields))
-        .await;
-    match inserted {
-        Ok(_) => {
-            inner.relay.wants(inner, &id);
-            Ok(Created::Inserted(receipt))
-        }
-        Err(failure) if failure.is_duplicate() => stands(inner, request, &id, failure).await,
-        Err(failure) if failure.constraint().is_some() => Err(failure.not_applied()),
-        Err(failure) => Err(failure.of_a_write()),
+    if request.derived == request.claim.order {
+        under_the_derived_id(inner, request, &id).await
+    } else {
+        reserve::create(inner, request, &id).await
     }
 }
 
-/// The whole document of a new order.
-fn document(inner: &Inner, request: &Create, id: &Bson) -> Result<(Fields, Receipt), Failure> {
-    let own = json::to_fields(&request.document)?;
+async fn under_the_derived_id(
+    inner: &Arc<Inner>,
+    request: &Create,
+    id: &Bson,
+) -> Result<Created, StoreError> {
+    match insert(inner, request, id).await? {
+        Insert::Done(record) => {
+            // Looked up after the insert, so that of this and a chosen id one sees the other.
+            if let Some(made) = reserve::made_otherwise(inner, request, id).await? {
+                return Ok(made);
+            }
+            let receipt = record.receipt();
+            inner.relay.wants(inner, id, *record);
+            Ok(Created::Inserted(receipt))
+        }
+        Insert::Taken(failure) => match told_of(inner, request, id).await? {
+            Standing::Ours(told) => {
+                // Its node may have died before it had looked itself.
+                let other = reserve::made_otherwise(inner, request, id).await?;
+                Ok(other.unwrap_or(told))
+            }
+            Standing::Anothers => Ok(Created::Exists),
+            // No order of that id: another unique index of the collection stands in the way.
+            Standing::Nowhere => Err(failure.not_applied()),
+        },
+    }
+}
+
+/// How an insert went.
+pub(crate) enum Insert {
+    Done(Box<Record>),
+    /// Something stands in the way.
+    Taken(Failure),
+}
+
+/// Inserts the order. What is to be moved of it, the relay is told by whoever asks.
+pub(crate) async fn insert(
+    inner: &Arc<Inner>,
+    request: &Create,
+    id: &Bson,
+) -> Result<Insert, StoreError> {
+    let (fields, record) = document(inner, request, id).map_err(Failure::refused)?;
+    let inserted = inner.calls.orders.insert_one(fields);
+    match inner.calls.bounded(inserted).await {
+        Ok(_) => Ok(Insert::Done(Box::new(record))),
+        Err(failure) if failure.is_duplicate() => Ok(Insert::Taken(failure)),
+        Err(failure) => Err(match failure.constraint() {
+            Some(reason) => Failure::impossible(reason).refused(),
+            None => failure.of_a_write(),
+        }),
+    }
+}
+
+/// What stands under an id.
+pub(crate) enum Standing {
+    /// The order that this key has made, and so the answer to its creation.
+    Ours(Created),
+    /// Another order.
+    Anothers,
+    Nowhere,
+}
+
+/// What a creation comes to for which an order of this id may stand there already.
+pub(crate) async fn told_of(
+    inner: &Arc<Inner>,
+    request: &Create,
+    id: &Bson,
+) -> Result<Standing, StoreError> {
+    let found = inner.calls.order(id).await.map_err(Failure::not_applied)?;
+    let Some(order) = found else {
+        return Ok(Standing::Nowhere);
+    };
     let now = inner.clock.now();
+    let key_id = request.claim.key_id;
+    let Some(word) = word(inner, &order, key_id).await? else {
+        return Ok(Standing::Anothers);
+    };
+    Ok(match Word::facts(Some(&word), now) {
+        KeyFacts::Final { fingerprint, .. } if fingerprint != request.claim.fingerprint => {
+            Standing::Ours(Created::Reused)
+        }
+        KeyFacts::Final { retained: true, .. } => {
+            let record = record(inner, &order, key_id, word.number).await?;
+            Standing::Ours(Created::Settled(Box::new(record.shown(now))))
+        }
+        KeyFacts::Final { .. } => Standing::Ours(Created::Expired),
+        KeyFacts::Progress { .. } | KeyFacts::New => Standing::Anothers,
+    })
+}
+
+/// The whole document of a new order.
+fn document(inner: &Inner, request: &Create, id: &Bson) -> Result<(Fields, Record), Failure> {
+    let own = json::to_fields(&request.document)?;
+    let now = inner.times().latest;
     let mut record = Record::of_claim(&request.claim, request.entry.clone(), now);
     record.entry.number = 1;
     record.entry.version = Version::FIRST;
@@ -67,7 +150,10 @@ fn document(inner: &Inner, request: &Create, id: &Bson) -> Result<(Fields, Recei
         "entries": {"e1": record.to_fields()?},
         "waiting": 1,
     };
-    if !json::says_the_same(&json::to_document(&own)?, &request.document) {
+    if !json::says_the_same(
+        &json::to_document(&own, Doubles::AsTheyAre)?,
+        &request.document,
+    ) {
         kept.insert("text", text_of(&request.document)?);
     }
     if let Some(index) = index_to_fields(&request.index, &own) {
@@ -77,35 +163,5 @@ fn document(inner: &Inner, request: &Create, id: &Bson) -> Result<(Fields, Recei
     whole.extend(own);
     whole.insert("locked", Bson::Null);
     whole.insert("orderlock", kept);
-    Ok((whole, record.receipt()))
-}
-
-/// Something stands there already: the same key's answer, or another order.
-async fn stands(
-    inner: &Arc<Inner>,
-    request: &Create,
-    id: &Bson,
-    failure: Failure,
-) -> Result<Created, StoreError> {
-    let found = inner.calls.order(id).await.map_err(Failure::not_applied)?;
-    // No order of that id: another unique index of the collection stands in the way.
-    let Some(order) = found else {
-        return Err(failure.not_applied());
-    };
-    let now = inner.clock.now();
-    let word = word(inner, &order, request.claim.key_id, now).await?;
-    let Some(word) = word else {
-        return Ok(Created::Exists);
-    };
-    Ok(match Word::facts(Some(&word), now) {
-        KeyFacts::Final { fingerprint, .. } if fingerprint != request.claim.fingerprint => {
-            Created::Reused
-        }
-        KeyFacts::Final { retained: true, .. } => {
-            let record = record(inner, &order, word.number).await?;
-            Created::Settled(Box::new(record.shown(now)))
-        }
-        KeyFacts::Final { .. } => Created::Expired,
-        KeyFacts::Progress { .. } | KeyFacts::New => Created::Exists,
-    })
+    Ok((whole, record))
 }

@@ -3,6 +3,8 @@
 
 use mongodb::bson::{Bson, Document as Fields};
 
+use crate::error::Failure;
+use crate::items;
 use crate::json::{is_addressable, same};
 
 /// What changes of the fields, as paths for `$set` and `$unset`, and the fields after it.
@@ -24,14 +26,27 @@ pub(crate) enum Absent {
 }
 
 /// The difference between an order's fields and what the handler returned.
-pub(crate) fn difference(before: &Fields, returned: &Fields, absent: Absent) -> Difference {
+///
+/// # Errors
+/// [`Failure::Impossible`] if members would be lost that are others'.
+pub(crate) fn difference(
+    before: &Fields,
+    returned: &Fields,
+    absent: Absent,
+) -> Result<Difference, Failure> {
     let mut difference = Difference::default();
-    difference.after = difference.walk("", before, returned, absent);
-    difference
+    difference.after = difference.walk("", before, returned, absent)?;
+    Ok(difference)
 }
 
 impl Difference {
-    fn walk(&mut self, path: &str, before: &Fields, returned: &Fields, absent: Absent) -> Fields {
+    fn walk(
+        &mut self,
+        path: &str,
+        before: &Fields,
+        returned: &Fields,
+        absent: Absent,
+    ) -> Result<Fields, Failure> {
         let mut after = Fields::new();
         for (name, was) in before {
             let place = place(path, name);
@@ -44,7 +59,7 @@ impl Difference {
                     after.insert(name, was.clone());
                 }
                 Some(is) => {
-                    let is = self.change(place, was, is, absent);
+                    let is = self.change(place, was, is, absent)?;
                     after.insert(name, is);
                 }
             }
@@ -55,19 +70,31 @@ impl Difference {
                 after.insert(name, is.clone());
             }
         }
-        after
+        Ok(after)
     }
 
     /// Two documents are gone into, as far as their members can be addressed. Anything else is
-    /// written whole.
-    fn change(&mut self, place: String, was: &Bson, is: &Bson, absent: Absent) -> Bson {
+    /// written whole: a place in a list is not the same place if somebody else has changed the list.
+    fn change(
+        &mut self,
+        place: String,
+        was: &Bson,
+        is: &Bson,
+        absent: Absent,
+    ) -> Result<Bson, Failure> {
         match (was, is) {
             (Bson::Document(was), Bson::Document(is)) if can_be_gone_into(was, is) => {
-                Bson::Document(self.walk(&place, was, is, absent))
+                self.walk(&place, was, is, absent).map(Bson::Document)
             }
             _ => {
-                self.set.insert(place, is.clone());
-                is.clone()
+                let is = match absent {
+                    Absent::Removed => is.clone(),
+                    Absent::Kept => items::merge(was, is, &place)?,
+                };
+                if !same(was, &is) {
+                    self.set.insert(place, is.clone());
+                }
+                Ok(is)
             }
         }
     }
@@ -103,14 +130,14 @@ mod tests {
             "status": "paid", "customer": id, "count": 3,
             "address": {"city": "Bonn", "zip": "1"}, "lines": [1, 2, 3], "new": {"a": 1},
         };
-        let exact = difference(&before, &returned, Absent::Removed);
+        let exact = difference(&before, &returned, Absent::Removed).unwrap();
         let set = doc! {
             "status": "paid", "address.city": "Bonn", "lines": [1, 2, 3], "new": {"a": 1},
         };
         assert_eq!(exact.set, set);
         assert_eq!(exact.unset, ["old", "address.old"]);
         assert!(same(&exact.after.into(), &returned.clone().into()));
-        let shared = difference(&before, &returned, Absent::Kept);
+        let shared = difference(&before, &returned, Absent::Kept).unwrap();
         assert_eq!((shared.set, shared.unset), (set, vec![]));
         assert_eq!(shared.after.get("old"), Some(&Bson::Int32(1)));
         assert_eq!(
@@ -125,7 +152,7 @@ mod tests {
     fn an_odd_name_makes_its_document_be_written_whole() {
         let before = doc! {"odd": {"a.b": 1, "c": 1}, "kind": {"x": 1}};
         let returned = doc! {"odd": {"a.b": 1, "c": 2}, "kind": 7};
-        let difference = difference(&before, &returned, Absent::Removed);
+        let difference = difference(&before, &returned, Absent::Removed).unwrap();
         assert_eq!(difference.set, returned);
         assert_eq!(difference.unset, [""; 0]);
     }
@@ -133,7 +160,7 @@ mod tests {
     #[test]
     fn nothing_is_no_difference() {
         let fields = doc! {"a": {"b": [1, {"c": 2}]}};
-        let difference = difference(&fields, &fields, Absent::Removed);
+        let difference = difference(&fields, &fields, Absent::Removed).unwrap();
         assert!(difference.set.is_empty() && difference.unset.is_empty());
         assert_eq!(difference.after, fields);
     }

@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use mongodb::bson::{Bson, Document as Fields};
 use orderlock_core::store::OrderView;
 use orderlock_core::{
-    Document, Fence, LeaseId, LeaseState, LeaseView, LeaseViewState, Mark, OwnedIndex, Target,
-    Times, Timestamp, Version,
+    Document, Fence, LeaseId, LeaseState, LeaseView, LeaseViewState, Mark, OrderId, OwnedIndex,
+    Target, Times, Timestamp, Version,
 };
 
 use crate::clock::from_micros;
 use crate::entry::Record;
 use crate::error::Failure;
 use crate::facts::Keys;
-use crate::fields::{Reader, size};
-use crate::json;
+use crate::fields::{Reader, nested, size};
+use crate::json::{self, Doubles};
 use crate::lease::{Granted, locked_by, mark_from_fields};
 use crate::order_id;
 use crate::waits::Waits;
@@ -40,9 +40,12 @@ pub(crate) struct OrderDocument {
     pub(crate) locked: Locked,
     /// What `locked` holds, as it was read.
     pub(crate) locked_value: Bson,
-    /// Counts Orderlock's writes; none in a document that it has never written.
+    /// Counts Orderlock's writes; none in a document that it has never written, or of which somebody
+    /// has dropped what it had written.
     pub(crate) turn: Option<i64>,
     pub(crate) version: Version,
+    /// Versions up to this one have been given to another state of the order.
+    pub(crate) floor: Option<Version>,
     /// The number of the last entry.
     pub(crate) number: u64,
     created: Option<Timestamp>,
@@ -65,10 +68,18 @@ pub(crate) struct OrderDocument {
 }
 
 impl OrderDocument {
-    pub(crate) fn read(mut fields: Fields) -> Result<Self, Failure> {
-        let id = fields
-            .remove("_id")
-            .ok_or_else(|| Failure::unreadable("an order without _id"))?;
+    /// Reads a document, whole or in parts.
+    pub(crate) fn read(fields: Fields) -> Result<Self, Failure> {
+        let mut fields = nested(fields);
+        let id = fields.remove("_id");
+        let read = id
+            .clone()
+            .ok_or_else(|| Failure::unreadable("an order without _id"));
+        let read = read.and_then(|id| Self::read_members(id, fields));
+        read.map_err(|failure| failure.in_document("the order", id.as_ref()))
+    }
+
+    fn read_members(id: Bson, mut fields: Fields) -> Result<Self, Failure> {
         let target = order_id::target(&id)
             .ok_or_else(|| Failure::unreadable("an `_id` that names no order"))?;
         let locked_value = fields.remove("locked").unwrap_or(Bson::Null);
@@ -96,6 +107,10 @@ impl OrderDocument {
             locked_value,
             turn,
             version: version.map_or(Version::FIRST, |version| Version(version.unsigned_abs())),
+            floor: match reader.has("floor") {
+                true => Some(Version(reader.count("floor")?)),
+                false => None,
+            },
             number: reader
                 .optional_number("number")?
                 .unwrap_or(0)
@@ -108,7 +123,10 @@ impl OrderDocument {
             index: reader.document("index")?.map(index_of),
             granted,
             mark,
-            keys: Keys::from_fields(reader)?,
+            keys: match turn {
+                Some(_) => Keys::from_fields(reader)?,
+                None => Keys::dropped(),
+            },
             entries: entries(reader)?,
             waits: Waits::read(reader.get("waits")),
             own: fields,
@@ -134,6 +152,12 @@ impl OrderDocument {
             .filter(|_| self.locked == Locked::Ours)
     }
 
+    /// The name of the grant that holds the order.
+    pub(crate) fn lease_id(&self) -> Option<LeaseId> {
+        let granted = self.lease()?;
+        Some(LeaseId::of_grant(granted.lease.fence, &self.target.order))
+    }
+
     /// Whether this grant holds the order.
     pub(crate) fn is_held_by(&self, fence: Fence) -> bool {
         self.lease()
@@ -148,18 +172,35 @@ impl OrderDocument {
         self
     }
 
-    /// Whether somebody else has changed the order's own fields since Orderlock left them.
+    /// Whether somebody else has changed the order since Orderlock left it: its own fields, or all of
+    /// it by another document.
     pub(crate) fn changed_elsewhere(&self) -> bool {
+        self.floor.is_some_and(|floor| floor >= self.version) || self.fields_changed()
+    }
+
+    /// Whether somebody else has changed the order's own fields since Orderlock left them.
+    pub(crate) fn fields_changed(&self) -> bool {
         self.hash
             .as_ref()
-            .is_some_and(|hash| *hash != json::hash(&self.own))
+            .is_some_and(|hash| !json::is_hash_of(hash, &self.own))
+    }
+
+    /// How the order's doubles are shown.
+    pub(crate) fn doubles(&self) -> Doubles {
+        match self.exact {
+            true => Doubles::AsTheyAre,
+            false => Doubles::WholeAsIntegers,
+        }
     }
 
     /// The order as JSON.
     pub(crate) fn document(&self) -> Result<Document, Failure> {
+        if self.fields_changed() {
+            return json::to_document(&self.own, Doubles::WholeAsIntegers);
+        }
         match &self.text {
-            Some(text) if !self.changed_elsewhere() => Ok(Document::trusted(text.clone())),
-            _ => json::to_document(&self.own),
+            Some(text) => Ok(Document::trusted(text.clone())),
+            None => json::to_document(&self.own, self.doubles()),
         }
     }
 
@@ -186,10 +227,6 @@ impl OrderDocument {
             created,
             updated: updated.unwrap_or(created),
         }
-    }
-
-    pub(crate) fn created(&self) -> Option<Timestamp> {
-        self.created
     }
 
     /// Who holds the order, or which mark is open.
@@ -253,9 +290,24 @@ pub(crate) fn foreign_view(target: &Target, value: &Bson) -> LeaseView {
     }
 }
 
+/// Names the order, and by a hash the lock that was seen.
 pub(crate) fn foreign_id(target: &Target, value: &Bson) -> LeaseId {
-    let hash = blake3::hash(value.to_string().as_bytes()).to_hex();
-    LeaseId(format!("old_{}_{}", &hash[..32], target.order).into())
+    let mut seen = [0; 16];
+    seen.copy_from_slice(&blake3::hash(value.to_string().as_bytes()).as_bytes()[..16]);
+    let name = LeaseId::of_grant(Fence(u128::from_be_bytes(seen)), &target.order);
+    LeaseId(name.0.replacen(GRANT, FOREIGN, 1).into())
+}
+
+const GRANT: &str = "lck_";
+const FOREIGN: &str = "old_";
+
+/// Which order a lease's name is about.
+pub(crate) fn order_of(lease: &LeaseId) -> Option<OrderId> {
+    let name = match lease.0.strip_prefix(FOREIGN) {
+        Some(rest) => LeaseId(format!("{GRANT}{rest}").into()),
+        None => lease.clone(),
+    };
+    name.grant().map(|(_, order)| order)
 }
 
 fn locked(value: &Bson, granted: Option<&Granted>) -> Locked {
@@ -279,7 +331,7 @@ pub(crate) fn index_of(fields: &Fields) -> OwnedIndex {
     }
 }
 
-fn entries(reader: Reader<'_>) -> Result<BTreeMap<u64, Fields>, Failure> {
+pub(crate) fn entries(reader: Reader<'_>) -> Result<BTreeMap<u64, Fields>, Failure> {
     let entries = reader.document("entries")?.into_iter().flatten();
     entries
         .map(|(name, entry)| {

@@ -20,7 +20,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// The record of an entry that is about to be written.
+    /// The record of an entry that is about to be written, whose retention begins now.
     pub(crate) fn new(mut entry: Entry, retention: Retention, now: Timestamp) -> Self {
         let expires = after(now, retention.answer);
         entry.expires = entry.answer.as_ref().map(|_| expires);
@@ -48,6 +48,20 @@ impl Record {
         Self::new(entry, Retention::NONE, now)
     }
 
+    /// Whether these are one entry, wherever it stands, and whether or not its answer is there still.
+    /// A number does not tell: it is given again if somebody has replaced the order.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        fn name(entry: &Entry) -> impl PartialEq {
+            (
+                (entry.key_id, entry.fingerprint, entry.attempt),
+                (entry.fence, entry.step, entry.outcome),
+                // As it is kept.
+                (entry.at.as_microsecond(), entry.version),
+            )
+        }
+        name(&self.entry) == name(&other.entry)
+    }
+
     /// The entry as it is now: without an answer that is past its retention.
     pub(crate) fn shown(mut self, now: Timestamp) -> Entry {
         self.entry.answer = self.entry.answer.filter(|_| now < self.expires);
@@ -61,9 +75,33 @@ impl Record {
         }
     }
 
+    /// How many bytes it takes, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let change = self.entry.change.as_ref().map_or(0, Document::size);
+        let answer = self
+            .entry
+            .answer
+            .as_ref()
+            .map_or(0, |answer| answer.body.len());
+        1_024 + change + answer
+    }
+
     /// Whether this is what a settle of that grant has written.
     pub(crate) fn is_of(&self, fence: Fence, step: u32) -> bool {
         self.entry.fence == Some(fence) && self.entry.step == step
+    }
+
+    /// What says that an entry which waits in an order is this one: conditions on the order.
+    pub(crate) fn conditions(&self) -> Fields {
+        let entry = &self.entry;
+        let path = |name: &str| format!("orderlock.entries.e{}.{name}", entry.number);
+        let fence = entry.fence.map_or(Bson::Null, |fence| hex(fence.0).into());
+        doc! {
+            path("key"): hash_hex(entry.key_id.0),
+            path("at"): micros(entry.at),
+            path("fence"): fence,
+            path("step"): i64::from(entry.step),
+        }
     }
 
     pub(crate) fn to_fields(&self) -> Result<Fields, Failure> {

@@ -3,22 +3,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mongodb::bson::Bson;
 use mongodb::error::{Error, ErrorKind, WriteFailure};
 use orderlock_core::StoreError;
 
 /// Codes with which a server says that it has not even begun: what was sent cannot be done, or it is
 /// not the one to ask. Every other code leaves open whether the write took effect.
-const REFUSED: [i32; 22] = [
-    2, 9, 13, 14, 18, 20, 28, 40, 48, 52, 54, 56, 57, 59, 73, 115, 121, 10334, 11000, 11001, 17419,
-    17420,
+const REFUSED: [i32; 26] = [
+    2, 9, 13, 14, 15, 18, 20, 22, 28, 40, 48, 52, 54, 55, 56, 57, 59, 61, 73, 115, 121, 10334,
+    11000, 11001, 17419, 17420,
 ];
 
 /// The same, but of a server that is not the primary: only where the driver has not sent the write
 /// before, which it marks by a label.
 const NOT_PRIMARY: [i32; 3] = [10107, 13435, 10058];
 
-/// Codes of a document that the server never takes: a unique index, a validator, its size.
-const CONSTRAINTS: [i32; 6] = [11000, 11001, 121, 10334, 17419, 17420];
+/// Codes of a document that the server never takes: a unique index, a validator, its size, its depth,
+/// names of its members.
+const CONSTRAINTS: [i32; 12] = [
+    15, 22, 52, 55, 56, 57, 121, 10334, 11000, 11001, 17419, 17420,
+];
 
 /// Why a command did not come to a result. The words leave out what the server says in detail of a
 /// write, because that may quote orders.
@@ -49,6 +53,16 @@ impl Failure {
         Self::Unreadable(what.into())
     }
 
+    /// The same failure, with the name of the document that it is about.
+    pub(crate) fn in_document(self, what: &str, id: Option<&Bson>) -> Self {
+        match (self, id) {
+            (Self::Unreadable(why), Some(id)) => {
+                Self::Unreadable(format!("{why}, in {what} with the `_id` {id}").into())
+            }
+            (other, _) => other,
+        }
+    }
+
     pub(crate) fn impossible(why: impl Into<Arc<str>>) -> Self {
         Self::Impossible(why.into())
     }
@@ -59,6 +73,17 @@ impl Failure {
             Self::Unreadable(_) => StoreError::Corrupt(Box::new(self)),
             Self::Driver(error) if code(error) == Some(14031) => StoreError::Full(Box::new(self)),
             _ => StoreError::NotApplied(Box::new(self)),
+        }
+    }
+
+    /// The same, of work that the store can never do: asking again does not help.
+    pub(crate) fn refused(self) -> StoreError {
+        match self {
+            Self::Impossible(why) => {
+                tracing::warn!(%why, "MongoDB cannot keep such an order");
+                StoreError::Unsupported("MongoDB cannot keep such an order; the log says why")
+            }
+            other => other.not_applied(),
         }
     }
 
@@ -86,6 +111,11 @@ impl Failure {
         matches!(self, Self::Driver(error) if matches!(code(error), Some(72 | 115 | 123 | 148)))
     }
 
+    /// Whether the server says that the shard's key is another than what orders are addressed by.
+    pub(crate) fn misses_the_shard_key(&self) -> bool {
+        matches!(self, Self::Driver(error) if code(error) == Some(61))
+    }
+
     /// Whether a unique index stands in the way.
     pub(crate) fn is_duplicate(&self) -> bool {
         matches!(self, Self::Driver(error) if matches!(code(error), Some(11000 | 11001)))
@@ -100,6 +130,8 @@ impl Failure {
         Some(match code {
             11000 | 11001 => "a unique index of the collection refuses the order",
             121 => "the collection's validator refuses the order",
+            15 | 22 => "the order is nested deeper than the server takes",
+            52 | 55..=57 => "the server takes no member of such a name",
             _ => "the order's document is over MongoDB's size limit",
         })
     }

@@ -23,24 +23,28 @@ pub(crate) struct Word {
     pub(crate) expires: Timestamp,
     /// When the key is no longer known; never, for the creation's.
     pub(crate) forgotten: Option<Timestamp>,
-    /// The run that made a checkpoint; none of a final entry.
+    /// The run that made a checkpoint or left the mark that was cleared; none of a final entry.
     pub(crate) progress: Option<u32>,
+    /// Whether the entry is no checkpoint, but the decision that the key's mark is cleared.
+    pub(crate) cleared: bool,
 }
 
 impl Word {
     /// What an entry says of its key; none if it says nothing.
     pub(crate) fn of(record: &Record) -> Option<Self> {
         let entry = &record.entry;
-        let checkpoint = entry.outcome == OutcomeKind::Checkpoint;
-        (checkpoint || entry.outcome.is_final()).then(|| Self {
+        let binds = entry.outcome.binds();
+        (binds || entry.outcome.is_final()).then(|| Self {
             number: entry.number,
             fingerprint: entry.fingerprint,
             expires: record.expires,
             forgotten: (entry.outcome != OutcomeKind::Created).then_some(record.forgotten),
-            progress: checkpoint.then_some(entry.attempt),
+            progress: binds.then_some(entry.attempt),
+            cleared: entry.outcome == OutcomeKind::MarkCleared,
         })
     }
 
+    /// Whether it still counts, at a time by which keys are forgotten.
     pub(crate) fn is_known(&self, now: Timestamp) -> bool {
         self.forgotten.is_none_or(|forgotten| now < forgotten)
     }
@@ -73,6 +77,9 @@ impl Word {
         if let Some(attempt) = self.progress {
             fields.insert("progress", i64::from(attempt));
         }
+        if self.cleared {
+            fields.insert("cleared", 1);
+        }
         fields
     }
 
@@ -88,6 +95,7 @@ impl Word {
             expires: reader.time("expires")?,
             forgotten: reader.optional_time("forgotten")?,
             progress,
+            cleared: reader.has("cleared"),
         })
     }
 }
@@ -114,6 +122,15 @@ pub(crate) enum Known {
 }
 
 impl Keys {
+    /// The keys of an order of which nothing is known: it may have been replaced by somebody who has
+    /// dropped what Orderlock keeps in it, so that the journal is asked.
+    pub(crate) fn dropped() -> Self {
+        Self {
+            spilled: true,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn from_fields(fields: Reader<'_>) -> Result<Self, Failure> {
         let mut keys = Self {
             spilled: fields.has("spilled"),
@@ -132,6 +149,7 @@ impl Keys {
         Ok(keys)
     }
 
+    /// What is known of a key, at a time by which keys are forgotten.
     pub(crate) fn known(&self, key_id: KeyId, now: Timestamp) -> Known {
         if let Some((_, word)) = self.creation.as_ref().filter(|(key, _)| *key == key_id) {
             return Known::Word(word.clone());
@@ -143,6 +161,19 @@ impl Keys {
             None if self.spilled => Known::AskTheJournal,
             None => Known::New,
         }
+    }
+
+    /// Whether the list itself says that a key is settled.
+    pub(crate) fn is_settled(&self, key_id: KeyId, now: Timestamp) -> bool {
+        match self.known(key_id, now) {
+            Known::Word(word) => word.progress.is_none(),
+            Known::New | Known::AskTheJournal => false,
+        }
+    }
+
+    /// The entry that is listed for a key.
+    pub(crate) fn listed(&self, key_id: KeyId) -> Option<&Word> {
+        self.listed.get(&hash_hex(key_id.0))
     }
 
     /// Lists a key, and takes out what there is no more room for: first what is forgotten, then the
@@ -192,6 +223,7 @@ mod tests {
             expires: NOW,
             forgotten: Some(Timestamp::MAX),
             progress: None,
+            cleared: false,
         }
     }
 

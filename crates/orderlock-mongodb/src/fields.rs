@@ -128,6 +128,37 @@ pub(crate) fn integer(value: &Bson) -> Option<i64> {
     }
 }
 
+/// The fields that a server gave back for some paths. Not every server nests them as they were: one
+/// names each by its whole path.
+pub(crate) fn nested(fields: Fields) -> Fields {
+    const PREFIX: &str = "orderlock.";
+    if !fields.keys().any(|name| name.starts_with(PREFIX)) {
+        return fields;
+    }
+    let (mut nested, mut kept) = (Fields::new(), Fields::new());
+    for (name, value) in fields {
+        match name.strip_prefix(PREFIX) {
+            Some(path) => insert_at(&mut kept, path, value),
+            None => drop(nested.insert(name, value)),
+        }
+    }
+    nested.insert("orderlock", kept);
+    nested
+}
+
+fn insert_at(fields: &mut Fields, path: &str, value: Bson) {
+    let Some((name, rest)) = path.split_once('.') else {
+        fields.insert(path, value);
+        return;
+    };
+    let below = fields
+        .entry(name.to_owned())
+        .or_insert_with(|| Fields::new().into());
+    if let Bson::Document(below) = below {
+        insert_at(below, rest, value);
+    }
+}
+
 /// A fence or a session as it is kept: 32 hexadecimal digits.
 pub(crate) fn hex(number: u128) -> String {
     format!("{number:032x}")
@@ -164,4 +195,20 @@ pub(crate) fn binary(bytes: &[u8]) -> Bson {
         subtype: BinarySubtype::Generic,
         bytes: bytes.to_vec(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use mongodb::bson::doc;
+
+    use super::*;
+
+    #[test]
+    fn what_is_named_by_its_path_is_put_where_it_stands() {
+        let flat = doc! {"_id": 1, "orderlock.lease.fence": "f", "orderlock.lease.session": "s", "orderlock.number": 3};
+        let whole =
+            doc! {"_id": 1, "orderlock": {"lease": {"fence": "f", "session": "s"}, "number": 3}};
+        assert_eq!(nested(flat), whole);
+        assert_eq!(nested(whole.clone()), whole);
+    }
 }

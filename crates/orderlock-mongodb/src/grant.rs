@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use mongodb::bson::doc;
-use orderlock_core::store::{About, Acquire, Acquired, Grant, Verdict};
+use orderlock_core::store::{About, Acquire, Acquired, Entry, Grant, Verdict};
 use orderlock_core::{
     Fence, Fingerprint, KeyId, OperationName, OutcomeKind, Principal, StoreError, Timestamp,
 };
@@ -16,54 +16,88 @@ use crate::entry::Record;
 use crate::error::Failure;
 use crate::facts::{Known, Word};
 use crate::lease::locked_by;
-use crate::relay;
+use crate::operator::still;
 use crate::settle_plan::Plan;
 use crate::store::Inner;
+use crate::{marks, relay, release};
 
 /// The name of a change that a service made which does not know Orderlock.
 const CHANGED_ELSEWHERE: &str = "changed-elsewhere";
 
-/// Ends an `acquire` that has taken the order. None if the order was lost again at once.
+/// How an `acquire` ends that has taken the order.
+enum Finished {
+    Told(Acquired),
+    /// The order was lost again at once: it is to be asked for anew.
+    Lost,
+    /// It takes no further operation, and was let go.
+    Full(StoreError),
+}
+
+/// Ends an `acquire` that has taken the order. None if the order was lost again at once. An error
+/// leaves the grant standing, and says so.
 pub(crate) async fn finish(
     inner: &Arc<Inner>,
     request: &Acquire,
-    mut order: OrderDocument,
+    order: OrderDocument,
 ) -> Result<Option<Acquired>, StoreError> {
+    match finish_under(inner, request, order).await {
+        Ok(Finished::Told(acquired)) => Ok(Some(acquired)),
+        Ok(Finished::Lost) => Ok(None),
+        Ok(Finished::Full(full)) => Err(full),
+        Err(error) => Err(in_doubt(error)),
+    }
+}
+
+/// An error behind a grant that is written: whoever asked must ask again, or take it back.
+pub(crate) fn in_doubt(error: StoreError) -> StoreError {
+    match error {
+        StoreError::OutcomeUnknown(_) => error,
+        other => StoreError::OutcomeUnknown(Box::new(other)),
+    }
+}
+
+async fn finish_under(
+    inner: &Arc<Inner>,
+    request: &Acquire,
+    mut order: OrderDocument,
+) -> Result<Finished, StoreError> {
     if order.changed_elsewhere() {
         let Some(noted) = note_change(inner, &order, inner.clock.now()).await? else {
-            return Ok(None);
+            return Ok(Finished::Lost);
         };
         order = noted;
         if request.expected.is_some() {
             let current = order.version;
-            undo(inner, request, &order).await?;
-            return Ok(Some(Acquired::VersionMismatch { current }));
+            undo(inner, &order).await?;
+            return Ok(Finished::Told(Acquired::VersionMismatch { current }));
         }
     }
     if let Some(full) = still_full(inner, &order).await? {
-        undo(inner, request, &order).await?;
-        return Err(full);
+        undo(inner, &order).await?;
+        return Ok(Finished::Full(full));
     }
-    let now = inner.clock.now();
     // Nobody else can settle the key while this grant holds the order.
-    let word = word(inner, &order, request.claim.key_id, now).await?;
-    if order.keys.known(request.claim.key_id, now) == Known::AskTheJournal {
+    let key_id = request.claim.key_id;
+    let word = word(inner, &order, key_id).await?;
+    if order.keys.known(key_id, inner.forgets_by()) == Known::AskTheJournal {
         let before = order.mark.clone().filter(|_| request.mark.is_none());
         let free = order.clone().let_go(before);
+        let now = inner.clock.now();
         match verdict(request, &free, word.as_ref(), true, now) {
             Verdict::Grant { attempt } => {
                 let Some(counted) = count_attempt(inner, &order, attempt).await? else {
-                    return Ok(None);
+                    return Ok(Finished::Lost);
                 };
                 order = counted;
             }
             other => {
-                undo(inner, request, &order).await?;
-                return told(inner, &free, other, word).await.map(Some);
+                undo(inner, &order).await?;
+                let told = told(inner, &free, key_id, other, word).await?;
+                return Ok(Finished::Told(told));
             }
         }
     }
-    again(inner, &order, word).await.map(Some)
+    again(inner, &order, word).await.map(Finished::Told)
 }
 
 /// The grant that holds the order, as it is told; at once, or asked for again. What is known of its
@@ -77,13 +111,12 @@ pub(crate) async fn again(
         return Ok(Acquired::NotFound);
     };
     let lease = &held.lease;
-    let progress = match word.as_ref().and_then(|word| Some((word, word.progress?))) {
-        // What this very run has done is no news to it.
-        Some((word, attempt)) if attempt < lease.attempt => {
-            let record = record(inner, order, word.number).await?;
-            Some(Box::new(record.shown(inner.clock.now())))
-        }
-        Some(_) | None => None,
+    if let Some(mark) = &order.mark {
+        marks::keep(inner, &order.id, lease.fence, mark).await?;
+    }
+    let progress = match word.filter(|word| word.progress.is_some()) {
+        Some(word) => progress(inner, order, lease.key_id, &word).await?,
+        None => None,
     };
     let grant = Grant {
         fence: lease.fence,
@@ -93,47 +126,77 @@ pub(crate) async fn again(
         times: order.times(),
         now: lease.since,
         attempt: lease.attempt,
-        progress,
+        // What this very run has done is no news to it.
+        progress: progress.filter(|entry| entry.attempt < lease.attempt),
     };
     inner.held.keep(lease.fence, order.clone());
     Ok(Acquired::Granted(Box::new(grant)))
 }
 
-/// An entry of an order: in its document, or, once the relay has moved it, in the journal.
-pub(crate) async fn record(
-    inner: &Arc<Inner>,
+/// The last checkpoint of a key that has no final entry.
+async fn progress(
+    inner: &Inner,
     order: &OrderDocument,
+    key_id: KeyId,
+    word: &Word,
+) -> Result<Option<Box<Entry>>, StoreError> {
+    let last = if word.cleared {
+        // A decision was the last that was said of the key: a checkpoint may stand before it.
+        let pending = order.pending_all().map_err(Failure::not_applied)?;
+        let checkpoint = |record: &Record| {
+            record.entry.key_id == key_id && record.entry.outcome == OutcomeKind::Checkpoint
+        };
+        match pending.into_iter().rfind(checkpoint) {
+            Some(record) => Some(record),
+            None => {
+                let (id, target) = (&order.id, &order.target);
+                let found = inner.calls.last_checkpoint(id, target, key_id).await;
+                found.map_err(Failure::not_applied)?
+            }
+        }
+    } else {
+        Some(record(inner, order, key_id, word.number).await?)
+    };
+    let known = last.filter(|record| inner.forgets_by() < record.forgotten);
+    Ok(known.map(|record| Box::new(record.shown(inner.clock.now()))))
+}
+
+/// The last entry of a key, which has this number as far as the order's document says: in the
+/// document or, once the relay has moved it, in the journal. Another key's entry is none of it: a
+/// number may have been given twice, if somebody has replaced the order.
+pub(crate) async fn record(
+    inner: &Inner,
+    order: &OrderDocument,
+    key_id: KeyId,
     number: u64,
 ) -> Result<Record, StoreError> {
-    if let Some(record) = order.pending(number).map_err(Failure::not_applied)? {
+    let of_key = |record: &Record| record.entry.key_id == key_id;
+    let pending = order.pending(number).map_err(Failure::not_applied)?;
+    if let Some(record) = pending.filter(of_key) {
         return Ok(record);
     }
-    let found = inner.calls.entry(&order.id, &order.target, number).await;
-    let found = found.map_err(Failure::not_applied)?;
-    found.ok_or_else(|| {
-        Failure::unreadable("an entry that the order names is nowhere").not_applied()
+    let (id, target) = (&order.id, &order.target);
+    let found = inner.calls.entry(id, target, number).await;
+    if let Some(record) = found.map_err(Failure::not_applied)?.filter(of_key) {
+        return Ok(record);
+    }
+    let found = inner.calls.last_of_key(id, target, key_id).await;
+    found.map_err(Failure::not_applied)?.ok_or_else(|| {
+        let failure = Failure::unreadable("an entry that the order names is nowhere");
+        failure.in_document("the order", Some(id)).not_applied()
     })
 }
 
-/// Gives a grant up that its requester has not been told of.
-pub(crate) async fn undo(
-    inner: &Arc<Inner>,
-    request: &Acquire,
-    order: &OrderDocument,
-) -> Result<(), StoreError> {
-    let mut update = Update::default();
-    update.unlock();
-    // A first run's mark has come with the grant; a later run's was there before.
-    let first = order.mark.as_ref().is_some_and(|mark| mark.attempt == 1);
-    if request.mark.is_some() && first {
-        update.unset("orderlock.mark");
-    }
-    let filter = doc! {"_id": &order.id, "locked": locked_by(request.fence)};
-    let undone = inner.calls.touch(filter, update.into_fields()).await;
-    inner.held.forget(request.fence);
-    inner.hint(&order.target);
+/// Gives a grant up that its requester has not been told of: what stood before it stands again.
+pub(crate) async fn undo(inner: &Arc<Inner>, order: &OrderDocument) -> Result<(), StoreError> {
+    let Some(held) = order.lease() else {
+        return Ok(());
+    };
+    let fence = held.lease.fence;
     // Left standing, the grant is one that its node does not know: the session's renewals void it.
-    undone.map(drop).map_err(Failure::of_a_write)
+    release::take_back(inner, &order.target, fence)
+        .await
+        .map(drop)
 }
 
 /// Voids a grant, if it still holds the order; its mark stays. Says whether it did.
@@ -154,8 +217,8 @@ pub(crate) async fn void(
     Ok(voided)
 }
 
-/// Writes down that somebody else has changed the order's own fields: the version moves, and the
-/// journal has an entry for it. None if the order has gone on.
+/// Writes down that somebody else has changed the order: the version moves, and the journal has an
+/// entry for it. None if the order has gone on.
 pub(crate) async fn note_change(
     inner: &Arc<Inner>,
     order: &OrderDocument,
@@ -175,15 +238,13 @@ pub(crate) async fn note_change(
     plan.note_change().map_err(Failure::not_applied)?;
     let filter = match order.lease() {
         Some(held) => as_read(order, held.lease.fence),
-        None => doc! {
-            "_id": &order.id,
-            "locked": &order.locked_value,
-            "orderlock.turn": order.turn,
-        },
+        None => still(order),
     };
     let noted = inner.calls.change(filter, plan.update.into_fields()).await;
     let noted = noted.map_err(Failure::of_a_write)?;
-    inner.relay.wants(inner, &order.id);
+    if noted.is_some() {
+        inner.relay.wants(inner, &order.id, plan.record);
+    }
     Ok(noted)
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mongodb::bson::{Document as Fields, doc};
-use orderlock_core::{Caller, Fence, Lease, Mark, Recovery, Tenant};
+use orderlock_core::{Caller, Fence, Lease, Mark, Recovery, Resumed, Tenant};
 
 use crate::clock::span_to_micros;
 use crate::error::Failure;
@@ -24,7 +24,7 @@ pub(crate) struct Granted {
 impl Granted {
     pub(crate) fn to_fields(&self) -> Fields {
         let lease = &self.lease;
-        doc! {
+        let mut fields = doc! {
             "fence": hex(lease.fence.0),
             "session": hex(lease.session.0),
             "renewals": self.renewals,
@@ -35,7 +35,13 @@ impl Granted {
             "attempt": i64::from(lease.attempt),
             "since": micros(lease.since),
             "steps": i64::from(lease.steps),
+        };
+        if let Some(before) = &lease.resumed {
+            let mut resumed = doc! {"attempt": i64::from(before.attempt)};
+            put_recovery(&mut resumed, before.recovery);
+            fields.insert("resumed", resumed);
         }
+        fields
     }
 
     pub(crate) fn from_fields(fields: &Fields, tenant: &Tenant) -> Result<Self, Failure> {
@@ -55,7 +61,7 @@ impl Granted {
                 attempt: reader.count("attempt")?,
                 since: reader.time("since")?,
                 steps: reader.count("steps")?,
-                resumed: None,
+                resumed: reader.document("resumed")?.map(resumed).transpose()?,
             },
         })
     }
@@ -70,25 +76,39 @@ pub(crate) fn mark_to_fields(mark: &Mark) -> Fields {
         "attempt": i64::from(mark.attempt),
         "since": micros(mark.since),
     };
-    if let Recovery::Resume { times, within } = mark.recovery {
+    put_recovery(&mut fields, mark.recovery);
+    fields
+}
+
+fn put_recovery(fields: &mut Fields, recovery: Recovery) {
+    if let Recovery::Resume { times, within } = recovery {
         let resume = doc! {"times": i64::from(times), "within": span_to_micros(within)};
         fields.insert("resume", resume);
     }
-    fields
+}
+
+fn recovery(reader: Reader<'_>) -> Result<Recovery, Failure> {
+    let Some(resume) = reader.document("resume")? else {
+        return Ok(Recovery::Reconcile);
+    };
+    let resume = Reader::new("a mark's recovery", resume);
+    Ok(Recovery::Resume {
+        times: resume.count("times")?,
+        within: Duration::from_micros(resume.count("within")?),
+    })
+}
+
+/// What an undo of a lease puts back.
+fn resumed(fields: &Fields) -> Result<Resumed, Failure> {
+    let reader = Reader::new("what stood before a lease", fields);
+    Ok(Resumed {
+        attempt: reader.count("attempt")?,
+        recovery: recovery(reader)?,
+    })
 }
 
 pub(crate) fn mark_from_fields(fields: &Fields, tenant: &Tenant) -> Result<Mark, Failure> {
     let reader = Reader::new("a mark", fields);
-    let recovery = match reader.document("resume")? {
-        None => Recovery::Reconcile,
-        Some(resume) => {
-            let resume = Reader::new("a mark's recovery", resume);
-            Recovery::Resume {
-                times: resume.count("times")?,
-                within: Duration::from_micros(resume.count("within")?),
-            }
-        }
-    };
     Ok(Mark {
         caller: Caller {
             tenant: tenant.clone(),
@@ -98,7 +118,7 @@ pub(crate) fn mark_from_fields(fields: &Fields, tenant: &Tenant) -> Result<Mark,
         fingerprint: reader.fingerprint("fingerprint")?,
         operation: reader.parsed("operation")?,
         attempt: reader.count("attempt")?,
-        recovery,
+        recovery: recovery(reader)?,
         since: reader.time("since")?,
     })
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use mongodb::action::Find;
 use mongodb::bson::{Bson, Document as Fields, doc};
 use orderlock_core::store::{Cursor, Filter, Leases, List, OrderView, Page};
 use orderlock_core::{LeaseView, StoreError, Tenant};
@@ -9,7 +10,7 @@ use orderlock_core::{LeaseView, StoreError, Tenant};
 use crate::cursor;
 use crate::document::OrderDocument;
 use crate::error::Failure;
-use crate::fields::hex;
+use crate::fields::{Reader, hex};
 use crate::store::Inner;
 
 /// The most orders on one page. Each may have megabytes.
@@ -23,25 +24,18 @@ pub(crate) async fn list(
     if let Some(place) = cursor::read('o', request.cursor.as_ref())? {
         all.push(after_place(place)?);
     }
-    all.extend(equalities(&request.filter));
     if let Some(locked) = request.filter.locked {
         all.push(held(inner, locked).await?);
     }
-    let sort = doc! {"orderlock.created": -1, "_id": -1};
-    let orders = page(inner, doc! {"$and": all}, sort, request.limit).await?;
-    let next = next(&orders, request.limit, |order| {
-        let created = match order.created() {
-            Some(created) => created.as_microsecond().to_string(),
-            None => "-".into(),
-        };
-        cursor::write('o', &format!("{created}.{}", cursor::id_to_text(&order.id)))
-    });
-    let items = orders.into_iter().take(limit(request.limit));
-    let items = items.map(|order| order.view().map_err(Failure::not_applied));
-    Ok(Page {
-        items: items.collect::<Result<_, _>>()?,
-        next,
-    })
+    let query = inner
+        .calls
+        .orders
+        .find(with_equalities(&all, &request.filter));
+    let query = query.sort(doc! {"orderlock.created": -1, "_id": -1});
+    let (found, more) = page(inner, query, request.limit).await?;
+    let next = found.last().filter(|_| more).map(place_in_list);
+    let views = read(inner, found, |order| order.view());
+    Ok(Page { items: views, next })
 }
 
 pub(crate) async fn leases(
@@ -56,45 +50,63 @@ pub(crate) async fn leases(
     if let Some(place) = cursor::read('l', request.cursor.as_ref())? {
         all.push(doc! {"$or": beyond(&cursor::id_from_text(place)?, "$gt")});
     }
-    let orders = page(inner, doc! {"$and": all}, doc! {"_id": 1}, request.limit).await?;
-    let next = next(&orders, request.limit, |order| {
-        cursor::write('l', &cursor::id_to_text(&order.id))
-    });
-    let items = orders.iter().take(limit(request.limit));
+    let wanted = doc! {"locked": 1, "orderlock.lease": 1, "orderlock.mark": 1};
+    let query = inner
+        .calls
+        .orders
+        .find(doc! {"$and": all})
+        .projection(wanted);
+    let (found, more) = page(inner, query.sort(doc! {"_id": 1}), request.limit).await?;
+    let last = found.last().and_then(|fields| fields.get("_id"));
+    let next = last.filter(|_| more);
+    let next = next.map(|id| cursor::write('l', &cursor::id_to_text(id)));
+    let views = read(inner, found, |order| Ok(order.lease_view()));
     Ok(Page {
-        items: items.filter_map(OrderDocument::lease_view).collect(),
+        items: views.into_iter().flatten().collect(),
         next,
     })
 }
 
-/// The orders of one page, and one more if there is one.
+/// The orders of one page, as far as one answer may hold them. Says whether there are more.
 async fn page(
     inner: &Inner,
-    filter: Fields,
-    sort: Fields,
+    query: Find<'_, Fields>,
     wanted: usize,
-) -> Result<Vec<OrderDocument>, StoreError> {
-    let most = i64::try_from(limit(wanted) + 1).unwrap_or(i64::MAX);
-    let query = inner.calls.orders.find(filter).sort(sort).limit(most);
-    let found = inner.calls.all(query).await.map_err(Failure::not_applied)?;
-    let orders = found.into_iter().map(OrderDocument::read);
-    orders
-        .collect::<Result<_, _>>()
-        .map_err(Failure::not_applied)
+) -> Result<(Vec<Fields>, bool), StoreError> {
+    let limit = wanted.clamp(1, PAGE_MAX);
+    let query = query.limit(i64::try_from(limit + 1).unwrap_or(i64::MAX));
+    let mut rows = inner
+        .calls
+        .rows(query)
+        .await
+        .map_err(Failure::not_applied)?;
+    let found = rows.some(1, limit).await.map_err(Failure::not_applied)?;
+    let more = rows.next().await.map_err(Failure::not_applied)?.is_some();
+    Ok((found, more))
 }
 
-fn limit(wanted: usize) -> usize {
-    wanted.clamp(1, PAGE_MAX)
+/// What is shown of orders. One that cannot be read is passed over, and named in the log.
+fn read<T>(
+    inner: &Inner,
+    found: Vec<Fields>,
+    show: impl Fn(&OrderDocument) -> Result<T, Failure>,
+) -> Vec<T> {
+    let shown = found.into_iter().filter_map(|fields| {
+        let id = fields.get("_id").cloned().unwrap_or_default();
+        let shown = OrderDocument::read(fields).and_then(|order| show(&order));
+        shown
+            .inspect_err(|failure| inner.odd.note(&id, failure))
+            .ok()
+    });
+    shown.collect()
 }
 
-fn next(
-    orders: &[OrderDocument],
-    wanted: usize,
-    place: impl Fn(&OrderDocument) -> Cursor,
-) -> Option<Cursor> {
-    let limit = limit(wanted);
-    let last = orders.get(limit - 1)?;
-    (orders.len() > limit).then(|| place(last))
+fn place_in_list(fields: &Fields) -> Cursor {
+    let kept = fields.get("orderlock").and_then(Bson::as_document);
+    let created = kept.and_then(|kept| Reader::new("an order", kept).number("created").ok());
+    let created = created.map_or_else(|| "-".into(), |created| created.to_string());
+    let id = fields.get("_id").cloned().unwrap_or_default();
+    cursor::write('o', &format!("{created}.{}", cursor::id_to_text(&id)))
 }
 
 /// Orders of a tenant, by their `_id`: those of the single tenant have no tenant in it. An id that
@@ -141,21 +153,28 @@ fn beyond(id: &Bson, direction: &str) -> Vec<Fields> {
     beyond
 }
 
-/// Status and customer: of the index where there is one, else of the order's own fields.
-fn equalities(filter: &Filter) -> Vec<Fields> {
+/// The filter with status and customer: of the index where there is one, else of the order's own
+/// fields. Each alternative names one index that finds its orders in the order of the list.
+fn with_equalities(all: &[Fields], filter: &Filter) -> Fields {
     let wanted = [("status", &filter.status), ("customer", &filter.customer)];
-    let wanted = wanted
+    let wanted: Vec<_> = wanted
         .into_iter()
-        .filter_map(|(name, wanted)| Some((name, wanted.as_ref()?)));
-    wanted
-        .map(|(name, wanted)| {
-            let index = format!("orderlock.index.{name}");
-            doc! {"$or": [
-                {index: wanted},
-                {"orderlock.index": null, name: wanted},
-            ]}
-        })
-        .collect()
+        .filter_map(|(name, wanted)| Some((name, wanted.as_ref()?)))
+        .collect();
+    if wanted.is_empty() {
+        return doc! {"$and": all};
+    }
+    let (mut own, mut index) = (Fields::new(), Fields::new());
+    for (name, wanted) in wanted {
+        own.insert(name, wanted);
+        index.insert(format!("orderlock.index.{name}"), wanted);
+    }
+    own.insert("orderlock.index", Bson::Null);
+    let alternatives = [own, index].map(|mut alternative| {
+        alternative.insert("$and", all);
+        alternative
+    });
+    doc! {"$or": alternatives.to_vec()}
 }
 
 /// Orders that are held, or not: by a lease whose session is alive, or by a service that does not

@@ -29,11 +29,31 @@ pub(crate) struct Next<'a> {
     kept: bool,
 }
 
+/// Which part of a command's time the look at the next request may take altogether.
+const PART_OF_PATIENCE: u32 = 5;
+
 impl<'a> Next<'a> {
     /// Decides about the next request, against the order as it is to be after the one that is held.
-    /// Nobody else can settle a
-    /// key while this node holds the order, so that what the journal says of it stays true.
+    /// Nobody else can settle a key while this node holds the order, so that what the journal says of
+    /// it stays true. None if it cannot be decided now: whoever lets go waits for nobody, and the
+    /// next request is asked for by itself.
     pub(crate) async fn decide(
+        inner: &Arc<Inner>,
+        request: &'a Acquire,
+        orders: (&OrderDocument, &OrderDocument),
+    ) -> Option<Self> {
+        let patience = inner.calls.patience / PART_OF_PATIENCE;
+        let decided = Self::look_and_decide(inner, request, orders);
+        let error = match tokio::time::timeout(patience, decided).await {
+            Ok(Ok(next)) => return Some(next),
+            Ok(Err(error)) => error,
+            Err(_) => Failure::TimedOut(patience).not_applied(),
+        };
+        tracing::warn!(%error, order = %orders.0.target, "the next in line is not handed the order");
+        None
+    }
+
+    async fn look_and_decide(
         inner: &Arc<Inner>,
         request: &'a Acquire,
         (held, after): (&OrderDocument, &OrderDocument),
@@ -46,7 +66,7 @@ impl<'a> Next<'a> {
                 looked.map_err(Failure::not_applied)?
             }
         };
-        let word = word(inner, after, request.claim.key_id, now).await?;
+        let word = word(inner, after, request.claim.key_id).await?;
         let verdict = verdict(request, after, word.as_ref(), renewals.is_some(), now);
         let waits = match verdict {
             Verdict::Grant { .. } => waits::look(inner, held, request.session).await?,
@@ -84,7 +104,21 @@ impl<'a> Next<'a> {
     }
 
     /// The answer to the next request, once the step is carried out and the order is as it is then.
+    /// None if it is not known: the step is good, and the next request is asked for by itself.
     pub(crate) async fn answer(
+        self,
+        inner: &Arc<Inner>,
+        order: OrderDocument,
+        session: Result<Option<i64>, Failure>,
+    ) -> Option<Acquired> {
+        let request = self.request;
+        match self.answer_as_written(inner, order, session).await {
+            Ok(acquired) => Some(acquired),
+            Err(_) => Box::pin(acquire::acquire(inner, request)).await.ok(),
+        }
+    }
+
+    async fn answer_as_written(
         self,
         inner: &Arc<Inner>,
         order: OrderDocument,
@@ -99,15 +133,16 @@ impl<'a> Next<'a> {
         if !self.is_granted() {
             let mark = order.mark.clone();
             let free = order.let_go(mark);
-            return told(inner, &free, self.verdict, self.word).await;
+            let key_id = self.request.claim.key_id;
+            return told(inner, &free, key_id, self.verdict, self.word).await;
         }
         match session {
             Ok(Some(_)) => match grant::finish(inner, self.request, order).await? {
                 Some(acquired) => Ok(acquired),
-                None => acquire::acquire(inner, self.request).await,
+                None => Box::pin(acquire::acquire(inner, self.request)).await,
             },
             Ok(None) => {
-                grant::undo(inner, self.request, &order).await?;
+                grant::undo(inner, &order).await?;
                 Ok(Acquired::SessionEnded)
             }
             Err(failure) => Err(StoreError::OutcomeUnknown(Box::new(failure))),

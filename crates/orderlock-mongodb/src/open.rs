@@ -2,29 +2,27 @@
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::Duration;
 
-use mongodb::bson::{Bson, Document as Fields, doc};
+use mongodb::bson::{Document as Fields, doc};
 use mongodb::error::ErrorKind;
 use mongodb::options::{
-    Acknowledgment, ClientOptions, CollectionOptions, IndexOptions, ReadConcern, ReadPreference,
+    Acknowledgment, ClientOptions, CollectionOptions, ReadConcern, ReadPreference,
     SelectionCriteria, WriteConcern,
 };
-use mongodb::{Client, Collection, Database, IndexModel};
+use mongodb::{Client, Collection, Database};
+use orderlock_core::Timestamp;
 
-use crate::MongodbOptions;
 use crate::address::Address;
 use crate::calls::Calls;
 use crate::clock::from_micros;
 use crate::error::Failure;
 use crate::fields::{Reader, parse_u128};
 use crate::order_id::IdShape;
+use crate::server::Server;
+use crate::{MongodbOptions, indexes, layout, shards, watch};
 
-/// The oldest server: MongoDB 4.4, as servers count their protocol.
-const WIRE_VERSION_MIN: i64 = 9;
-
-/// How long an index may take to be built on a collection that is there already.
-const INDEX_PATIENCE: Duration = Duration::from_secs(600);
+/// How many connections are kept for signs of life.
+const CONNECTIONS_FOR_SIGNS: u32 = 4;
 
 type Cause = Box<dyn Error + Send + Sync>;
 
@@ -50,6 +48,15 @@ pub enum OpenError {
     /// The server is too old.
     #[error("the server is too old: the store needs MongoDB 4.4 or later")]
     TooOld,
+    /// The collection is sharded by something else than the orders' ids.
+    #[error(
+        "the orders' collection is sharded by another key than `_id`: each write names an order by its \
+         `_id`, and only a shard key of `_id`, hashed or not, lets it be the only one of that id"
+    )]
+    ShardKey,
+    /// A later build has written what this one cannot read.
+    #[error("the database has a layout that this program does not know; start a later one")]
+    Layout,
     /// An index could not be made.
     #[error("an index could not be made; the user needs the role `readWrite` on the database")]
     Index(#[source] Cause),
@@ -87,47 +94,54 @@ pub(crate) struct Opened {
     pub(crate) calls: Arc<Calls>,
     pub(crate) ids: IdShape,
     pub(crate) location: String,
-    pub(crate) durability: String,
+    pub(crate) server: Server,
     /// Named by the cursors of readers: another one after a restore.
     pub(crate) epoch: String,
+    /// The time that was seen last.
+    pub(crate) seen: Timestamp,
 }
 
 pub(crate) async fn open(url: &str, options: &MongodbOptions) -> Result<Opened, OpenError> {
     let address = Address::parse(url)?;
-    let (client, location) = client(&address, options).await?;
+    let (client, location) = client(&address, options, options.connections).await?;
+    // Signs of life wait for no connection that others have.
+    let (signs, _) = self::client(&address, options, CONNECTIONS_FOR_SIGNS).await?;
     let name = client
         .default_database()
         .map(|database| database.name().to_owned());
     let name = name.ok_or_else(|| OpenError::address("it names no database"))?;
-    let database = client.database(&name);
+    let (database, signs) = (client.database(&name), signs.database(&name));
+    let databases = (&database, &signs);
     let mut calls = calls(
-        &database,
+        databases,
         &address.collection,
         options,
         &ReadConcern::majority(),
     );
-    let hello = calls
-        .bounded(database.run_command(doc! {"hello": 1}))
-        .await?;
-    let mut server = Server::read(&hello)?;
+    let mut server = Server::ask(&calls).await?;
+    if server.is_too_old() {
+        return Err(OpenError::TooOld);
+    }
     if !reads_what_stays(&calls).await? {
         server.rolls_back = true;
-        calls = self::calls(
-            &database,
-            &address.collection,
-            options,
-            &ReadConcern::local(),
-        );
+        let local = ReadConcern::local();
+        calls = self::calls(databases, &address.collection, options, &local);
     }
     if let Some(time) = server.time {
         options.clock.hear(from_micros(time.saturating_mul(1_000)));
     }
-    indexes(&calls, server.is_mongod).await?;
+    if server.sharded {
+        shards::look(&calls).await?;
+    }
+    layout::bring_up(&calls).await?;
+    indexes::make(&calls, server.is_mongod).await?;
+    odd_ids(&calls, address.ids).await;
     let epoch = epoch(&calls, options.runtime.random()).await?;
     Ok(Opened {
         location: format!("{location}/{name}.{}", address.collection),
-        durability: server.durability(),
         ids: address.ids,
+        seen: watch::seen(&calls, options.clock.now()).await?,
+        server,
         calls: Arc::new(calls),
         epoch,
     })
@@ -136,6 +150,7 @@ pub(crate) async fn open(url: &str, options: &MongodbOptions) -> Result<Opened, 
 async fn client(
     address: &Address,
     options: &MongodbOptions,
+    connections: u32,
 ) -> Result<(Client, String), OpenError> {
     // The driver's words may repeat the address, and so are not passed on.
     let parsed = ClientOptions::parse(&address.driver).await;
@@ -146,7 +161,8 @@ async fn client(
     parsed.app_name.get_or_insert_with(|| "orderlock".into());
     parsed.server_selection_timeout = Some(options.patience);
     parsed.connect_timeout.get_or_insert(options.patience);
-    parsed.max_pool_size.get_or_insert(options.connections);
+    let most = parsed.max_pool_size.unwrap_or(options.connections);
+    parsed.max_pool_size = Some(most.min(connections));
     parsed.command_event_handler.clone_from(&options.watch);
     let hosts: Vec<_> = parsed.hosts.iter().map(ToString::to_string).collect();
     let client = Client::with_options(parsed)
@@ -154,20 +170,47 @@ async fn client(
     Ok((client, hosts.join(",")))
 }
 
+/// Says so if the collection has documents whose `_id`s no order id can name.
+async fn odd_ids(calls: &Calls, shape: IdShape) {
+    let mut types = vec!["number", "object", "binData", "bool", "date", "null"];
+    match shape {
+        IdShape::ByShape => {}
+        IdShape::Text => types.push("objectId"),
+        IdShape::ObjectId => types.push("string"),
+    }
+    let types = types.into_iter().map(|name| doc! {"_id": {"$type": name}});
+    let query = calls
+        .orders
+        .find_one(doc! {"$or": types.collect::<Vec<_>>()});
+    if let Ok(Some(found)) = calls.one(query.projection(doc! {"_id": 1})).await {
+        let example = found
+            .get("_id")
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        tracing::warn!(
+            %example,
+            "the collection has documents whose `_id`s are of other types than orders' ids; they are \
+             no orders to Orderlock, and not found by any id"
+        );
+    }
+}
+
 /// Whether the server knows reads of what cannot be rolled back. Some that stand alone refuse them.
 async fn reads_what_stays(calls: &Calls) -> Result<bool, OpenError> {
-    match calls
-        .bounded(calls.meta.find_one(doc! {"_id": "epoch"}))
-        .await
-    {
+    match calls.one(calls.meta.find_one(doc! {"_id": "epoch"})).await {
         Ok(_) => Ok(true),
         Err(failure) if failure.refuses_the_question() => Ok(false),
         Err(failure) => Err(failure.into()),
     }
 }
 
-fn calls(database: &Database, orders: &str, options: &MongodbOptions, read: &ReadConcern) -> Calls {
-    let collection = |name: &str| -> Collection<Fields> {
+fn calls(
+    (database, signs): (&Database, &Database),
+    orders: &str,
+    options: &MongodbOptions,
+    read: &ReadConcern,
+) -> Calls {
+    let collection = |database: &Database, name: &str| -> Collection<Fields> {
         let write = WriteConcern::builder()
             .w(Acknowledgment::Majority)
             .journal(true)
@@ -180,64 +223,17 @@ fn calls(database: &Database, orders: &str, options: &MongodbOptions, read: &Rea
             .build();
         database.collection_with_options(name, options)
     };
+    let beside = |name: &str| collection(database, &format!("{orders}_orderlock_{name}"));
     Calls {
-        orders: collection(orders),
-        journal: collection(&format!("{orders}_orderlock_journal")),
-        sessions: collection(&format!("{orders}_orderlock_sessions")),
-        meta: collection(&format!("{orders}_orderlock_meta")),
+        orders: collection(database, orders),
+        journal: beside("journal"),
+        sessions: collection(signs, &format!("{orders}_orderlock_nodes")),
+        old_sessions: beside("sessions"),
+        reservations: beside("reservations"),
+        marks: beside("marks"),
+        meta: beside("meta"),
         patience: options.patience,
     }
-}
-
-/// Makes the indexes that are missing. Those of the orders' own collection hold only orders that
-/// are held, marked or waiting, but for the one of lists, which some servers that only speak
-/// MongoDB's protocol do not take, because it is over `_id` and a path.
-async fn indexes(calls: &Calls, whole: bool) -> Result<(), OpenError> {
-    let partial = |name: &str, path: &str, when: Fields| {
-        let options = IndexOptions::builder()
-            .name(format!("orderlock_{name}"))
-            .partial_filter_expression(when)
-            .build();
-        IndexModel::builder()
-            .keys(doc! {path: 1})
-            .options(options)
-            .build()
-    };
-    let exists = |name: &str, path: &str| partial(name, path, doc! {path: {"$exists": true}});
-    let plain = |name: &str, keys: Fields, unique: bool| {
-        let options = IndexOptions::builder()
-            .name(format!("orderlock_{name}"))
-            .unique(unique)
-            .build();
-        IndexModel::builder().keys(keys).options(options).build()
-    };
-    let orders = [
-        partial("locked", "locked", doc! {"locked": {"$type": "string"}}),
-        exists("session", "orderlock.lease.session"),
-        exists("mark", "orderlock.mark.since"),
-        exists("waiting", "orderlock.waiting"),
-    ];
-    let journal = [
-        plain("position", doc! {"position": 1}, true),
-        plain("number", doc! {"order": 1, "number": 1}, true),
-        plain("key", doc! {"order": 1, "key": 1, "number": 1}, false),
-        plain("tenant", doc! {"tenant": 1, "position": 1}, false),
-        exists("due", "due"),
-        exists("ends", "ends"),
-    ];
-    let orders = orders.into_iter().map(|index| (&calls.orders, index));
-    let list = plain("list", doc! {"orderlock.created": -1, "_id": -1}, false);
-    let orders = orders.chain(whole.then_some((&calls.orders, list)));
-    let journal = journal.into_iter().map(|index| (&calls.journal, index));
-    for (collection, index) in orders.chain(journal) {
-        let made = tokio::time::timeout(INDEX_PATIENCE, collection.create_index(index)).await;
-        match made {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => return Err(OpenError::Index(Failure::from(error).into())),
-            Err(_) => return Err(OpenError::Index(Failure::TimedOut(INDEX_PATIENCE).into())),
-        }
-    }
-    Ok(())
 }
 
 /// The name of the journal's epoch: the one that is there, or a new one.
@@ -248,66 +244,10 @@ async fn epoch(calls: &Calls, random: u128) -> Result<String, OpenError> {
         Ok(_) | Err(_) => {}
     }
     let found = calls
-        .bounded(calls.meta.find_one(doc! {"_id": "epoch"}))
+        .one(calls.meta.find_one(doc! {"_id": "epoch"}))
         .await?;
     let found = found.unwrap_or_default();
     let epoch = Reader::new("the epoch", &found).text("value")?;
     let epoch = parse_u128(epoch).map(|_| epoch.to_owned());
     epoch.ok_or_else(|| Failure::unreadable("the epoch").into())
-}
-
-/// What the server says of itself.
-#[derive(Debug)]
-struct Server {
-    set: Option<String>,
-    sharded: bool,
-    time: Option<i64>,
-    /// Whether it is MongoDB's own, and not one that speaks its protocol.
-    is_mongod: bool,
-    /// Whether reads may show what a power loss or a fail-over undoes.
-    rolls_back: bool,
-}
-
-impl Server {
-    fn read(hello: &Fields) -> Result<Self, OpenError> {
-        let reader = Reader::new("the server's greeting", hello);
-        if reader.number("maxWireVersion")? < WIRE_VERSION_MIN {
-            return Err(OpenError::TooOld);
-        }
-        let time = match hello.get("localTime") {
-            Some(Bson::DateTime(time)) => Some(time.timestamp_millis()),
-            _ => None,
-        };
-        Ok(Self {
-            set: reader.optional_text("setName")?.map(Into::into),
-            sharded: reader.optional_text("msg")? == Some("isdbgrid"),
-            time,
-            is_mongod: reader.has("topologyVersion") || reader.has("msg"),
-            rolls_back: false,
-        })
-    }
-
-    /// What an answered settle survives, in words.
-    fn durability(&self) -> String {
-        let mut words = self.writes();
-        if self.rolls_back {
-            words.push_str("; it cannot keep reads to what survives");
-        }
-        words
-    }
-
-    fn writes(&self) -> String {
-        if self.sharded {
-            "in the journals of a majority of the shard's members: survives the loss of a minority"
-                .into()
-        } else if let Some(set) = &self.set {
-            format!(
-                "in the journals of a majority of the replica set {set}: survives the loss of a \
-                 minority of its members"
-            )
-        } else {
-            "in the journal of one server: survives its restart, and not the loss of its disk"
-                .into()
-        }
-    }
 }

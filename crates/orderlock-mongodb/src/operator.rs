@@ -6,14 +6,16 @@ use std::sync::Arc;
 use mongodb::bson::{Bson, Document as Fields, doc};
 use orderlock_core::store::{About, BreakLease, Broken};
 use orderlock_core::{
-    Fence, Fingerprint, KeyId, LeaseView, OperationName, OrderId, OutcomeKind, StoreError, Target,
+    Fingerprint, KeyId, LeaseView, OperationName, OutcomeKind, StoreError, Target,
 };
 
-use crate::acquire::{TRIES, adopt, busy};
-use crate::document::{Locked, OrderDocument, foreign_id};
+use crate::acquire::busy;
+use crate::adopt::{adopt, write_back};
+use crate::document::{Locked, OrderDocument, foreign_id, order_of};
 use crate::entry::Record;
 use crate::error::Failure;
-use crate::lease::locked_by;
+use crate::pace::Pace;
+use crate::sessions;
 use crate::settle_plan::Plan;
 use crate::store::Inner;
 
@@ -24,50 +26,30 @@ pub(crate) async fn break_lease(
     inner: &Arc<Inner>,
     request: &BreakLease,
 ) -> Result<Broken, StoreError> {
-    for _ in 0..TRIES {
-        let Some(order) = find(inner, request).await? else {
+    let named = order_of(&request.lease).map(|order| Target {
+        tenant: request.tenant.clone(),
+        order,
+    });
+    let Some(id) = named.and_then(|target| inner.ids.id(&target)) else {
+        return Ok(Broken::NotFound);
+    };
+    let mut pace = Pace::new(inner);
+    while pace.next().await {
+        let found = inner.calls.order(&id).await.map_err(Failure::not_applied)?;
+        let Some(order) = found else {
             return Ok(Broken::NotFound);
         };
         let Some((view, about)) = meant(&order, request)? else {
             return Ok(Broken::NotFound);
         };
+        if order.turn.is_none() && write_back(inner, &order).await? {
+            continue;
+        }
         if write(inner, request, &order, about).await? {
             return Ok(Broken::Broken(view));
         }
     }
     Err(busy())
-}
-
-/// The order that a lease's id names, whether it is still held so or not.
-async fn find(inner: &Inner, request: &BreakLease) -> Result<Option<OrderDocument>, StoreError> {
-    let id = &*request.lease.0;
-    let filter = if let Some(fence) = request.lease.grant().map(|(fence, _)| fence.0) {
-        // The index holds only texts, and is used only by who says that it is one.
-        let text = doc! {"locked": {"$type": "string"}};
-        doc! {"$and": [{"locked": locked_by(Fence(fence))}, text]}
-    } else if let Some(target) = foreign_target(request, id) {
-        match inner.ids.id(&target) {
-            Some(id) => doc! {"_id": id},
-            None => return Ok(None),
-        }
-    } else {
-        return Ok(None);
-    };
-    let found = inner
-        .calls
-        .bounded(inner.calls.orders.find_one(filter))
-        .await;
-    let order = found.and_then(|found| found.map(OrderDocument::read).transpose());
-    let order = order.map_err(Failure::not_applied)?;
-    Ok(order.filter(|order| order.target.tenant == request.tenant))
-}
-
-fn foreign_target(request: &BreakLease, id: &str) -> Option<Target> {
-    let (_, order) = id.strip_prefix("old_")?.split_once('_')?;
-    Some(Target {
-        tenant: request.tenant.clone(),
-        order: OrderId::parse(order).ok()?,
-    })
 }
 
 /// What is shown of the lease, and what its entry is about, if it is the one that is meant.
@@ -76,12 +58,7 @@ fn meant(
     request: &BreakLease,
 ) -> Result<Option<(LeaseView, About)>, StoreError> {
     let about = match (&order.locked, order.lease()) {
-        (_, Some(granted))
-            if request
-                .lease
-                .grant()
-                .is_some_and(|(fence, _)| fence == granted.lease.fence) =>
-        {
+        (_, Some(granted)) if order.lease_id() == Some(request.lease.clone()) => {
             About::from(&granted.lease)
         }
         (Locked::Foreign(value), _) if request.lease == foreign_id(&order.target, value) => About {
@@ -103,23 +80,25 @@ async fn write(
     order: &OrderDocument,
     about: About,
 ) -> Result<bool, StoreError> {
-    let now = inner.clock.now();
+    let times = inner.times();
     let (actor, reason) = (request.actor.clone(), Some(request.reason.clone()));
     let act = (OutcomeKind::LeaseBroken, actor, reason);
-    let record = Record::of_act(&order.target, about, act, now);
+    let record = Record::of_act(&order.target, about, act, times.latest);
     let mut plan = Plan::new(order, record);
-    adopt(&mut plan.update, order);
+    adopt(inner, &mut plan.update, order);
     plan.update.unlock();
-    plan.write_entry(now).map_err(Failure::not_applied)?;
+    plan.write_entry(times.earliest)
+        .map_err(Failure::not_applied)?;
     let update = plan.update.into_fields();
     let written = inner.calls.touch(still(order), update).await;
     let written = written.map_err(Failure::of_a_write)?;
     if written {
+        inner.relay.wants(inner, &order.id, plan.record);
+        inner.hint(&order.target);
         if let Some(granted) = order.lease() {
             inner.held.forget(granted.lease.fence);
+            sessions::tell_broken(inner, &granted.lease).await;
         }
-        inner.relay.wants(inner, &order.id);
-        inner.hint(&order.target);
     }
     Ok(written)
 }

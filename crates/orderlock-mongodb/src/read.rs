@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use orderlock_core::store::{KeyFacts, Known, Lookup, OrderView, Read};
-use orderlock_core::{LeaseState, StoreError};
+use orderlock_core::{KeyId, LeaseState, StoreError, Target};
 
 use crate::acquire::word;
+use crate::adopt::recall;
 use crate::error::Failure;
 use crate::facts::Word;
 use crate::grant::record;
+use crate::reserve;
 use crate::store::Inner;
 
 pub(crate) async fn read(
@@ -18,14 +20,32 @@ pub(crate) async fn read(
     let Some(id) = inner.ids.id(&request.target) else {
         return Ok(None);
     };
-    let order = inner.calls.order(&id).await.map_err(Failure::not_applied)?;
-    order
-        .map(|order| order.view().map_err(Failure::not_applied))
-        .transpose()
+    let found = inner.calls.order(&id).await.map_err(Failure::not_applied)?;
+    let Some(order) = found else {
+        return Ok(None);
+    };
+    let order = recall(inner, order).await?;
+    order.view().map(Some).map_err(Failure::not_applied)
 }
 
 pub(crate) async fn lookup(inner: &Arc<Inner>, request: &Lookup) -> Result<Known, StoreError> {
-    let Some(id) = inner.ids.id(&request.target) else {
+    let known = lookup_in(inner, &request.target, request.key_id).await?;
+    if known != Known::Unknown {
+        return Ok(known);
+    }
+    // A creation's key is known by the id that is derived from it, whatever id was chosen.
+    match reserve::made(inner, &request.target).await? {
+        Some(order) => lookup_in(inner, &order, request.key_id).await,
+        None => Ok(known),
+    }
+}
+
+async fn lookup_in(
+    inner: &Arc<Inner>,
+    target: &Target,
+    key_id: KeyId,
+) -> Result<Known, StoreError> {
+    let Some(id) = inner.ids.id(target) else {
         return Ok(Known::Unknown);
     };
     let found = inner.calls.order(&id).await.map_err(Failure::not_applied)?;
@@ -33,11 +53,11 @@ pub(crate) async fn lookup(inner: &Arc<Inner>, request: &Lookup) -> Result<Known
         return Ok(Known::Unknown);
     };
     let now = inner.clock.now();
-    let word = word(inner, &order, request.key_id, now).await?;
+    let word = word(inner, &order, key_id).await?;
     if let Some(word) = &word {
         match Word::facts(Some(word), now) {
             KeyFacts::Final { retained: true, .. } => {
-                let record = record(inner, &order, word.number).await?;
+                let record = record(inner, &order, key_id, word.number).await?;
                 return Ok(Known::Settled(Box::new(record.shown(now))));
             }
             KeyFacts::Final { fingerprint, .. } => return Ok(Known::Expired(fingerprint)),
@@ -45,12 +65,10 @@ pub(crate) async fn lookup(inner: &Arc<Inner>, request: &Lookup) -> Result<Known
         }
     }
     Ok(match order.state() {
-        LeaseState::Held(lease) | LeaseState::Begun(lease, _) if lease.key_id == request.key_id => {
+        LeaseState::Held(lease) | LeaseState::Begun(lease, _) if lease.key_id == key_id => {
             Known::Running(lease.view(&order.target))
         }
-        LeaseState::Unattended(mark) if mark.key_id == request.key_id => {
-            Known::Marked(Box::new(mark))
-        }
+        LeaseState::Unattended(mark) if mark.key_id == key_id => Known::Marked(Box::new(mark)),
         _ => Known::Unknown,
     })
 }

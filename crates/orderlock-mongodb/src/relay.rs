@@ -4,24 +4,32 @@
 //! order and number, of which there is one, and under the next position, of which there is one:
 //! who comes second reads again. So positions have no gap, and a reader who has seen one has seen
 //! all before it. A document is trimmed only of what the journal has, durably.
+//!
+//! Each node remembers the entries that it has written itself until they are moved: a service that
+//! replaces an order's document in between drops them, and they are written into it once more.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use mongodb::bson::{Bson, Document as Fields, doc};
-use mongodb::options::ReadConcern;
-use orderlock_core::{OutcomeKind, StoreError};
+use orderlock_core::StoreError;
 
-use crate::acquire::busy;
-use crate::document::OrderDocument;
+use crate::entry::Record;
 use crate::error::Failure;
-use crate::fields::{Reader, long, micros};
+use crate::moving::{Waiting, move_entries};
+use crate::repair;
 use crate::store::Inner;
 
-/// How many orders are looked at together. Each may have megabytes of entries.
-const ORDERS_MAX: i64 = 32;
+/// How many orders are looked at together.
+const ORDERS_MAX: usize = 32;
+
+/// How many orders one pass over all that waits looks at.
+const PASS_MAX: usize = 8_192;
+
+/// How often orders are looked at again in one pass whose entries have got other numbers.
+const ROUNDS: usize = 8;
 
 /// How long this node's relay lets entries come together before it moves them: an insert is one
 /// command, however many it takes, and the order has its entry all the same.
@@ -30,14 +38,17 @@ const LINGER: Duration = Duration::from_millis(50);
 /// How many orders are remembered as waiting. More are found by the index.
 const WANTED_MAX: usize = 4_096;
 
-/// How often an insert is tried anew because another node's relay was quicker, and how often what
-/// waits is looked for in one call.
-const TRIES: usize = 256;
+/// How many bytes of entries are remembered, about.
+const KEPT_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// How often the relay of a node asks a server that fails, and how long it waits in between. After
 /// that the next settle, or the next reader of the journal, starts it anew.
 const REPEATS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long the journal may take nothing before that is told. The housekeeping of each node asks it
+/// every few seconds.
+const FAILS: Duration = Duration::from_secs(10);
 
 /// This node's relay.
 #[derive(Debug, Default)]
@@ -52,13 +63,26 @@ pub(crate) struct Relay {
 #[derive(Debug, Default)]
 struct State {
     wanted: HashMap<String, Bson>,
+    /// The entries that this node has written and not seen moved, by their order.
+    kept: HashMap<String, (Bson, Vec<Record>)>,
+    bytes: usize,
     running: bool,
+    /// Since when the journal takes nothing, and why.
+    fails: Option<(Instant, Arc<str>)>,
 }
 
 impl Relay {
-    /// An order has an entry that is to be moved.
-    pub(crate) fn wants(&self, inner: &Arc<Inner>, id: &Bson) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+    /// An order has got this entry, which is to be moved.
+    pub(crate) fn wants(&self, inner: &Arc<Inner>, id: &Bson, record: Record) {
+        let mut state = self.lock();
+        let bytes = record.bytes();
+        if state.bytes + bytes <= KEPT_BYTES_MAX {
+            state.bytes += bytes;
+            let kept = state.kept.entry(id.to_string());
+            kept.or_insert_with(|| (id.clone(), Vec::new()))
+                .1
+                .push(record);
+        }
         if state.wanted.len() < WANTED_MAX {
             state.wanted.insert(id.to_string(), id.clone());
         }
@@ -69,9 +93,52 @@ impl Relay {
         }
     }
 
+    /// Whether this node has written an entry of the order that it has not seen moved.
+    pub(crate) fn keeps(&self, id: &Bson) -> bool {
+        self.lock().kept.contains_key(&id.to_string())
+    }
+
+    /// Why entries wait longer than they should, if they do.
+    pub(crate) fn trouble(&self, now: Instant) -> Option<String> {
+        let (since, why) = self.lock().fails.clone()?;
+        let fails = now.saturating_duration_since(since) >= FAILS;
+        fails
+            .then(|| format!("entries wait in their orders, because the journal takes none: {why}"))
+    }
+
+    /// The remembered entries of these orders, or of all.
+    fn kept(&self, ids: Option<&[Bson]>) -> Vec<(Bson, Vec<Record>)> {
+        let state = self.lock();
+        match ids {
+            None => state.kept.values().cloned().collect(),
+            Some(ids) => ids
+                .iter()
+                .filter_map(|id| state.kept.get(&id.to_string()).cloned())
+                .collect(),
+        }
+    }
+
+    /// These entries of an order are in the journal.
+    pub(crate) fn moved<'a>(&self, id: &Bson, records: impl Iterator<Item = &'a Record>) {
+        let mut state = self.lock();
+        let state = &mut *state;
+        let name = id.to_string();
+        let Some((_, kept)) = state.kept.get_mut(&name) else {
+            return;
+        };
+        for record in records {
+            if let Some(at) = kept.iter().position(|kept| kept.is_same(record)) {
+                state.bytes = state.bytes.saturating_sub(kept.swap_remove(at).bytes());
+            }
+        }
+        if kept.is_empty() {
+            state.kept.remove(&name);
+        }
+    }
+
     /// What waits; none if nothing does, and then the relay has stopped.
     fn take(&self) -> Option<Vec<Bson>> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
         if state.wanted.is_empty() {
             state.running = false;
             return None;
@@ -79,9 +146,36 @@ impl Relay {
         Some(state.wanted.drain().map(|(_, id)| id).collect())
     }
 
+    /// Notes how a pass ended.
+    fn ended(&self, now: Instant, done: &Result<(), StoreError>) {
+        let fails = &mut self.lock().fails;
+        *fails = done.as_ref().err().map(|error| {
+            let since = fails.as_ref().map_or(now, |(since, _)| *since);
+            (since, Chain(error).to_string().into())
+        });
+    }
+
     fn stop(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.running = false;
+        self.lock().running = false;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An error with all that lies below it.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut below = self.0.source();
+        while let Some(error) = below {
+            write!(f, ": {error}")?;
+            below = error.source();
+        }
+        Ok(())
     }
 }
 
@@ -95,6 +189,7 @@ async fn run(inner: &Arc<Inner>) {
         while let Err(error) = move_now(inner, &ids).await {
             repeat += 1;
             if repeat > REPEATS {
+                let error = Chain(&error);
                 tracing::warn!(%error, "entries wait in their orders: the journal takes none");
                 inner.relay.stop();
                 return;
@@ -107,10 +202,40 @@ async fn run(inner: &Arc<Inner>) {
 /// Moves what waits in these orders.
 pub(crate) async fn move_now(inner: &Arc<Inner>, ids: &[Bson]) -> Result<(), StoreError> {
     let mut last = inner.relay.turn.lock().await;
-    for ids in ids.chunks(usize::try_from(ORDERS_MAX).unwrap_or(1)) {
-        let filter = doc! {"_id": {"$in": ids}, "orderlock.waiting": {"$exists": true}};
-        let orders = waiting(inner, filter).await?;
-        move_entries(inner, &mut last, orders).await?;
+    let kept = inner.relay.kept(Some(ids));
+    let done = move_and_repair(inner, &mut last, ids, kept).await;
+    inner.relay.ended(inner.clock.instant(), &done);
+    done
+}
+
+async fn move_and_repair(
+    inner: &Arc<Inner>,
+    last: &mut Option<i64>,
+    ids: &[Bson],
+    kept: Vec<(Bson, Vec<Record>)>,
+) -> Result<(), StoreError> {
+    move_orders(inner, last, ids.to_vec()).await?;
+    let lost = repair::write_again(inner, kept).await?;
+    move_entries(inner, last, lost.removed).await?;
+    move_orders(inner, last, lost.written).await
+}
+
+/// Moves what waits in these orders, also if it gets other numbers in between.
+async fn move_orders(
+    inner: &Arc<Inner>,
+    last: &mut Option<i64>,
+    mut ids: Vec<Bson>,
+) -> Result<(), StoreError> {
+    for _ in 0..ROUNDS {
+        let mut again = Vec::new();
+        for ids in ids.chunks(ORDERS_MAX) {
+            let filter = doc! {"_id": {"$in": ids}, "orderlock.waiting": {"$exists": true}};
+            again.extend(move_found(inner, last, filter).await?);
+        }
+        if again.is_empty() {
+            return Ok(());
+        }
+        ids = again;
     }
     Ok(())
 }
@@ -118,171 +243,54 @@ pub(crate) async fn move_now(inner: &Arc<Inner>, ids: &[Bson]) -> Result<(), Sto
 /// Moves all that waits.
 pub(crate) async fn move_all(inner: &Arc<Inner>) -> Result<(), StoreError> {
     let mut last = inner.relay.turn.lock().await;
-    for _ in 0..TRIES {
-        let orders = waiting(inner, doc! {"orderlock.waiting": {"$exists": true}}).await?;
-        if orders.is_empty() {
-            return Ok(());
-        }
-        move_entries(inner, &mut last, orders).await?;
-    }
-    // Others settle faster than this reader moves. What is behind it, it sees the next time.
-    Ok(())
+    let kept = inner.relay.kept(None);
+    let done = async {
+        let filter = doc! {"orderlock.waiting": {"$exists": true}};
+        let again = move_found(inner, &mut last, filter).await?;
+        move_and_repair(inner, &mut last, &again, kept).await
+    };
+    let done = done.await;
+    inner.relay.ended(inner.clock.instant(), &done);
+    done
 }
 
-async fn waiting(inner: &Inner, filter: Fields) -> Result<Vec<OrderDocument>, StoreError> {
-    let query = inner
-        .calls
-        .orders
-        .find(filter)
-        .projection(doc! {"orderlock": 1})
-        .limit(ORDERS_MAX);
-    let found = inner.calls.all(query).await.map_err(Failure::not_applied)?;
-    let orders = found.into_iter().map(OrderDocument::read);
-    orders
-        .collect::<Result<_, _>>()
-        .map_err(Failure::not_applied)
-}
-
-async fn move_entries(
-    inner: &Inner,
+/// Moves what waits in the orders that a filter finds. One that cannot be read holds up none of the
+/// others. Returns those that are to be looked at again.
+async fn move_found(
+    inner: &Arc<Inner>,
     last: &mut Option<i64>,
-    orders: Vec<OrderDocument>,
-) -> Result<(), StoreError> {
-    let mut entries = Vec::new();
-    for order in &orders {
-        for number in order.entries.keys() {
-            entries.push(to_journal(order, *number).map_err(Failure::not_applied)?);
-        }
-    }
-    insert(inner, last, entries).await?;
-    match orders.is_empty() {
-        true => Ok(()),
-        false => trim(inner, &orders).await,
-    }
-}
-
-/// An entry as the journal keeps it, but for its position.
-fn to_journal(order: &OrderDocument, number: u64) -> Result<Fields, Failure> {
-    let record = order.pending(number)?;
-    let record = record.ok_or_else(|| Failure::unreadable("an entry that waits"))?;
-    let outcome = record.entry.outcome;
-    let mut fields = record.to_fields()?;
-    fields.insert("order", order.id.clone());
-    fields.insert("tenant", order.target.tenant.as_str());
-    if outcome.is_final() || outcome == OutcomeKind::Checkpoint {
-        fields.insert("speaks", 1);
-    }
-    if record.entry.answer.is_some() {
-        fields.insert("due", micros(record.expires));
-    }
-    if outcome.is_final() && outcome != OutcomeKind::Created && record.entry.expires.is_some() {
-        fields.insert("ends", micros(record.forgotten));
-    }
-    Ok(fields)
-}
-
-/// Inserts entries behind the last one, each once. Of the first one that stands in another's place the
-/// server says so, and takes none behind it.
-async fn insert(
-    inner: &Inner,
-    last: &mut Option<i64>,
-    mut entries: Vec<Fields>,
-) -> Result<(), StoreError> {
-    for _ in 0..TRIES {
-        if entries.is_empty() {
-            return Ok(());
-        }
-        // Known again only once all of them are written.
-        let known = last.take();
-        let mut position = match known {
-            Some(position) => position,
-            None => last_position(inner).await?,
-        };
-        for entry in &mut entries {
-            position += 1;
-            entry.insert("position", position);
-        }
-        let command = inner.calls.journal.insert_many(&entries).ordered(true);
-        match inner.calls.bounded(command).await {
-            Ok(_) => {
-                *last = Some(position);
-                return Ok(());
-            }
-            // Another node has gone further, most likely, which is soon seen.
-            Err(failure) if failure.is_duplicate() && known.is_some() => {}
-            Err(failure) if failure.is_duplicate() => {
-                entries = without_moved(inner, entries).await?;
-            }
-            Err(failure) => return Err(failure.of_a_write()),
-        }
-    }
-    Err(busy())
-}
-
-/// The last position that is given away, durably or not: a gap would be left if it were not seen.
-async fn last_position(inner: &Inner) -> Result<i64, StoreError> {
-    let query = inner
+    filter: Fields,
+) -> Result<Vec<Bson>, StoreError> {
+    let query = inner.calls.orders.find(filter);
+    // Others may settle faster than this pass moves. What is behind it, the next one sees.
+    let query = query.limit(i64::try_from(PASS_MAX).unwrap_or(i64::MAX));
+    let query = query.projection(Waiting::projection());
+    let mut rows = inner
         .calls
-        .journal
-        .find_one(doc! {})
-        .sort(doc! {"position": -1})
-        .read_concern(ReadConcern::local());
-    let last = inner
-        .calls
-        .bounded(query)
+        .rows(query)
         .await
         .map_err(Failure::not_applied)?;
-    match last {
-        None => Ok(0),
-        Some(fields) => Reader::new("a journal entry", &fields)
-            .number("position")
-            .map_err(Failure::not_applied),
-    }
-}
-
-/// Leaves out what is in the journal by now, durably: its order is trimmed of it.
-async fn without_moved(inner: &Inner, entries: Vec<Fields>) -> Result<Vec<Fields>, StoreError> {
-    let mut left = Vec::with_capacity(entries.len());
-    for entry in entries {
-        let filter = doc! {"order": entry.get("order"), "number": entry.get("number")};
-        let query = inner.calls.journal.find_one(filter);
-        let found = inner
-            .calls
-            .bounded(query)
+    let (mut again, mut seen) = (Vec::new(), HashSet::new());
+    loop {
+        let found = rows
+            .some(1, ORDERS_MAX)
             .await
             .map_err(Failure::not_applied)?;
-        if found.is_none() {
-            left.push(entry);
+        if found.is_empty() {
+            return Ok(again);
         }
+        let mut orders = Vec::new();
+        for fields in found {
+            let id = fields.get("_id").cloned().unwrap_or_default();
+            // A cursor may come by the same order twice, if it moves in between.
+            if !seen.insert(id.to_string()) {
+                continue;
+            }
+            match Waiting::read(fields) {
+                Ok(order) => orders.push(order),
+                Err(failure) => inner.odd.note(&id, &failure),
+            }
+        }
+        again.extend(move_entries(inner, last, orders).await?);
     }
-    Ok(left)
-}
-
-/// Takes out of orders what the journal has. An order to which nothing has come in the meantime waits
-/// no longer.
-async fn trim(inner: &Inner, orders: &[OrderDocument]) -> Result<(), StoreError> {
-    let calls = &inner.calls;
-    let all = doc! {"$unset": {"orderlock.entries": "", "orderlock.waiting": ""}};
-    let whole = orders.iter().map(|order| {
-        let same = doc! {"_id": &order.id, "orderlock.number": long(order.number)};
-        (same, all.clone())
-    });
-    let trimmed = calls.touch_all(whole).await;
-    if trimmed.map_err(Failure::of_a_write)? == orders.len() {
-        return Ok(());
-    }
-    let moved = orders.iter().filter(|order| !order.entries.is_empty());
-    let moved = moved.map(|order| {
-        let names = order.entries.keys();
-        let names = names.map(|number| format!("orderlock.entries.e{number}"));
-        let entries: Fields = names.map(|name| (name, Bson::from(""))).collect();
-        let gone_on = doc! {"_id": &order.id, "orderlock.number": {"$ne": long(order.number)}};
-        (gone_on, doc! {"$unset": entries})
-    });
-    let moved: Vec<_> = moved.collect();
-    if moved.is_empty() {
-        return Ok(());
-    }
-    let trimmed = calls.touch_all(moved.into_iter()).await;
-    trimmed.map(drop).map_err(Failure::of_a_write)
 }

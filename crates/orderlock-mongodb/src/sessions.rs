@@ -5,7 +5,7 @@
 //! the length of the session, by a clock of its own that never goes back, may end it, on the
 //! condition that the count is still the same.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,20 +14,25 @@ use futures_util::future::{BoxFuture, Shared};
 use mongodb::bson::{Bson, Document as Fields, doc};
 use mongodb::options::ReturnDocument;
 use orderlock_core::store::{Join, Joined, Leave, Left, Renew, Renewed};
-use orderlock_core::{Fence, Secret, SessionId, StoreError};
+use orderlock_core::{Fence, Lease, Secret, SessionId, StoreError};
 
 use crate::clock::{from_micros, span_to_micros};
-use crate::document::OrderDocument;
 use crate::error::Failure;
-use crate::fields::{Reader, hex};
-use crate::grant;
+use crate::fields::{Reader, hex, parse_u128};
+use crate::leases;
 use crate::store::Inner;
 
 /// How many sessions there may be: more nodes than one database serves.
 const SESSIONS_MAX: i64 = 10_000;
 
-/// How many leases are looked at together.
-const LEASES_MAX: i64 = 200;
+/// How many leases of an ended session are voided at once.
+const VOIDED_MAX: usize = 10_000;
+
+/// Every so many renewals all leases of a session are looked at.
+const LOOK_AT_ALL: i64 = 8;
+
+/// How many renewals a grant may be on its way to the database.
+const LATE: i64 = 2;
 
 type Look = Shared<BoxFuture<'static, Result<Option<i64>, Failure>>>;
 
@@ -37,6 +42,19 @@ pub(crate) struct Sessions {
     seen: Mutex<HashMap<SessionId, Seen>>,
     /// Looks that are under way: whoever wants the same one waits for it.
     looks: Mutex<HashMap<SessionId, Look>>,
+    /// What this node's own sessions have looked at, by their renewals.
+    tended: Mutex<HashMap<SessionId, Tended>>,
+}
+
+/// What the renewals of a session have seen of its leases.
+#[derive(Clone, Debug, Default)]
+struct Tended {
+    /// Leases that were granted before this renewal have been looked at.
+    upto: i64,
+    /// Those that the node knew then.
+    known: HashSet<Fence>,
+    /// The broken grants that the last renewal has told.
+    told: Vec<String>,
 }
 
 /// How often a session had been renewed, and when that was first seen.
@@ -72,6 +90,11 @@ impl Sessions {
 
     pub(crate) fn forget(&self, session: SessionId) {
         self.lock().remove(&session);
+        self.tended().remove(&session);
+    }
+
+    fn tended(&self) -> MutexGuard<'_, HashMap<SessionId, Tended>> {
+        self.tended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a session goes on: how often it was renewed, or none if it has ended. One look serves
@@ -116,7 +139,7 @@ fn begin(inner: &Arc<Inner>, session: SessionId) -> Look {
     let calls = Arc::clone(&inner.calls);
     let look = async move {
         let query = calls.sessions.find_one(doc! {"_id": hex(session.0)});
-        let found = calls.bounded(query).await?;
+        let found = calls.one(query).await?;
         let standing = found.as_ref().map(standing).transpose()?;
         Ok(standing.map(|standing| standing.renewals))
     };
@@ -169,7 +192,8 @@ pub(crate) async fn join(inner: &Arc<Inner>, request: &Join) -> Result<Joined, S
     for other in &others {
         let other = standing(other).map_err(Failure::not_applied)?.session;
         end(inner, other, doc! {}).await?;
-        void_leases(inner, other, |_, _| true).await?;
+        // Its leases count as free from now on. What is more than this, sweeps void.
+        leases::void_of(inner, other, VOIDED_MAX).await?;
     }
     Ok(Joined {
         secret: secret(inner, &request.secret).await?,
@@ -186,11 +210,7 @@ async fn secret(inner: &Inner, offered: &Secret) -> Result<Secret, StoreError> {
     )
     .await?;
     let query = inner.calls.meta.find_one(doc! {"_id": "secret"});
-    let found = inner
-        .calls
-        .bounded(query)
-        .await
-        .map_err(Failure::not_applied)?;
+    let found = inner.calls.one(query).await.map_err(Failure::not_applied)?;
     let kept = found.unwrap_or_default();
     let kept = Reader::new("the installation's secret", &kept).text("value");
     let kept = blake3::Hash::from_hex(kept.map_err(Failure::not_applied)?);
@@ -212,40 +232,114 @@ pub(crate) async fn insert_once(
 }
 
 pub(crate) async fn renew(inner: &Arc<Inner>, request: &Renew) -> Result<Renewed, StoreError> {
-    let update = doc! {"$inc": {"renewals": 1_i64}, "$currentDate": {"seen": true}};
+    let session = request.session;
+    let tended = inner.sessions.tended().get(&session).cloned();
+    let tended = tended.unwrap_or_default();
+    let mut update = doc! {"$inc": {"renewals": 1_i64}, "$currentDate": {"seen": true}};
+    // They were told by a renewal that was answered.
+    let told: Fields = tended
+        .told
+        .iter()
+        .map(|path| (path.clone(), Bson::from("")))
+        .collect();
+    if !told.is_empty() {
+        update.insert("$unset", told);
+    }
     let command = inner
         .calls
         .sessions
-        .find_one_and_update(doc! {"_id": hex(request.session.0)}, update)
+        .find_one_and_update(doc! {"_id": hex(session.0)}, update)
         .return_document(ReturnDocument::After);
-    let renewed = inner
-        .calls
-        .bounded(command)
-        .await
-        .map_err(Failure::of_a_write)?;
-    let Some(fields) = renewed else {
-        inner.sessions.forget(request.session);
+    let renewed = inner.calls.bounded(command).await;
+    let Some(fields) = renewed.map_err(Failure::of_a_write)? else {
+        inner.sessions.forget(session);
         return Ok(Renewed::Ended);
     };
     if let Some(Bson::DateTime(time)) = fields.get("seen") {
-        inner
-            .clock
-            .hear(from_micros(time.timestamp_millis().saturating_mul(1_000)));
+        let seen = from_micros(time.timestamp_millis().saturating_mul(1_000));
+        inner.clock.hear(seen);
     }
     let renewals = standing(&fields).map_err(Failure::not_applied)?.renewals;
     inner
         .sessions
-        .note(request.session, renewals, inner.clock.instant());
-    // A lease that was granted since the last renewal may still be on its way to the node.
-    let unknown =
-        |fence: Fence, granted: i64| granted < renewals - 1 && !request.known.contains(&fence);
-    void_leases(inner, request.session, unknown).await?;
-    Ok(Renewed::Extended { voided: Vec::new() })
+        .note(session, renewals, inner.clock.instant());
+    let mut tended = tend(inner, request, renewals, tended).await;
+    let broken = broken(&fields);
+    tended.told = broken.iter().map(|fence| path_of_broken(*fence)).collect();
+    inner.sessions.tended().insert(session, tended);
+    let known: HashSet<&Fence> = request.known.iter().collect();
+    let voided = broken.into_iter().filter(|fence| known.contains(fence));
+    Ok(Renewed::Extended {
+        voided: voided.collect(),
+    })
+}
+
+/// Voids the leases of a session that its node does not know, once they are older than the last
+/// renewal: until then they may be on their way to it. Each is looked at when it has become so old, and
+/// again when its node has ceased to know it; now and then all are. The session is renewed whatever
+/// comes of it.
+async fn tend(inner: &Arc<Inner>, request: &Renew, renewals: i64, mut tended: Tended) -> Tended {
+    let old = renewals - 1;
+    let from = match renewals % LOOK_AT_ALL == 0 {
+        true => 0,
+        // One that was long on its way may name an earlier renewal.
+        false => tended.upto - LATE,
+    };
+    let known: HashSet<Fence> = request.known.iter().copied().collect();
+    let gone = tended.known.difference(&known).copied();
+    let gone: Vec<Fence> = gone.collect();
+    let looked = async {
+        let aged = leases::granted(inner, request.session, from..old).await?;
+        let (stay, mut lost): (Vec<_>, Vec<_>) = aged
+            .into_iter()
+            .partition(|lease| known.contains(&lease.fence));
+        lost.extend(leases::held(inner, &gone).await?);
+        leases::void(inner, &lost).await?;
+        Ok::<_, StoreError>(stay)
+    };
+    match looked.await {
+        Ok(stay) => {
+            tended.known.retain(|fence| known.contains(fence));
+            tended
+                .known
+                .extend(stay.into_iter().map(|lease| lease.fence));
+            tended.upto = old;
+        }
+        Err(error) => {
+            tracing::warn!(%error, "leases that this node does not know were not looked for");
+        }
+    }
+    tended
+}
+
+/// The grants of a session that were broken, as its document says.
+fn broken(fields: &Fields) -> Vec<Fence> {
+    let broken = fields.get("broken").and_then(Bson::as_document);
+    let names = broken.into_iter().flat_map(Fields::keys);
+    names
+        .filter_map(|name| parse_u128(name).map(Fence))
+        .collect()
+}
+
+fn path_of_broken(fence: Fence) -> String {
+    format!("broken.{}", hex(fence.0))
+}
+
+/// Has the session of a grant that was broken say so at its next renewal. If it does not, the holder
+/// learns it at its next word.
+pub(crate) async fn tell_broken(inner: &Inner, lease: &Lease) {
+    let filter = doc! {"_id": hex(lease.session.0)};
+    let update = doc! {"$set": {path_of_broken(lease.fence): 1}};
+    let told = inner.calls.sessions.update_one(filter, update);
+    if let Err(failure) = inner.calls.bounded(told).await {
+        let error = failure.not_applied();
+        tracing::warn!(%error, "the holder of a broken lease will learn it late");
+    }
 }
 
 pub(crate) async fn leave(inner: &Arc<Inner>, request: &Leave) -> Result<Left, StoreError> {
     end(inner, request.session, doc! {}).await?;
-    let voided = void_leases(inner, request.session, |_, _| true).await?;
+    let voided = leases::void_of(inner, request.session, VOIDED_MAX).await?;
     Ok(Left { voided })
 }
 
@@ -267,62 +361,4 @@ pub(crate) async fn end(
         inner.sessions.forget(session);
     }
     Ok(ended.is_some())
-}
-
-/// Voids leases of a session; says how many.
-async fn void_leases(
-    inner: &Arc<Inner>,
-    session: SessionId,
-    wanted: impl Fn(Fence, i64) -> bool,
-) -> Result<usize, StoreError> {
-    let filter = doc! {"orderlock.lease.session": hex(session.0)};
-    let mut voided = 0;
-    let mut after = Bson::Null;
-    loop {
-        let orders = leased(inner, filter.clone(), &after).await?;
-        let Some(last) = orders.last() else {
-            return Ok(voided);
-        };
-        after = last.id.clone();
-        for order in &orders {
-            let Some(granted) = &order.granted else {
-                continue;
-            };
-            let fence = granted.lease.fence;
-            if wanted(fence, granted.renewals) && grant::void(inner, order, fence).await? {
-                voided += 1;
-            }
-        }
-    }
-}
-
-/// Orders with a lease, in the order of their ids, behind one of them.
-pub(crate) async fn leased(
-    inner: &Inner,
-    filter: Fields,
-    after: &Bson,
-) -> Result<Vec<OrderDocument>, StoreError> {
-    let mut filter = filter;
-    match after {
-        Bson::Null => {}
-        Bson::String(_) => {
-            let beyond = doc! {"$or": [
-                {"_id": {"$gt": after}}, {"_id": {"$type": "objectId"}},
-            ]};
-            filter = doc! {"$and": [filter, beyond]};
-        }
-        after => drop(filter.insert("_id", doc! {"$gt": after})),
-    }
-    let query = inner
-        .calls
-        .orders
-        .find(filter)
-        .projection(doc! {"orderlock": 1, "locked": 1})
-        .sort(doc! {"_id": 1})
-        .limit(LEASES_MAX);
-    let found = inner.calls.all(query).await.map_err(Failure::not_applied)?;
-    let orders = found.into_iter().map(OrderDocument::read);
-    orders
-        .collect::<Result<_, _>>()
-        .map_err(Failure::not_applied)
 }

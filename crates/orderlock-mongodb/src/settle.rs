@@ -6,23 +6,27 @@ use std::sync::Arc;
 use mongodb::bson::Bson;
 use orderlock_core::StoreError;
 use orderlock_core::store::{
-    Accepted, Acquire, Acquired, Durable, Loss, MarkFate, Receipt, Release, Settle, Settled, Then,
+    Accepted, Acquired, Durable, Loss, MarkFate, Receipt, Release, Settle, SettleFacts,
+    SettleVerdict, Settled, Then, decide_settle,
 };
 
-use crate::acquire::{self, TRIES, as_read, busy};
+use crate::acquire::{self, as_read, busy};
 use crate::document::OrderDocument;
 use crate::error::Failure;
 use crate::next::Next;
-use crate::release;
+use crate::pace::Pace;
 use crate::settle_plan::{self, Plan};
 use crate::store::Inner;
+use crate::{marks, release};
 
 pub(crate) async fn settle(inner: &Arc<Inner>, request: &Settle) -> Result<Settled, StoreError> {
     let Some(id) = inner.ids.id(&request.claim.target()) else {
         return Ok(Settled::Lost(Loss::NotHeld));
     };
     let mut known = inner.held.get(request.fence, &id);
-    for _ in 0..TRIES {
+    let mut pace = Pace::new(inner);
+    while pace.next().await {
+        let remembered = known.is_some();
         let order = match known.take() {
             Some(order) => order,
             None => {
@@ -33,106 +37,126 @@ pub(crate) async fn settle(inner: &Arc<Inner>, request: &Settle) -> Result<Settl
                 }
             }
         };
-        match why_not(request, &order) {
-            None => {
-                if let Some(settled) = write(inner, request, &order, &id).await? {
-                    return Ok(settled);
-                }
-            }
+        let tried = match why_not(inner, request, &order) {
+            None => write(inner, request, &order, &id).await?,
+            Some(loss) => Tried::Lost(loss),
+        };
+        match tried {
+            Tried::Settled(settled) => return Ok(settled),
+            Tried::GoneOn => {}
             // What this node remembers may be old: only the order itself says no.
-            Some(_) if inner.held.get(request.fence, &id).is_some() => {
-                inner.held.forget(request.fence);
-            }
-            Some(loss) => return written_or_lost(inner, request, &order, loss).await,
+            Tried::Lost(_) | Tried::Impossible(_) if remembered => {}
+            Tried::Lost(loss) => return written_or_lost(inner, request, &order, loss).await,
+            Tried::Impossible(reason) => return give_up(inner, request, reason).await,
         }
         inner.held.forget(request.fence);
     }
     Err(busy())
 }
 
+/// What one try comes to.
+enum Tried {
+    Settled(Settled),
+    /// The order is no longer as it was read.
+    GoneOn,
+    Lost(Loss),
+    /// The store can never take it.
+    Impossible(String),
+}
+
 /// Why a settle cannot be written on an order as it is.
-fn why_not(request: &Settle, order: &OrderDocument) -> Option<Loss> {
-    let lease = order.lease().map(|granted| &granted.lease);
-    let holds =
-        lease.is_some_and(|lease| lease.fence == request.fence && lease.steps == request.step);
-    if !holds {
-        Some(Loss::NotHeld)
-    } else if order.version != request.version {
-        Some(Loss::VersionMoved)
-    } else {
-        None
+fn why_not(inner: &Inner, request: &Settle, order: &OrderDocument) -> Option<Loss> {
+    let facts = SettleFacts {
+        version: Some(order.version),
+        lease: &order.state(),
+        // It is looked for where the grant is gone.
+        written: false,
+        key_settled: order
+            .keys
+            .is_settled(request.claim.key_id, inner.forgets_by()),
+    };
+    match decide_settle(request, facts) {
+        SettleVerdict::Lost(loss) => Some(loss),
+        SettleVerdict::Apply | SettleVerdict::Repeat => None,
     }
 }
 
-/// Writes the settle, if the order is still as it was read. None if it is not.
+/// Writes the settle, if the order is still as it was read.
 async fn write(
     inner: &Arc<Inner>,
     request: &Settle,
     order: &OrderDocument,
     id: &Bson,
-) -> Result<Option<Settled>, StoreError> {
+) -> Result<Tried, StoreError> {
     let plan = match settle_plan::settle(inner, request, order) {
         Ok(plan) => plan,
-        Err(Failure::Impossible(reason)) => {
-            return give_up(inner, request, reason.to_string()).await.map(Some);
-        }
+        Err(Failure::Impossible(reason)) => return Ok(Tried::Impossible(reason.to_string())),
         Err(failure) => return Err(failure.not_applied()),
     };
-    let receipt = plan.record.receipt();
     let Plan {
-        mut update, after, ..
+        mut update,
+        after,
+        record,
     } = plan;
+    let next = match &request.then {
+        Then::HandOver(next) => Next::decide(inner, next, (order, &after)).await,
+        Then::Unlock | Then::Keep => None,
+    };
+    if let Some(next) = &next {
+        next.add_to(inner, &mut update, &after);
+    }
     let filter = as_read(order, request.fence);
-    let written = match &request.then {
-        Then::Unlock => {
-            let done = inner.calls.touch(filter, update.into_fields()).await;
-            done.map(|done| done.then_some((None, None)))
-        }
-        Then::Keep => {
-            let done = inner.calls.change(filter, update.into_fields()).await;
-            done.map(|done| done.map(|order| (Some(order), None)))
-        }
-        Then::HandOver(next) => {
-            let next = Next::decide(inner, next, (order, &after)).await?;
-            next.add_to(inner, &mut update, &after);
+    let (written, session) = match (&request.then, &next) {
+        (Then::Keep, _) => (
+            inner.calls.change(filter, update.into_fields()).await,
+            Ok(None),
+        ),
+        (_, Some(next)) => {
             let write = inner.calls.change(filter, update.into_fields());
-            let (done, session) = futures_util::join!(write, next.look(inner));
-            done.map(|done| done.map(|order| (Some(order), Some((next, session)))))
+            futures_util::join!(write, next.look(inner))
+        }
+        (_, None) => {
+            let done = inner.calls.touch(filter, update.into_fields()).await;
+            (done.map(|done| done.then_some(after)), Ok(None))
         }
     };
-    let written = match written {
-        Ok(written) => written,
-        Err(failure) => match failure.constraint() {
-            Some(reason) => return give_up(inner, request, reason.into()).await.map(Some),
-            None => return Err(failure.of_a_write()),
-        },
-    };
-    let Some((changed, next)) = written else {
-        return Ok(None);
-    };
-    inner.relay.wants(inner, id);
-    let next = match (changed, next) {
-        (Some(order), None) => {
-            inner.held.keep(request.fence, order);
-            None
-        }
-        (changed, next) => {
-            inner.held.forget(request.fence);
-            inner.hint(&request.claim.target());
-            match (changed, next) {
-                // The settle itself is good, whatever becomes of the one that was asked with it.
-                (Some(order), Some((next, session))) => {
-                    let asked = next.request;
-                    match next.answer(inner, order, session).await {
-                        Ok(acquired) => Some(acquired),
-                        Err(_) => ask_again(inner, asked).await.ok(),
-                    }
-                }
-                _ => None,
-            }
+    let changed = match written {
+        Ok(Some(changed)) => changed,
+        Ok(None) => return Ok(Tried::GoneOn),
+        Err(failure) => {
+            return match failure.constraint() {
+                Some(reason) => give_up(inner, request, reason.into())
+                    .await
+                    .map(Tried::Settled),
+                None => Err(failure.of_a_write()),
+            };
         }
     };
-    Ok(Some(accepted(receipt, next)))
+    let receipt = record.receipt();
+    inner.relay.wants(inner, id, record);
+    if order.mark.is_some() && !matches!(request.then, Then::Keep) {
+        marks::ended(inner, id, request.fence);
+    }
+    let next = go_on(inner, request, changed, next.map(|next| (next, session))).await;
+    Ok(Tried::Settled(accepted(receipt, next)))
+}
+
+/// What is done once the settle is written. It is good, whatever becomes of the one that was asked with
+/// it.
+async fn go_on(
+    inner: &Arc<Inner>,
+    request: &Settle,
+    changed: OrderDocument,
+    next: Option<(Next<'_>, Result<Option<i64>, Failure>)>,
+) -> Option<Acquired> {
+    if matches!(request.then, Then::Keep) {
+        inner.held.keep(request.fence, changed);
+        return None;
+    }
+    inner.held.forget(request.fence);
+    inner.hint(&request.claim.target());
+    let (next, session) = next?;
+    next.answer(inner, changed, session).await
 }
 
 fn accepted(receipt: Receipt, next: Option<Acquired>) -> Settled {
@@ -165,13 +189,10 @@ async fn written_or_lost(
     };
     let next = match &request.then {
         Then::Unlock | Then::Keep => None,
-        Then::HandOver(next) => Some(ask_again(inner, next).await?),
+        // The settle is good, whatever becomes of the one that was asked with it.
+        Then::HandOver(next) => acquire::acquire(inner, next).await.ok(),
     };
     Ok(accepted(record.receipt(), next))
-}
-
-async fn ask_again(inner: &Arc<Inner>, next: &Acquire) -> Result<Acquired, StoreError> {
-    acquire::acquire(inner, next).await
 }
 
 /// What can never be applied ends the lease all the same: its holder has nothing left to say.

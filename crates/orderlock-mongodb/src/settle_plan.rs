@@ -11,7 +11,7 @@ use crate::entry::Record;
 use crate::error::Failure;
 use crate::facts::Word;
 use crate::fields::{hash_hex, long, micros, size};
-use crate::json;
+use crate::json::{self, Doubles};
 use crate::store::Inner;
 
 /// What MongoDB takes as one document, less what is beside the fields that are counted here.
@@ -32,15 +32,15 @@ pub(crate) fn settle(
     order: &OrderDocument,
 ) -> Result<Plan, Failure> {
     inner.fits(request)?;
-    let now = inner.clock.now();
-    let mut record = Record::of_claim(&request.claim, request.entry.clone(), now);
+    let times = inner.times();
+    let mut record = Record::of_claim(&request.claim, request.entry.clone(), times.latest);
     record.entry.fence = Some(request.fence);
     record.entry.step = request.step;
     let mut plan = Plan::new(order, record);
     if let Some(change) = &request.change {
         plan.change(change, inner.whole_orders)?;
     }
-    plan.write_entry(now)?;
+    plan.write_entry(times.earliest)?;
     match &request.then {
         Then::Keep => plan.keep(),
         Then::Unlock | Then::HandOver(_) => plan.unlock(),
@@ -62,7 +62,7 @@ impl Plan {
     /// The order's fields change, and its version moves. `whole`: the orders' type knows every
     /// member.
     pub(crate) fn change(&mut self, change: &Change, whole: bool) -> Result<(), Failure> {
-        if self.after.exact && self.after.changed_elsewhere() {
+        if self.after.exact && self.after.fields_changed() {
             // Somebody has written to the order while it was held: it is not Orderlock's alone.
             self.after.exact = false;
             self.update.unset("orderlock.exact");
@@ -72,7 +72,7 @@ impl Plan {
             false => Absent::Kept,
         };
         let returned = json::to_fields(&change.after)?;
-        let Difference { set, unset, after } = difference(&self.after.own, &returned, absent);
+        let Difference { set, unset, after } = difference(&self.after.own, &returned, absent)?;
         self.update.set.extend(set);
         unset.into_iter().for_each(|path| self.update.unset(path));
         let version = self.after.version.next();
@@ -81,7 +81,7 @@ impl Plan {
             .set
             .insert("orderlock.updated", micros(change.at));
         self.update.set.insert("orderlock.hash", json::hash(&after));
-        let written = json::to_document(&after)?;
+        let written = json::to_document(&after, self.after.doubles())?;
         let text = (absent == Absent::Removed && !json::says_the_same(&written, &change.after))
             .then(|| text_of(&change.after))
             .transpose()?;
@@ -113,19 +113,25 @@ impl Plan {
     /// so has a key that is nobody's.
     pub(crate) fn note_change(&mut self) -> Result<(), Failure> {
         let own = &self.after.own;
-        self.record.entry.change = Some(json::to_document(own)?);
+        let change = json::to_document(own, Doubles::WholeAsIntegers)?;
+        self.record.entry.change = Some(change);
         self.update.set.insert("orderlock.hash", json::hash(own));
-        for stale in ["text", "index", "exact"] {
+        for stale in ["text", "index", "exact", "floor"] {
             self.update.unset(format!("orderlock.{stale}"));
         }
-        let version = self.after.version.next();
+        let last = self.after.version;
+        let version = self
+            .after
+            .floor
+            .map_or(last, |floor| floor.max(last))
+            .next();
         self.update.set.insert("orderlock.version", long(version.0));
         self.moved_to(version);
         self.append()
     }
 
     /// The entry is written into the order's document, where it waits for the relay.
-    fn append(&mut self) -> Result<(), Failure> {
+    pub(crate) fn append(&mut self) -> Result<(), Failure> {
         let number = self.record.entry.number;
         let fields = self.record.to_fields()?;
         self.after.number = number;
@@ -138,7 +144,8 @@ impl Plan {
         Ok(())
     }
 
-    /// The entry is written, and its key is listed in the order's document.
+    /// The entry is written, and its key is listed in the order's document, at a time by which others
+    /// are forgotten.
     pub(crate) fn write_entry(&mut self, now: Timestamp) -> Result<(), Failure> {
         self.append()?;
         if let Some(word) = Word::of(&self.record) {

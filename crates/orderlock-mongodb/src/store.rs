@@ -1,17 +1,17 @@
 //! The store itself: what its verbs share, and the seam.
 
 use std::future::ready;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::stream::BoxStream;
 use futures_util::{FutureExt as _, StreamExt as _};
 use orderlock_core::store::{
     Acquire, Acquired, BreakLease, Broken, Create, Created, Entries, EntriesSince, Entry, Expire,
-    Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, MarkFate, OrderView,
-    Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
-    StoreInfo, Sweep, Swept, Tried, Undo,
+    Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, OrderView, Page,
+    Read, Release, Released, Renew, Renewed, Resolve, Resolved, RetentionClock, RetentionTime,
+    Settle, Settled, StoreFuture, StoreInfo, Sweep, Swept, Tried, Undo,
 };
-use orderlock_core::{Document, LeaseView, OrderStore, Runtime, Target};
+use orderlock_core::{Document, LeaseView, OrderStore, Runtime, Target, Timestamp};
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 
@@ -20,11 +20,13 @@ use crate::clock::Clock;
 use crate::document::OrderDocument;
 use crate::error::Failure;
 use crate::held::HeldOrders;
+use crate::odd::Odd;
 use crate::open::{OpenError, open};
 use crate::options::MongodbOptions;
 use crate::order_id::IdShape;
 use crate::relay::Relay;
 use crate::sessions::Sessions;
+use crate::watch::Watch;
 use crate::{
     acquire, create, expire, journal, lists, operator, read, release, resolve, sessions, settle,
     sweep,
@@ -45,13 +47,17 @@ pub(crate) struct Inner {
     pub(crate) clock: Clock,
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) ids: IdShape,
-    pub(crate) info: StoreInfo,
     pub(crate) epoch: String,
     pub(crate) sessions: Sessions,
     pub(crate) held: HeldOrders,
     pub(crate) tried: Tried,
     pub(crate) relay: Relay,
+    pub(crate) watch: Watch,
+    pub(crate) odd: Odd,
     pub(crate) whole_orders: bool,
+    pub(crate) document_bytes_max: usize,
+    retention: Mutex<RetentionClock>,
+    location: String,
     freed: broadcast::Sender<Target>,
     pending_entries_max: usize,
     pending_bytes_max: usize,
@@ -60,12 +66,34 @@ pub(crate) struct Inner {
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Inner")
-            .field("info", &self.info)
+            .field("location", &self.location)
             .finish_non_exhaustive()
     }
 }
 
 impl Inner {
+    /// The time, or the two between which it lies: what begins lasts from the later one.
+    pub(crate) fn times(&self) -> RetentionTime {
+        self.retention().at(self.clock.now(), self.clock.instant())
+    }
+
+    /// The time by which answers and keys are forgotten.
+    pub(crate) fn forgets_by(&self) -> Timestamp {
+        self.times().earliest
+    }
+
+    /// The time that is believed.
+    pub(crate) fn believed(&self) -> Timestamp {
+        self.retention().believed(self.clock.instant())
+    }
+
+    /// Each change is one step, so that a panic elsewhere leaves it whole.
+    fn retention(&self) -> MutexGuard<'_, RetentionClock> {
+        self.retention
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Tells those who wait that an order was let go.
     pub(crate) fn hint(&self, target: &Target) {
         // It fails only when nobody listens.
@@ -80,7 +108,7 @@ impl Inner {
 
     /// Whether the store takes a document of that size.
     pub(crate) fn fits_document(&self, document: &Document) -> Result<(), Failure> {
-        if document.size() > self.info.document_bytes_max {
+        if document.size() > self.document_bytes_max {
             return Err(Failure::impossible(
                 "the order is over the store's size limit",
             ));
@@ -118,25 +146,24 @@ impl MongodbStore {
     /// [`OpenError`], which says what to do. It never repeats the address.
     pub async fn connect(url: &str, options: MongodbOptions) -> Result<Self, OpenError> {
         let opened = open(url, &options).await?;
-        let info = StoreInfo {
-            name: "mongodb",
-            location: opened.location,
-            durability: opened.durability,
-            trouble: None,
-            document_bytes_max: options.document_bytes_max,
-        };
+        let (clock, now) = (options.clock, options.runtime.now());
+        let retention = RetentionClock::new(opened.seen, clock.now(), now);
         Ok(Self(Arc::new(Inner {
             calls: opened.calls,
-            clock: options.clock,
+            clock,
             runtime: options.runtime,
             ids: opened.ids,
-            info,
             epoch: opened.epoch,
             sessions: Sessions::default(),
             held: HeldOrders::default(),
             tried: Tried::default(),
             relay: Relay::default(),
+            watch: Watch::new(opened.server, opened.seen, now),
+            odd: Odd::default(),
             whole_orders: options.whole_orders,
+            document_bytes_max: options.document_bytes_max,
+            retention: Mutex::new(retention),
+            location: opened.location,
             freed: broadcast::Sender::new(HINTS),
             pending_entries_max: options.pending_entries_max,
             pending_bytes_max: options.pending_bytes_max,
@@ -147,7 +174,15 @@ impl MongodbStore {
 #[deny(clippy::missing_trait_methods)]
 impl OrderStore for MongodbStore {
     fn describe(&self) -> StoreInfo {
-        self.0.info.clone()
+        let inner = &self.0;
+        let waits = || inner.relay.trouble(inner.clock.instant());
+        StoreInfo {
+            name: "mongodb",
+            location: inner.location.clone(),
+            durability: inner.watch.durability(),
+            trouble: inner.watch.trouble().or_else(waits),
+            document_bytes_max: inner.document_bytes_max,
+        }
     }
 
     fn freed(&self) -> BoxStream<'static, Target> {
@@ -206,17 +241,7 @@ impl OrderStore for MongodbStore {
     }
 
     fn undo(&self, request: Undo) -> StoreFuture<'_, Released> {
-        let Undo {
-            target,
-            fence,
-            next,
-        } = request;
-        self.release(Release {
-            target,
-            fence,
-            mark: MarkFate::Keep,
-            next,
-        })
+        async move { release::undo(&self.0, &request).await }.boxed()
     }
 
     fn leases(&self, request: Leases) -> StoreFuture<'_, Page<LeaseView>> {

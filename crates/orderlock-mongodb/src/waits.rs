@@ -7,20 +7,28 @@
 //! behind costs half a second. It counts no turn of the order, so that it hinders nobody's write.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use mongodb::bson::{Bson, Document as Fields, doc};
 use orderlock_core::store::Acquire;
 use orderlock_core::{SessionId, StoreError, Timestamp};
 
 use crate::calls::Update;
+use crate::clock::span_to_micros;
 use crate::document::OrderDocument;
 use crate::error::Failure;
-use crate::fields::{Reader, hex, micros, parse_u128};
+use crate::fields::{Reader, hex, micros, nested, parse_u128};
 use crate::store::Inner;
 
-/// How long a node waits before the order is kept for it, and within what time it asks again, in
-/// microseconds. The longest pause between two questions is half of it.
+/// How long a node waits before the order is kept for it, and within what time it asks again at least,
+/// in microseconds. The longest pause between two questions is half of it.
 const PATIENCE: i64 = 500_000;
+
+/// Within what time a node asks again at most, however long its questions take.
+const WITHIN_MAX: i64 = 5_000_000;
+
+/// How many times as long as its last question a node's next one may be on its way.
+const QUESTIONS: i64 = 4;
 
 /// How many nodes may wait in one order.
 const WAITS_MAX: usize = 64;
@@ -31,6 +39,9 @@ struct Wait {
     session: SessionId,
     since: i64,
     asked: i64,
+    /// Within what time it asks again. One that is far from the database, or whose database is slow,
+    /// needs longer for each question, and would never be found waiting.
+    within: i64,
 }
 
 impl Wait {
@@ -40,13 +51,17 @@ impl Wait {
             session: SessionId(parse_u128(name)?),
             since: reader.number("since").ok()?,
             asked: reader.number("asked").ok()?,
+            within: reader
+                .number("within")
+                .unwrap_or(PATIENCE)
+                .clamp(PATIENCE, WITHIN_MAX),
         })
     }
 
     /// Whether its node has asked lately. A time that is to come is that of a clock that was set
     /// back.
     fn asks(&self, now: i64) -> bool {
-        now.abs_diff(self.asked) <= PATIENCE.unsigned_abs()
+        now.abs_diff(self.asked) <= self.within.unsigned_abs()
     }
 
     fn has_waited(&self, now: i64) -> bool {
@@ -138,18 +153,22 @@ pub(crate) async fn look(
         return Ok(Waits::default());
     }
     let query = inner.calls.orders.find_one(doc! {"_id": &held.id});
-    // Not every server knows projections of nested members.
-    let query = query.projection(doc! {"orderlock": 1});
-    let found = inner.calls.bounded(query).await;
-    let found = found.map_err(Failure::not_applied)?;
-    let kept = found.as_ref().and_then(|order| order.get("orderlock"));
-    let waits = kept.and_then(|kept| kept.as_document()?.get("waits"));
-    Ok(Waits::read(waits))
+    let query = query.projection(doc! {"orderlock.waits": 1});
+    let found = inner.calls.one(query).await.map_err(Failure::not_applied)?;
+    let found = nested(found.unwrap_or_default());
+    let kept = found.get("orderlock").and_then(Bson::as_document);
+    Ok(Waits::read(kept.and_then(|kept| kept.get("waits"))))
 }
 
 /// Writes that a request waits which has found its order held, as it was read, if it has found it
-/// so before. One that has not asked for a while begins its wait anew.
-pub(crate) async fn note(inner: &Arc<Inner>, request: &Acquire, order: &OrderDocument) {
+/// so before. One that has not asked for a while begins its wait anew. `begun` is when this question
+/// began.
+pub(crate) async fn note(
+    inner: &Arc<Inner>,
+    request: &Acquire,
+    order: &OrderDocument,
+    begun: Instant,
+) {
     let own = order.waits.of(request.session);
     // An order that Orderlock has never written is held by a service that keeps no order for anybody.
     let may = order.turn.is_some() && (own.is_some() || order.waits.waits.len() < WAITS_MAX);
@@ -159,7 +178,10 @@ pub(crate) async fn note(inner: &Arc<Inner>, request: &Acquire, order: &OrderDoc
     let now = inner.clock.now();
     let own = own.filter(|own| own.asks(now.as_microsecond()));
     let since = own.map_or_else(|| micros(now), |own| Bson::Int64(own.since));
-    let wait: Fields = doc! {"since": since, "asked": micros(now)};
+    let took = inner.clock.instant().saturating_duration_since(begun);
+    let within = span_to_micros(took).saturating_mul(QUESTIONS);
+    let within = within.saturating_add(PATIENCE).min(WITHIN_MAX);
+    let wait: Fields = doc! {"since": since, "asked": micros(now), "within": within};
     let update = doc! {"$set": {path(request.session): wait}};
     let written = inner.calls.touch(doc! {"_id": &order.id}, update).await;
     if let Err(failure) = written {

@@ -97,7 +97,7 @@ async fn what_is_no_document_is_refused_with_a_word() {
     ] {
         let refused = world.store.create(create(text)).await;
         assert!(
-            matches!(refused, Err(StoreError::NotApplied(_))),
+            matches!(refused, Err(StoreError::Unsupported(_))),
             "{text}: {refused:?}"
         );
     }

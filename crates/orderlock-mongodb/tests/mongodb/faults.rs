@@ -219,7 +219,7 @@ async fn a_lost_look_at_the_session_grants_nothing_unseen() {
     world.order("o1").await;
     let request = world.request("o1", "k1");
     // The driver asks a lost question once more by itself.
-    proxy.meet("find", "orders_orderlock_sessions", Fate::LostBefore, 2);
+    proxy.meet("find", "orders_orderlock_nodes", Fate::LostBefore, 2);
     assert_unknown(&world.store.acquire(request.clone()).await);
     proxy.let_pass();
     let held = crate::world::hold(&world.store, request).await;

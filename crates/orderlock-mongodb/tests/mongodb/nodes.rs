@@ -64,7 +64,7 @@ async fn a_lease_of_an_ended_session_counts_as_free_whenever_it_was_written() {
     world.order("o1").await;
     let held = world.hold("o1", "k1").await;
     // The session is gone, and whoever ended it died before it had voided the lease.
-    let sessions = collection(&world.place, "orders_orderlock_sessions").await;
+    let sessions = collection(&world.place, "orders_orderlock_nodes").await;
     sessions.delete_many(mongodb::bson::doc! {}).await.unwrap();
     let (other, _) = another(&world).await;
     let session = join(&other, "b").await;
@@ -80,7 +80,7 @@ async fn a_sweep_voids_what_a_dead_sweeper_left() {
         world.order(order).await;
         world.hold(order, "k1").await;
     }
-    let sessions = collection(&world.place, "orders_orderlock_sessions").await;
+    let sessions = collection(&world.place, "orders_orderlock_nodes").await;
     sessions.delete_many(mongodb::bson::doc! {}).await.unwrap();
     let (other, _) = another(&world).await;
     let first = other.sweep(Sweep { limit: 2 }).await.unwrap();
