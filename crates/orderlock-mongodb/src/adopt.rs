@@ -37,6 +37,12 @@ fn begin(inner: &Inner, update: &mut Update) {
     update.put(TURN, micros(inner.clock.now()));
 }
 
+/// Whether somebody has dropped an entry with the rest of the order that this node has written itself:
+/// it is not in the journal before the relay has been there.
+pub(crate) fn dropped_ours(inner: &Inner, order: &OrderDocument) -> bool {
+    order.turn.is_none() && inner.relay.keeps(&order.id)
+}
+
 /// Takes an order up again of which somebody has dropped what Orderlock had written. Says whether it
 /// was one, and so is to be looked at again.
 pub(crate) async fn take_up(inner: &Arc<Inner>, order: &OrderDocument) -> Result<bool, StoreError> {
@@ -44,7 +50,7 @@ pub(crate) async fn take_up(inner: &Arc<Inner>, order: &OrderDocument) -> Result
     if order.turn.is_some() || matches!(order.locked, Locked::Foreign(_)) {
         return Ok(false);
     }
-    if inner.relay.keeps(&order.id) {
+    if dropped_ours(inner, order) {
         // What this node has written and not moved is not lost.
         relay::move_now(inner, std::slice::from_ref(&order.id)).await?;
         let found = inner.calls.order(&order.id).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use mongodb::action::{Find, FindOne};
-use mongodb::bson::{Bson, Document as Fields, doc};
+use mongodb::bson::{Bson, Document as Fields, RawDocumentBuf, doc};
 use mongodb::options::ReturnDocument;
 use mongodb::{Collection, Cursor};
 use orderlock_core::{Fence, KeyId, OutcomeKind, Target};
@@ -26,30 +26,46 @@ const BATCH: u32 = 100;
 /// How many entries of one key are looked at that were made at the same microsecond.
 const ALIKE_MAX: i64 = 16;
 
+/// A collection whose documents are read as they are: the driver's own reading takes a client's data
+/// for values of other types, and fails at what only looks like one.
+pub(crate) type Stored = Collection<RawDocumentBuf>;
+
+/// The fields of a document as it was read.
+pub(crate) fn fields_of(document: &RawDocumentBuf) -> Result<Fields, Failure> {
+    Fields::try_from(&**document).map_err(|error| Failure::unreadable(error.to_string()))
+}
+
+/// A document as it is sent.
+pub(crate) fn document_of(fields: &Fields) -> Result<RawDocumentBuf, Failure> {
+    RawDocumentBuf::try_from(fields)
+        .map_err(|_| Failure::impossible("no document of MongoDB's can hold it"))
+}
+
 /// The store's collections.
 #[derive(Debug)]
 pub(crate) struct Calls {
-    pub(crate) orders: Collection<Fields>,
-    pub(crate) journal: Collection<Fields>,
+    pub(crate) orders: Stored,
+    pub(crate) journal: Stored,
     /// By connections of their own.
-    pub(crate) sessions: Collection<Fields>,
+    pub(crate) sessions: Stored,
     /// Where nodes of 0.1 had them.
-    pub(crate) old_sessions: Collection<Fields>,
-    pub(crate) reservations: Collection<Fields>,
-    pub(crate) marks: Collection<Fields>,
-    pub(crate) meta: Collection<Fields>,
+    pub(crate) old_sessions: Stored,
+    pub(crate) reservations: Stored,
+    pub(crate) marks: Stored,
+    pub(crate) meta: Stored,
     pub(crate) patience: Duration,
 }
 
 /// What a query finds, one document after the other.
 pub(crate) struct Rows<'a> {
     calls: &'a Calls,
-    cursor: Cursor<Fields>,
+    cursor: Cursor<RawDocumentBuf>,
 }
 
 impl Rows<'_> {
     pub(crate) async fn next(&mut self) -> Result<Option<Fields>, Failure> {
-        self.calls.bounded(self.cursor.try_next()).await
+        let found = self.calls.bounded(self.cursor.try_next()).await?;
+        found.as_ref().map(fields_of).transpose()
     }
 
     /// The next documents: at most so many, and about as many bytes as one answer may hold, but for the
@@ -80,7 +96,7 @@ impl Calls {
     }
 
     /// What a query finds, as it is read: however much that is, little of it is in memory.
-    pub(crate) async fn rows(&self, query: Find<'_, Fields>) -> Result<Rows<'_>, Failure> {
+    pub(crate) async fn rows(&self, query: Find<'_, RawDocumentBuf>) -> Result<Rows<'_>, Failure> {
         let query = query.batch_size(BATCH).max_time(self.patience);
         let cursor = self.bounded(query).await?;
         Ok(Rows {
@@ -90,15 +106,22 @@ impl Calls {
     }
 
     /// All that a query finds; the query bounds how much.
-    pub(crate) async fn all(&self, query: Find<'_, Fields>) -> Result<Vec<Fields>, Failure> {
+    pub(crate) async fn all(
+        &self,
+        query: Find<'_, RawDocumentBuf>,
+    ) -> Result<Vec<Fields>, Failure> {
         let query = query.max_time(self.patience);
-        self.bounded(async { query.await?.try_collect().await })
-            .await
+        let found = self.bounded(async { query.await?.try_collect::<Vec<_>>().await });
+        found.await?.iter().map(fields_of).collect()
     }
 
     /// The one document that a query finds. A server that is slow gives up when nobody waits any more.
-    pub(crate) async fn one(&self, query: FindOne<'_, Fields>) -> Result<Option<Fields>, Failure> {
-        self.bounded(query.max_time(self.patience)).await
+    pub(crate) async fn one(
+        &self,
+        query: FindOne<'_, RawDocumentBuf>,
+    ) -> Result<Option<Fields>, Failure> {
+        let found = self.bounded(query.max_time(self.patience)).await?;
+        found.as_ref().map(fields_of).transpose()
     }
 
     pub(crate) async fn order(&self, id: &Bson) -> Result<Option<OrderDocument>, Failure> {
@@ -118,7 +141,8 @@ impl Calls {
             .find_one_and_update(filter, update)
             .return_document(ReturnDocument::After);
         let changed = self.bounded(command).await?;
-        changed.map(OrderDocument::read).transpose()
+        let read = |changed| fields_of(&changed).and_then(OrderDocument::read);
+        changed.map(read).transpose()
     }
 
     /// The same, for those who do not look at the order.
@@ -239,7 +263,7 @@ impl Calls {
 
     async fn record(
         &self,
-        query: FindOne<'_, Fields>,
+        query: FindOne<'_, RawDocumentBuf>,
         target: &Target,
     ) -> Result<Option<Record>, Failure> {
         let found = self.one(query).await?;

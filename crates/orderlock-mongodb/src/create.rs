@@ -8,6 +8,7 @@ use orderlock_core::store::{Create, Created, KeyFacts};
 use orderlock_core::{StoreError, Version};
 
 use crate::acquire::word;
+use crate::calls::document_of;
 use crate::entry::Record;
 use crate::error::Failure;
 use crate::facts::Word;
@@ -75,8 +76,10 @@ pub(crate) async fn insert(
     request: &Create,
     id: &Bson,
 ) -> Result<Insert, StoreError> {
-    let (fields, record) = document(inner, request, id).map_err(Failure::refused)?;
-    let inserted = inner.calls.orders.insert_one(fields);
+    let made = document(inner, request, id);
+    let made = made.and_then(|(fields, record)| Ok((document_of(&fields)?, record)));
+    let (document, record) = made.map_err(Failure::refused)?;
+    let inserted = inner.calls.orders.insert_one(document);
     match inner.calls.bounded(inserted).await {
         Ok(_) => Ok(Insert::Done(Box::new(record))),
         Err(failure) if failure.is_duplicate() => Ok(Insert::Taken(failure)),

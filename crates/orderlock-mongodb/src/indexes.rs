@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
+use mongodb::IndexModel;
 use mongodb::bson::{Document as Fields, doc};
 use mongodb::options::IndexOptions;
-use mongodb::{Collection, IndexModel};
 
 use futures_util::TryStreamExt as _;
 
 use crate::OpenError;
-use crate::calls::Calls;
+use crate::calls::{Calls, Stored};
 use crate::error::Failure;
 
 /// How long an index may take to be built on a collection that is there already.
@@ -112,7 +112,7 @@ pub(crate) async fn make(calls: &Calls, whole: bool) -> Result<(), OpenError> {
     Ok(())
 }
 
-async fn make_one(collection: &Collection<Fields>, index: IndexModel) -> Result<(), Failure> {
+async fn make_one(collection: &Stored, index: IndexModel) -> Result<(), Failure> {
     match tokio::time::timeout(INDEX_PATIENCE, collection.create_index(index)).await {
         Ok(made) => Ok(made.map(drop)?),
         Err(_) => Err(Failure::TimedOut(INDEX_PATIENCE)),

@@ -164,14 +164,14 @@ impl<'a> Pairs<'a> {
     }
 
     /// Returned items that are none of those that were there, as far as is known.
-    fn new(&self) -> Vec<usize> {
+    fn added(&self) -> Vec<usize> {
         let items = 0..self.is.len();
         items.filter(|at| self.partners[*at].is_none()).collect()
     }
 
     /// Items whose own names say that they are one.
     fn by_identity(&mut self) {
-        for at in self.new() {
+        for at in self.added() {
             let left = self.left().into_iter();
             let mut same = left.filter(|was| self.identity(*was, at) == Some(true));
             if let Some(was) = same.next() {
@@ -213,7 +213,7 @@ impl<'a> Pairs<'a> {
     /// Items between the same neighbours that are alike.
     fn by_neighbours(&mut self) {
         let (was_gaps, is_gaps) = self.gaps();
-        let (left, new) = (self.left(), self.new());
+        let (left, new) = (self.left(), self.added());
         let few = left.len().saturating_mul(new.len()) <= PAIRS_MAX;
         let mut found = Vec::new();
         for at in new {
@@ -268,7 +268,7 @@ impl<'a> Pairs<'a> {
         let alike = self.with_texts_of_their_own();
         let mut left = self.left();
         left.retain(|was| hides[*was] && self.was[*was].as_document().is_some());
-        let mut new = self.new();
+        let mut new = self.added();
         new.retain(|at| self.is[*at].as_document().is_some());
         let may_be_one = |was: usize, at: usize| {
             let near = was_gaps[was] == is_gaps[at] && self.identity(was, at).is_none();

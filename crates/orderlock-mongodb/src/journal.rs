@@ -9,6 +9,7 @@ use mongodb::bson::{Document as Fields, doc};
 use orderlock_core::store::{Cursor, Entries, EntriesSince, Entry, History, Page};
 use orderlock_core::{StoreError, Target};
 
+use crate::adopt::dropped_ours;
 use crate::cursor;
 use crate::entry::Record;
 use crate::error::Failure;
@@ -35,7 +36,7 @@ pub(crate) async fn history(
     let Some(order) = found else {
         return Ok(None);
     };
-    if !order.entries.is_empty() {
+    if !order.entries.is_empty() || dropped_ours(inner, &order) {
         // What can be moved now is told with its position; what cannot is told all the same.
         if let Err(error) = relay::move_now(inner, std::slice::from_ref(&id)).await {
             tracing::warn!(%error, "entries wait in their order: the journal takes none");

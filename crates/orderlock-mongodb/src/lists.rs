@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use mongodb::action::Find;
-use mongodb::bson::{Bson, Document as Fields, doc};
+use mongodb::bson::{Bson, Document as Fields, RawDocumentBuf, doc};
 use orderlock_core::store::{Cursor, Filter, Leases, List, OrderView, Page};
 use orderlock_core::{LeaseView, StoreError, Tenant};
 
@@ -70,7 +70,7 @@ pub(crate) async fn leases(
 /// The orders of one page, as far as one answer may hold them. Says whether there are more.
 async fn page(
     inner: &Inner,
-    query: Find<'_, Fields>,
+    query: Find<'_, RawDocumentBuf>,
     wanted: usize,
 ) -> Result<(Vec<Fields>, bool), StoreError> {
     let limit = wanted.clamp(1, PAGE_MAX);

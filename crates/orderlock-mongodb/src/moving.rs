@@ -8,6 +8,7 @@ use mongodb::options::ReadConcern;
 use orderlock_core::{OutcomeKind, StoreError, Target};
 
 use crate::acquire::busy;
+use crate::calls::document_of;
 use crate::document::entries;
 use crate::entry::Record;
 use crate::error::Failure;
@@ -41,6 +42,10 @@ impl Waiting {
             number: record.entry.number,
             records: [(record.entry.number, record)].into(),
         }
+    }
+
+    pub(crate) fn is(&self, id: &Bson) -> bool {
+        self.id == *id
     }
 
     pub(crate) fn read(fields: Fields) -> Result<Self, Failure> {
@@ -161,8 +166,10 @@ async fn insert(
             position += 1;
             entry.fields.insert("position", position);
         }
-        let fields = outgoing.iter().map(|entry| &entry.fields);
-        let command = inner.calls.journal.insert_many(fields).ordered(true);
+        let documents = outgoing.iter().map(|entry| document_of(&entry.fields));
+        let documents: Result<Vec<_>, _> = documents.collect();
+        let documents = documents.map_err(Failure::not_applied)?;
+        let command = inner.calls.journal.insert_many(documents).ordered(true);
         match inner.calls.bounded(command).await {
             Ok(_) => {
                 *last = Some(position);

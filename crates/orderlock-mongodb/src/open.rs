@@ -3,17 +3,17 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use mongodb::bson::{Document as Fields, doc};
+use mongodb::bson::doc;
 use mongodb::error::ErrorKind;
 use mongodb::options::{
     Acknowledgment, ClientOptions, CollectionOptions, ReadConcern, ReadPreference,
     SelectionCriteria, WriteConcern,
 };
-use mongodb::{Client, Collection, Database};
+use mongodb::{Client, Database};
 use orderlock_core::Timestamp;
 
 use crate::address::Address;
-use crate::calls::Calls;
+use crate::calls::{Calls, Stored, document_of};
 use crate::clock::from_micros;
 use crate::error::Failure;
 use crate::fields::{Reader, parse_u128};
@@ -210,7 +210,7 @@ fn calls(
     options: &MongodbOptions,
     read: &ReadConcern,
 ) -> Calls {
-    let collection = |database: &Database, name: &str| -> Collection<Fields> {
+    let collection = |database: &Database, name: &str| -> Stored {
         let write = WriteConcern::builder()
             .w(Acknowledgment::Majority)
             .journal(true)
@@ -239,6 +239,7 @@ fn calls(
 /// The name of the journal's epoch: the one that is there, or a new one.
 async fn epoch(calls: &Calls, random: u128) -> Result<String, OpenError> {
     let offered = doc! {"_id": "epoch", "value": format!("{random:032x}")};
+    let offered = document_of(&offered)?;
     match calls.bounded(calls.meta.insert_one(offered)).await {
         Err(failure) if !failure.is_duplicate() => return Err(failure.into()),
         Ok(_) | Err(_) => {}

@@ -6,10 +6,11 @@ use orderlock_core::store::{KeyFacts, Known, Lookup, OrderView, Read};
 use orderlock_core::{KeyId, LeaseState, StoreError, Target};
 
 use crate::acquire::word;
-use crate::adopt::recall;
+use crate::adopt::{dropped_ours, recall};
 use crate::error::Failure;
 use crate::facts::Word;
 use crate::grant::record;
+use crate::relay;
 use crate::reserve;
 use crate::store::Inner;
 
@@ -52,6 +53,9 @@ async fn lookup_in(
     let Some(order) = found else {
         return Ok(Known::Unknown);
     };
+    if dropped_ours(inner, &order) {
+        relay::move_now(inner, std::slice::from_ref(&id)).await?;
+    }
     let now = inner.clock.now();
     let word = word(inner, &order, key_id).await?;
     if let Some(word) = &word {

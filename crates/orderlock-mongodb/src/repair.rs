@@ -168,7 +168,8 @@ async fn write_lost(
         }
         let Some(order) = found else {
             let given = last_given(inner, id, &record.entry.target).await?;
-            record.entry.number = given.0 + 1;
+            let before = lost.removed.iter().filter(|order| order.is(id)).count();
+            record.entry.number = given.0 + 1 + u64::try_from(before).unwrap_or(0);
             lost.removed.push(Waiting::removed(id.clone(), record));
             return Ok(());
         };

@@ -16,6 +16,7 @@ use mongodb::options::ReturnDocument;
 use orderlock_core::store::{Join, Joined, Leave, Left, Renew, Renewed};
 use orderlock_core::{Fence, Lease, Secret, SessionId, StoreError};
 
+use crate::calls::{Stored, document_of, fields_of};
 use crate::clock::{from_micros, span_to_micros};
 use crate::error::Failure;
 use crate::fields::{Reader, hex, parse_u128};
@@ -221,9 +222,10 @@ async fn secret(inner: &Inner, offered: &Secret) -> Result<Secret, StoreError> {
 /// Inserts a document, unless one of its id is there. Says whether it did.
 pub(crate) async fn insert_once(
     inner: &Inner,
-    collection: &mongodb::Collection<Fields>,
+    collection: &Stored,
     document: Fields,
 ) -> Result<bool, StoreError> {
+    let document = document_of(&document).map_err(Failure::not_applied)?;
     match inner.calls.bounded(collection.insert_one(document)).await {
         Ok(_) => Ok(true),
         Err(failure) if failure.is_duplicate() => Ok(false),
@@ -251,10 +253,11 @@ pub(crate) async fn renew(inner: &Arc<Inner>, request: &Renew) -> Result<Renewed
         .find_one_and_update(doc! {"_id": hex(session.0)}, update)
         .return_document(ReturnDocument::After);
     let renewed = inner.calls.bounded(command).await;
-    let Some(fields) = renewed.map_err(Failure::of_a_write)? else {
+    let Some(document) = renewed.map_err(Failure::of_a_write)? else {
         inner.sessions.forget(session);
         return Ok(Renewed::Ended);
     };
+    let fields = fields_of(&document).map_err(Failure::not_applied)?;
     if let Some(Bson::DateTime(time)) = fields.get("seen") {
         let seen = from_micros(time.timestamp_millis().saturating_mul(1_000));
         inner.clock.hear(seen);

@@ -1,7 +1,7 @@
 //! Sharded collections: each write names an order by its `_id`, and rests on there being one of it. Both
 //! are so only if `_id` is the shard key.
 
-use mongodb::bson::{Document as Fields, doc};
+use mongodb::bson::{RawDocumentBuf, doc};
 
 use crate::OpenError;
 use crate::calls::Calls;
@@ -20,7 +20,7 @@ pub(crate) async fn look(calls: &Calls) -> Result<(), OpenError> {
     }
     // Later servers find an order all the same. Not every user may read what the shards know.
     let config = calls.orders.client().database("config");
-    let sharded = config.collection::<Fields>("collections");
+    let sharded = config.collection::<RawDocumentBuf>("collections");
     let query = sharded.find_one(doc! {"_id": calls.orders.namespace().to_string()});
     let found = calls.one(query).await.ok().flatten();
     let key = found

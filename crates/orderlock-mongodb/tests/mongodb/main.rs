@@ -10,16 +10,24 @@
 
 mod bounds;
 mod commands;
+mod cost;
 mod fairness;
 mod faults;
 mod foreign;
 mod foreign_locks;
+mod handing;
 mod layout;
 mod nodes;
+mod odd;
 mod opening;
+mod pages;
 #[path = "../place/mod.rs"]
 mod place;
 mod proxy;
 mod refusals;
 mod relay;
+mod replaced;
+mod restored;
+mod spilled;
+mod values;
 mod world;

@@ -28,6 +28,29 @@ pub(crate) enum Fate {
     DoneAndAnswered(Fields),
     /// The server never sees it, and there is no answer.
     Silence,
+    /// The server has it once the gate is open.
+    Held(Gate),
+}
+
+/// Where a command waits until a test lets it pass.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Gate(Arc<(Notify, Notify)>);
+
+impl Gate {
+    /// Waits until a command stands there.
+    pub(crate) async fn reached(&self) {
+        self.0.0.notified().await;
+    }
+
+    /// Lets it pass.
+    pub(crate) fn open(&self) {
+        self.0.1.notify_one();
+    }
+
+    async fn wait(&self) {
+        self.0.0.notify_one();
+        self.0.1.notified().await;
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -162,6 +185,11 @@ async fn serve(client: TcpStream, state: &State) -> io::Result<()> {
                 to_server.write_all(&message).await?;
                 read(&mut from_server).await?;
                 to_client.write_all(&to_answer(&message, &answer)).await?;
+            }
+            Some(Fate::Held(gate)) => {
+                gate.wait().await;
+                to_server.write_all(&message).await?;
+                pass_answer(&mut from_server, &mut to_client).await?;
             }
             Some(Fate::Silence) => {
                 // It stays until the client gives up.
