@@ -341,8 +341,8 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn merged(was: Bson, is: Bson) -> Bson {
-        merge(&was, &is, "lines").unwrap()
+    fn merged(was: &Bson, is: &Bson) -> Bson {
+        merge(was, is, "lines").unwrap()
     }
 
     fn line(sku: &str, quantity: i32) -> Bson {
@@ -390,7 +390,7 @@ mod tests {
                 bson!([noted("B", 1), line("C", 1)]),
             ),
         ] {
-            assert_eq!(merged(was.clone(), is.clone()), after, "{is}");
+            assert_eq!(merged(&was, &is), after, "{is}");
         }
     }
 
@@ -411,7 +411,7 @@ mod tests {
             ),
             (bson!([with_id(3, 7)]), bson!([with_id(3, 7)])),
         ] {
-            assert_eq!(merged(was.clone(), is.clone()), after, "{is}");
+            assert_eq!(merged(&was, &is), after, "{is}");
         }
     }
 
@@ -440,9 +440,9 @@ mod tests {
             bson!([8, "y"]),
             bson!([{"sku": "A", "quantity": 2, "more": 1}]),
         ] {
-            assert_eq!(merged(was.clone(), is.clone()), is);
+            assert_eq!(merged(&was, &is), is);
         }
-        assert_eq!(merged(bson!([1, 2]), bson!("none")), bson!("none"));
+        assert_eq!(merged(&bson!([1, 2]), &bson!("none")), bson!("none"));
     }
 
     #[test]
@@ -451,10 +451,13 @@ mod tests {
         let is = bson!([{"sku": "A", "to": {"city": "Bonn"}, "parts": [line("P", 2)]}]);
         let after =
             bson!([{"sku": "A", "to": {"city": "Bonn", "door": 4}, "parts": [noted("P", 2)]}]);
-        assert_eq!(merged(was, is), after);
+        assert_eq!(merged(&was, &is), after);
         let odd = doc! {"a.b": 1, "known": 1};
         let is = doc! {"known": 2};
-        assert_eq!(merged(odd.into(), is.into()), bson!({"a.b": 1, "known": 2}));
+        assert_eq!(
+            merged(&odd.into(), &is.into()),
+            bson!({"a.b": 1, "known": 2})
+        );
     }
 
     #[test]
@@ -471,7 +474,7 @@ mod tests {
         };
         let (was, mut is) = (many(0), plain(0));
         is[1_000] = line("1000", 0);
-        let after = merged(was.clone().into(), is.into());
+        let after = merged(&was.clone().into(), &is.into());
         assert_eq!(
             after
                 .as_array()

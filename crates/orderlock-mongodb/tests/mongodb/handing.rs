@@ -30,11 +30,11 @@ pub(crate) async fn spilled(world: &World) {
 
 /// Lets go of a held order in each way that there is, with this one next in line.
 async fn let_go(world: &World, how: usize, held: &Held, next: Acquire) -> Option<Acquired> {
-    let next = Some(Box::new(next));
+    let next = Box::new(next);
     match how {
         0 => {
             let settle = Settle {
-                then: Then::HandOver(next.unwrap()),
+                then: Then::HandOver(next),
                 ..held.settle()
             };
             match world.store.settle(settle).await.unwrap() {
@@ -44,7 +44,7 @@ async fn let_go(world: &World, how: usize, held: &Held, next: Acquire) -> Option
         }
         1 => {
             let release = Release {
-                next,
+                next: Some(next),
                 ..held.release()
             };
             let released = world.store.release(release).await.unwrap();
@@ -55,7 +55,7 @@ async fn let_go(world: &World, how: usize, held: &Held, next: Acquire) -> Option
             let undo = Undo {
                 target: held.request.claim.target(),
                 fence: held.grant.fence,
-                next,
+                next: Some(next),
             };
             let released = world.store.undo(undo).await.unwrap();
             assert!(released.held);
