@@ -25,6 +25,7 @@ use crate::store::Inner;
 pub(crate) fn adopt(inner: &Inner, update: &mut Update, order: &OrderDocument) {
     if order.turn.is_none() {
         begin(inner, update);
+        update.put("orderlock.adopted", 1);
         update.put("orderlock.version", 1_i64);
         update.put("orderlock.number", 0_i64);
         update.put("orderlock.hash", json::hash(&order.own));

@@ -132,8 +132,10 @@ impl Keys {
     }
 
     pub(crate) fn from_fields(fields: Reader<'_>) -> Result<Self, Failure> {
+        // Builds of 0.1 took an order for a new one that somebody had replaced, and did not ask.
+        let asked = fields.has("creation") || fields.has("adopted");
         let mut keys = Self {
-            spilled: fields.has("spilled"),
+            spilled: fields.has("spilled") || !asked,
             ..Self::default()
         };
         if let Some(creation) = fields.document("creation")? {

@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Bson, Document as Fields};
 use orderlock_core::{Body, Document, Fingerprint, OperationName};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -225,6 +226,12 @@ pub(crate) fn same(one: &Bson, other: &Bson) -> bool {
         (Bson::Array(one), Bson::Array(other)) => {
             one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
         }
+        // Bytes of no special kind are shown as numbers.
+        (Bson::Binary(binary), Bson::Array(numbers))
+        | (Bson::Array(numbers), Bson::Binary(binary)) => {
+            let bytes = binary.bytes.iter().map(|byte| Some(i64::from(*byte)));
+            binary.subtype == BinarySubtype::Generic && bytes.eq(numbers.iter().map(integer))
+        }
         // JSON has no number for them.
         (Bson::Double(number), Bson::Null) | (Bson::Null, Bson::Double(number)) => {
             !number.is_finite()
@@ -334,7 +341,7 @@ fn part(hasher: &mut blake3::Hasher, kind: u8, bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use mongodb::bson::oid::ObjectId;
-    use mongodb::bson::{DateTime, Decimal128, doc};
+    use mongodb::bson::{Binary, DateTime, Decimal128, doc};
 
     use super::*;
 
@@ -410,6 +417,14 @@ mod tests {
             Bson::Undefined,
             Bson::Symbol("s".into()),
             Bson::Double(f64::NAN),
+            Bson::Binary(Binary {
+                subtype: BinarySubtype::Generic,
+                bytes: vec![0, 255],
+            }),
+            Bson::Binary(Binary {
+                subtype: BinarySubtype::Uuid,
+                bytes: vec![7; 16],
+            }),
         ] {
             let shown = to_document(&doc! {"v": &value}, Doubles::AsTheyAre).unwrap();
             let returned = to_fields(&shown).unwrap();

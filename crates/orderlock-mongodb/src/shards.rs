@@ -4,15 +4,15 @@
 use mongodb::bson::{RawDocumentBuf, doc};
 
 use crate::OpenError;
-use crate::calls::Calls;
+use crate::calls::{Calls, Update};
 
 /// The `_id` of no order.
 const NOBODY: &str = "orderlock: nobody's";
 
 /// Looks whether the orders are sharded by their `_id`, if they are sharded.
 pub(crate) async fn look(calls: &Calls) -> Result<(), OpenError> {
-    let nothing = doc! {"$unset": {"orderlock.nothing": ""}};
-    if let Err(failure) = calls.touch(doc! {"_id": NOBODY}, nothing).await {
+    let update = Update::default().into_fields();
+    if let Err(failure) = calls.touch(doc! {"_id": NOBODY}, update).await {
         return Err(match failure.misses_the_shard_key() {
             true => OpenError::ShardKey,
             false => failure.into(),

@@ -108,6 +108,8 @@ impl Node {
             Ok(Created::Expired) => Ended::Denied(Denied::KeyExpired),
             Ok(Created::Exists) => Ended::Denied(Denied::Exists),
             Err(error) if error.may_have_happened() => Ended::Unknown,
+            // Asking again does not help.
+            Err(StoreError::Unsupported(what)) => unwritable(what.to_owned()),
             Err(error) => Ended::Denied(Denied::StoreUnavailable(Arc::new(error))),
         }
     }

@@ -174,6 +174,9 @@ impl Node {
                 Err(error) => error,
             };
             doubtful |= error.may_have_happened();
+            if let StoreError::Unsupported(what) = error {
+                return Err(Unresolved::Unwritable(what.to_owned()));
+            }
             if !doubtful {
                 return Err(unavailable(error));
             }

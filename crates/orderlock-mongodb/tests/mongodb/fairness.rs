@@ -10,6 +10,7 @@ use orderlock_core::store::{Acquire, Acquired, Settle, Settled, Then};
 use orderlock_mongodb::{MongodbOptions, MongodbStore};
 use orderlock_testkit::TestRuntime;
 
+use crate::proxy::{Fate, Gate, Proxy};
 use crate::world::{Held, World, hold, join, request};
 
 /// Between two steps of a test: five of them, and a wait is due.
@@ -158,4 +159,46 @@ async fn waits_that_cannot_be_read_are_nobodys() {
     nodes.world.write("o1", odd).await;
     nodes.world.hold("o1", "a0").await;
     assert_eq!(nodes.waiting().await, 0);
+}
+
+/// A node that is far from the database, or whose database is slow.
+#[tokio::test]
+async fn a_node_whose_questions_take_long_has_its_turn() {
+    let runtime = TestRuntime::new();
+    let options = || MongodbOptions::default().with_runtime(Arc::new(runtime.clone()));
+    let world = World::with(options()).await;
+    world.order("o1").await;
+    let proxy = Proxy::new().await;
+    let address = world.place.address_on(&proxy.address());
+    let other = MongodbStore::connect(&address, options()).await.unwrap();
+    let waits = request(join(&other, "b").await, "o1", "b");
+    let held = world.hold("o1", "a0").await;
+    for _ in 0..5 {
+        let gate = Gate::default();
+        proxy.meet("findAndModify", "orders", Fate::Held(gate.clone()), 1);
+        let question = other.acquire(waits.clone());
+        let on_its_way = async {
+            gate.reached().await;
+            runtime.advance(STEP * 2);
+            gate.open();
+        };
+        let (told, ()) = futures_util::join!(question, on_its_way);
+        assert!(matches!(told, Ok(Acquired::Held(_))), "{told:?}");
+        // The way back, and a pause.
+        runtime.advance(STEP * 4);
+    }
+    let settle = Settle {
+        then: Then::HandOver(Box::new(world.request("o1", "a1"))),
+        ..held.settle()
+    };
+    let Settled::Accepted(accepted) = world.store.settle(settle).await.unwrap() else {
+        panic!("not accepted");
+    };
+    let next = accepted.next.expect("the next one is asked for");
+    assert!(
+        matches!(next, Acquired::Held(_)),
+        "it is the other's turn: {next:?}"
+    );
+    proxy.let_pass();
+    hold(&other, waits).await;
 }

@@ -9,6 +9,7 @@
 )]
 
 mod bounds;
+mod chosen;
 mod commands;
 mod cost;
 mod fairness;
@@ -29,5 +30,7 @@ mod relay;
 mod replaced;
 mod restored;
 mod spilled;
+mod upgrade;
 mod values;
+mod watch;
 mod world;

@@ -30,6 +30,8 @@ pub(crate) enum Fate {
     Silence,
     /// The server has it once the gate is open.
     Held(Gate),
+    /// The server does it, and its answer has these members too.
+    Amended(Fields),
 }
 
 /// Where a command waits until a test lets it pass.
@@ -63,7 +65,7 @@ struct Rule {
 
 #[derive(Debug, Default)]
 struct State {
-    rule: Mutex<Option<Rule>>,
+    rules: Mutex<Vec<Rule>>,
     met: Notify,
 }
 
@@ -97,9 +99,22 @@ impl Proxy {
         format!("mongodb://127.0.0.1:{}", self.port)
     }
 
-    /// The next so many commands of that name on that collection meet this fate.
+    /// The next so many commands of that name on that collection (none: whatever it is on) meet this
+    /// fate, and no others.
     pub(crate) fn meet(&self, command: &'static str, collection: &str, fate: Fate, times: usize) {
-        *self.state.rule.lock().unwrap() = Some(Rule {
+        self.let_pass();
+        self.meet_too(command, collection, fate, times);
+    }
+
+    /// These too.
+    pub(crate) fn meet_too(
+        &self,
+        command: &'static str,
+        collection: &str,
+        fate: Fate,
+        times: usize,
+    ) {
+        self.state.rules.lock().unwrap().push(Rule {
             command,
             collection: collection.into(),
             fate,
@@ -109,7 +124,7 @@ impl Proxy {
 
     /// From now on, nothing is done to any.
     pub(crate) fn let_pass(&self) {
-        *self.state.rule.lock().unwrap() = None;
+        self.state.rules.lock().unwrap().clear();
     }
 
     /// Waits until a command has met its fate.
@@ -120,15 +135,20 @@ impl Proxy {
 
 impl State {
     fn fate_of(&self, command: &Fields) -> Option<Fate> {
-        let mut rule = self.rule.lock().unwrap();
-        let found = rule.as_mut()?;
-        let fits = command.get_str(found.command).ok() == Some(found.collection.as_str());
         // The relay trims orders by the same command when it likes: it counts no turn.
         let update = command.get_document("update");
-        let trims = update.is_ok_and(|update| !update.contains_key("$inc"));
-        if !fits || trims || found.times == 0 {
+        if update.is_ok_and(|update| !update.contains_key("$inc")) {
             return None;
         }
+        let mut rules = self.rules.lock().unwrap();
+        let fits = |rule: &&mut Rule| {
+            let on = command.get(rule.command);
+            let fits = on.is_some_and(|on| {
+                rule.collection.is_empty() || on.as_str() == Some(rule.collection.as_str())
+            });
+            fits && rule.times > 0
+        };
+        let found = rules.iter_mut().find(fits)?;
         found.times -= 1;
         let fate = found.fate.clone();
         self.met.notify_one();
@@ -190,6 +210,13 @@ async fn serve(client: TcpStream, state: &State) -> io::Result<()> {
                 gate.wait().await;
                 to_server.write_all(&message).await?;
                 pass_answer(&mut from_server, &mut to_client).await?;
+            }
+            Some(Fate::Amended(members)) => {
+                to_server.write_all(&message).await?;
+                let answer = read(&mut from_server).await?;
+                let mut fields = answer.as_deref().and_then(command).unwrap_or_default();
+                fields.extend(members);
+                to_client.write_all(&to_answer(&message, &fields)).await?;
             }
             Some(Fate::Silence) => {
                 // It stays until the client gives up.

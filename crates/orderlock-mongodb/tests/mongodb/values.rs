@@ -1,11 +1,15 @@
 //! Values as other services write them, and clients send them.
 
+use std::sync::Arc;
+
 use mongodb::bson::{Bson, DateTime, doc};
 use orderlock_core::store::{Change, Created, Settled};
 use orderlock_core::{
-    Document, OrderStore as _, OutcomeKind, OwnedIndex, Runtime as _, StoreError, TokioRuntime,
+    Answer, Answers, Caller, CreateRequest, Document, Ended, Failed, Lifecycle, OrderStore as _,
+    OrderType, OutcomeKind, OwnedIndex, Problem, Runtime as _, SettledView, StoreError,
+    TokioRuntime,
 };
-use orderlock_testkit::fixtures;
+use orderlock_testkit::fixtures::{self, ids};
 use serde::{Deserialize, Serialize};
 
 use crate::world::{Held, World};
@@ -165,4 +169,44 @@ async fn what_can_never_be_kept_is_refused_for_good() {
             "{refused:?}"
         );
     }
+}
+
+/// Answers that nobody looks at.
+#[derive(Debug)]
+struct NoAnswers;
+
+impl Answers for NoAnswers {
+    fn answer(&self, _: SettledView<'_>) -> Answer {
+        fixtures::answer("made")
+    }
+
+    fn problem(&self, _: &Problem, _: Option<SettledView<'_>>) -> Answer {
+        fixtures::answer("not made")
+    }
+}
+
+/// An order that holds what its client has sent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Sent(serde_json::Value);
+
+impl OrderType for Sent {}
+
+#[tokio::test]
+async fn its_client_is_not_told_to_ask_again() {
+    let world = World::new().await;
+    let node = Lifecycle::builder(Arc::new(world.store.clone()), NoAnswers).build();
+    let operation = ids::operation("create");
+    let request = CreateRequest {
+        caller: Caller::single(),
+        order: None,
+        key: ids::key("k1"),
+        fingerprint: fixtures::fingerprint("{}"),
+        operation,
+    };
+    let sent = Sent(serde_json::json!({"metadata": {"a\0b": 1}}));
+    let ended = node.create(request, sent).await;
+    let Ended::Failed { failure, .. } = ended else {
+        panic!("not failed but {ended:?}");
+    };
+    assert!(matches!(failure, Failed::Unwritable(_)), "{failure:?}");
 }

@@ -66,7 +66,7 @@ impl World {
         Self::over(place, store).await
     }
 
-    async fn over(place: Place, store: MongodbStore) -> Self {
+    pub(crate) async fn over(place: Place, store: MongodbStore) -> Self {
         let orders = collection(&place, "orders").await;
         let session = join(&store, "a").await;
         Self {
