@@ -13,7 +13,7 @@ use bytes::Bytes;
 use orderlock::Problem;
 use orderlock::header::{IDEMPOTENT_REPLAYED, idempotency_key};
 use orderlock::problems::HANDLER_FAILED;
-use orderlock_orders::{Command, NewOrder, OrderOperation};
+use orderlock_orders::{Command, NewOrder, OrderOperation, ProcessConfig};
 
 use super::work::{Answer, Kept, Work};
 use crate::{Store, servers};
@@ -64,8 +64,8 @@ async fn create<R: Rival>(
 ) -> Result<Response, Refused> {
     let key = idempotency_key(&headers)?;
     let new = NewOrder::read(&body).map_err(Problem::from)?;
-    let document =
-        serde_json::to_vec(&orderlock_orders::create(new)).map_err(anyhow::Error::from)?;
+    let order = orderlock_orders::create(new, &ProcessConfig::default()).map_err(Problem::from)?;
+    let document = serde_json::to_vec(&order).map_err(anyhow::Error::from)?;
     let order = rival.create(key.as_str(), document).await?;
     let answer = Answer::success(201, order.version, &order.shown());
     let location = (header::LOCATION, format!("/v1/orders/{}", order.id));

@@ -10,11 +10,11 @@
 //!
 //! let body = br#"{"customer": "cus_42", "currency": "EUR", "submit": true,
 //!     "lines": [{"sku": "TEA-250", "name": "Green tea", "quantity": 2, "unitPrice": 1299}]}"#;
-//! let order = orderlock_orders::create(NewOrder::read(body)?);
+//! let config = ProcessConfig::default();
+//! let order = orderlock_orders::create(NewOrder::read(body)?, &config)?;
 //! assert_eq!(order.total().minor_units(), 2598);
 //!
 //! // Two deliveries of one piece each.
-//! let config = ProcessConfig::default();
 //! let confirm = Command::read(OrderOperation::Confirm, b"")?;
 //! let fulfill = Command::read(OrderOperation::Fulfill, br#"{"lines": [{"line": 1, "quantity": 1}]}"#)?;
 //! let mut order = order;
@@ -30,7 +30,7 @@
 //!     panic!("nothing is left to deliver");
 //! };
 //! assert_eq!((problem.status(), problem.kind()), (409, "transition-not-allowed"));
-//! # Ok::<(), orderlock_orders::BodyError>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod body;
@@ -47,6 +47,7 @@ mod problems;
 mod process;
 mod refusal;
 mod render;
+mod room;
 mod status;
 
 pub use body::{
@@ -62,4 +63,5 @@ pub use problems::{PROBLEMS, ProblemKind};
 pub use process::{ProcessConfig, TABLE, allowed, available};
 pub use refusal::Refusal;
 pub use render::markdown;
+pub use room::Room;
 pub use status::{PaymentStatus, Status};

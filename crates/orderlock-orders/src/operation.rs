@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 use crate::process::{ProcessConfig, available};
-use crate::{Order, Refusal, Status};
+use crate::{Order, Refusal, Room, Status};
 
 macro_rules! operations {
     ($($(#[$doc:meta])* $variant:ident = $name:literal;)*) => {
@@ -155,6 +155,8 @@ pub struct OperationRow {
     pub to: To,
     /// What it takes.
     pub body: BodyShape,
+    /// What it does to the order's size.
+    pub room: Room,
     /// The state in which it finds its work done: it answers success and changes nothing.
     pub done_in: Option<Status>,
     /// When it is refused although the state is right; empty for never.

@@ -100,8 +100,12 @@ problems! {
         "A cancelled order with refunded money cannot be opened again. Nothing was changed.",
         "Make a new order.";
     ORDER_TOO_LARGE = 409 "order-too-large", "The order would exceed a bound",
-        "The order would have more than a bound allows. `bound` names it. Nothing was changed.",
-        "Remove something, or make another order.";
+        "The order would have more than a bound allows. `bound` names it: `document` is the \
+         order as a whole. Edits stop at three quarters of what an order may have and news of \
+         payments and deliveries at seven eighths, so that what ends an order always finds room. \
+         Nothing was changed.",
+        "Send less, take lines or metadata away while the order can be edited, or make another \
+         order. The operator can raise the bound of the document (`order_limit`).";
 }
 
 #[cfg(test)]

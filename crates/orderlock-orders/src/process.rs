@@ -1,9 +1,10 @@
 //! The order process: one table. Routes, refusals, OpenAPI, documents and buttons are derived from
 //! it, so that none of them says what another denies.
 
+use crate::bounds::ORDER_BYTES_DEFAULT;
 use crate::operation::{BodyShape, OperationRow, To};
 use crate::operations::guard;
-use crate::{Order, OrderOperation, Status};
+use crate::{Order, OrderOperation, Room, Status};
 
 use OrderOperation as O;
 use Status::{
@@ -12,10 +13,24 @@ use Status::{
 };
 
 /// What an installation may choose about the process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessConfig {
     /// Whether `confirm` needs the whole total authorized or paid.
     pub confirm_needs_payment: bool,
+    /// The most bytes that an order's document may have. Edits stop at three quarters of it, and
+    /// news of payments and deliveries at seven eighths, so that what ends an order finds room in
+    /// what is left: see [`Room`]. That holds from
+    /// [`ORDER_BYTES_LEAST`](crate::bounds::ORDER_BYTES_LEAST) on.
+    pub order_bytes_max: usize,
+}
+
+impl Default for ProcessConfig {
+    fn default() -> Self {
+        Self {
+            confirm_needs_payment: false,
+            order_bytes_max: ORDER_BYTES_DEFAULT,
+        }
+    }
 }
 
 const PAYABLE: &[Status] = &[Pending, Confirmed, PartiallyFulfilled, Fulfilled];
@@ -30,6 +45,7 @@ pub const TABLE: &[OperationRow] = &[
         from: &[],
         to: To::OneOf(&[Draft, Pending]),
         body: BodyShape::NewOrder,
+        room: Room::Content,
         done_in: None,
         refused_when: "the body is not valid",
         guard: guard::nothing,
@@ -42,6 +58,7 @@ pub const TABLE: &[OperationRow] = &[
         from: &[Draft, Pending],
         to: To::Same,
         body: BodyShape::Patch,
+        room: Room::Content,
         done_in: None,
         refused_when: "more is paid than the new total; the total would rise after a refund; \
                        a pending order would lose its customer or its last line",
@@ -55,6 +72,7 @@ pub const TABLE: &[OperationRow] = &[
         from: &[Draft],
         to: To::OneOf(&[Pending]),
         body: BodyShape::Empty,
+        room: Room::Step,
         done_in: Some(Pending),
         refused_when: "it has no lines or no customer",
         guard: guard::complete,
@@ -67,6 +85,7 @@ pub const TABLE: &[OperationRow] = &[
         from: &[Pending],
         to: To::OneOf(&[Confirmed]),
         body: BodyShape::Empty,
+        room: Room::Step,
         done_in: Some(Confirmed),
         refused_when: "payment is required by configuration and not authorized",
         guard: guard::secured,
@@ -79,6 +98,7 @@ pub const TABLE: &[OperationRow] = &[
         from: &[Draft, Pending, Confirmed, OnHold],
         to: To::OneOf(&[Cancelled]),
         body: BodyShape::Reason,
+        room: Room::Step,
         done_in: Some(Cancelled),
         refused_when: "anything is fulfilled",
         guard: guard::unfulfilled,
@@ -91,6 +111,7 @@ pub const TABLE: &[OperationRow] = &[
         from: &[Pending],
         to: To::OneOf(&[Expired]),
         body: BodyShape::Empty,
+        room: Room::Step,
         done_in: Some(Expired),
         refused_when: "a payment is recorded",
         guard: guard::without_payment,
@@ -103,6 +124,7 @@ pub const TABLE: &[OperationRow] = &[
         from: &[Pending, Confirmed, PartiallyFulfilled],
         to: To::OneOf(&[OnHold]),
         body: BodyShape::Reason,
+        room: Room::Step,
         done_in: Some(OnHold),
         refused_when: "",
         guard: guard::nothing,
@@ -115,6 +137,7 @@ pub const TABLE: &[OperationRow] = &[
         from: &[OnHold],
         to: To::BeforeHold,
         body: BodyShape::Empty,
+        room: Room::Step,
         done_in: None,
         refused_when: "",
         guard: guard::nothing,
@@ -127,6 +150,7 @@ pub const TABLE: &[OperationRow] = &[
         from: PAYABLE,
         to: To::Same,
         body: BodyShape::Payment,
+        room: Room::News,
         done_in: None,
         refused_when: "over the total",
         guard: guard::authorizable,
@@ -139,6 +163,7 @@ pub const TABLE: &[OperationRow] = &[
         from: PAYABLE,
         to: To::Same,
         body: BodyShape::Payment,
+        room: Room::News,
         done_in: None,
         refused_when: "over the total, or over the authorization where there is one",
         guard: guard::capturable,
@@ -151,6 +176,7 @@ pub const TABLE: &[OperationRow] = &[
         from: &Status::ALL,
         to: To::Same,
         body: BodyShape::Payment,
+        room: Room::News,
         done_in: None,
         refused_when: "over the captured amount",
         guard: guard::refundable,
@@ -163,6 +189,7 @@ pub const TABLE: &[OperationRow] = &[
         from: &[Confirmed, PartiallyFulfilled],
         to: To::OneOf(&[PartiallyFulfilled, Fulfilled]),
         body: BodyShape::Lines,
+        room: Room::News,
         done_in: None,
         refused_when: "over the ordered quantity",
         guard: guard::nothing,
@@ -175,6 +202,7 @@ pub const TABLE: &[OperationRow] = &[
         from: &[PartiallyFulfilled, Fulfilled, Completed, PartiallyReturned],
         to: To::OneOf(&[PartiallyReturned, Returned]),
         body: BodyShape::Lines,
+        room: Room::News,
         done_in: None,
         refused_when: "over the fulfilled quantity",
         guard: guard::nothing,
@@ -187,6 +215,7 @@ pub const TABLE: &[OperationRow] = &[
         from: &[Fulfilled],
         to: To::OneOf(&[Completed]),
         body: BodyShape::Empty,
+        room: Room::Step,
         done_in: Some(Completed),
         refused_when: "a balance is unpaid",
         guard: guard::paid,
@@ -199,6 +228,7 @@ pub const TABLE: &[OperationRow] = &[
         from: &[Cancelled],
         to: To::OneOf(&[Pending]),
         body: BodyShape::Empty,
+        room: Room::Step,
         done_in: None,
         refused_when: "money was refunded, or it has no lines or no customer",
         guard: guard::reopenable,

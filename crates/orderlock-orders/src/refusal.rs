@@ -107,6 +107,13 @@ pub enum Refusal {
         /// Which: `metadata`, `payments` or `lineNumbers`.
         bound: &'static str,
     },
+    /// The order's document would have more bytes than the operation may bring it to.
+    DocumentTooLarge {
+        /// How many it would have.
+        size: usize,
+        /// How many it may have after such an operation.
+        most: usize,
+    },
 }
 
 impl Refusal {
@@ -129,7 +136,9 @@ impl Refusal {
             Self::QuantityExceedsFulfilled { .. } => &problems::QUANTITY_EXCEEDS_FULFILLED,
             Self::BalanceUnpaid { .. } => &problems::BALANCE_UNPAID,
             Self::PaymentRefunded => &problems::PAYMENT_REFUNDED,
-            Self::OrderTooLarge { .. } => &problems::ORDER_TOO_LARGE,
+            Self::OrderTooLarge { .. } | Self::DocumentTooLarge { .. } => {
+                &problems::ORDER_TOO_LARGE
+            }
         }
     }
 
@@ -196,6 +205,9 @@ impl Refusal {
             }
             Self::PaymentRefunded => "Captured money of the order was refunded.".to_owned(),
             Self::OrderTooLarge { bound } => format!("The bound on its {bound} is reached."),
+            Self::DocumentTooLarge { size, most } => format!(
+                "It would have {size} bytes, and after such an operation it may have {most}."
+            ),
         }
     }
 
@@ -229,6 +241,11 @@ impl Refusal {
             }
             Self::BalanceUnpaid { balance, .. } => vec![("balance", json!(balance))],
             Self::OrderTooLarge { bound } => vec![("bound", json!(bound))],
+            Self::DocumentTooLarge { size, most } => vec![
+                ("bound", json!("document")),
+                ("size", json!(size)),
+                ("most", json!(most)),
+            ],
             Self::LinesFulfilled | Self::PaymentRecorded | Self::PaymentRefunded => Vec::new(),
         }
     }

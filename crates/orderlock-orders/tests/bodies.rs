@@ -218,7 +218,8 @@ fn the_bounds_of_lines_and_errors_hold() {
 fn numbers_in_metadata_come_back_as_they_were() {
     let numbers = r#"{"a":[0.1,1.7976931348623e300,-9007199254740991,2.5e-8,123456789012.345]}"#;
     let body = format!(r#"{{"currency": "EUR", "metadata": {numbers}}}"#);
-    let order = orderlock_orders::create(NewOrder::read(body.as_bytes()).unwrap());
+    let order =
+        orderlock_orders::create(NewOrder::read(body.as_bytes()).unwrap(), &support::FREE).unwrap();
     let stored = serde_json::to_string(&order).unwrap();
     let again: orderlock_orders::Order = serde_json::from_str(&stored).unwrap();
     assert_eq!(again, order);

@@ -156,7 +156,7 @@ proptest! {
     fn every_history_keeps_every_rule(
         steps in prop::collection::vec(step(), 1..40), submit: bool, confirm_needs_payment: bool,
     ) {
-        let config = ProcessConfig { confirm_needs_payment };
+        let config = ProcessConfig { confirm_needs_payment, ..support::FREE };
         let mut order = start(submit);
         check(&order);
         let mut numbers: std::collections::BTreeSet<u32> = [1, 2].into();
@@ -198,7 +198,7 @@ proptest! {
     fn no_json_makes_it_panic(value in any_json(), bytes: Vec<u8>) {
         for body in [value.to_string().into_bytes(), bytes] {
             if let Ok(new) = NewOrder::read(&body) {
-                let order = create(new);
+                let order = create(new, &support::FREE).unwrap();
                 check(&order);
                 check_round_trip(&order);
             }

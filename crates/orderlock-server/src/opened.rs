@@ -10,9 +10,14 @@ use orderlock::OrderStore;
 use orderlock::mongodb::{MongodbOptions, MongodbStore};
 use orderlock::postgres::{PostgresOptions, PostgresStore};
 use orderlock::sqlite::{SqliteOptions, SqliteStore};
+use orderlock_orders::bounds::{ORDER_BYTES_MOST, STEP_BYTES_MAX};
 
 use crate::config::{Settings, Store};
 use crate::http::JournalLag;
+
+/// The largest order that the store takes, whatever the setting is today: the order model refuses
+/// earlier, and an order that was stored under a higher setting can still be ended.
+const ORDER_BYTES: usize = ORDER_BYTES_MOST + STEP_BYTES_MAX;
 
 /// An opened store. Clones are the same one.
 #[derive(Clone, Debug)]
@@ -35,11 +40,13 @@ impl Opened {
         };
         match &settings.store {
             Store::Sqlite(file) => {
-                let opened = SqliteStore::open(file, SqliteOptions::default());
+                let options = SqliteOptions::default().with_document_bytes_max(ORDER_BYTES);
+                let opened = SqliteStore::open(file, options);
                 opened.map(Self::Sqlite).map_err(|error| failed(&error))
             }
             Store::Postgres(address) => {
                 let options = PostgresOptions::default()
+                    .with_document_bytes_max(ORDER_BYTES)
                     .with_connections(settings.store_connections.0)
                     .with_patience(settings.store_limit.0);
                 let opened = PostgresStore::open(address.expose(), options).await;
@@ -49,6 +56,7 @@ impl Opened {
                 let options = MongodbOptions::default()
                     // An order with a member that is not the order model's is refused.
                     .with_whole_orders()
+                    .with_document_bytes_max(ORDER_BYTES)
                     .with_connections(settings.store_connections.0)
                     .with_patience(settings.store_limit.0);
                 let opened = MongodbStore::connect(address.expose(), options).await;

@@ -50,16 +50,16 @@ pub(crate) fn without_payment(order: &Order, _: &ProcessConfig) -> Result<(), Re
     Err(Refusal::PaymentRecorded)
 }
 
-pub(crate) fn authorizable(order: &Order, _: &ProcessConfig) -> Result<(), Refusal> {
-    payments::room(order, PaymentKind::Authorization)
+pub(crate) fn authorizable(order: &Order, config: &ProcessConfig) -> Result<(), Refusal> {
+    payments::recordable(order, PaymentKind::Authorization, config)
 }
 
-pub(crate) fn capturable(order: &Order, _: &ProcessConfig) -> Result<(), Refusal> {
-    payments::room(order, PaymentKind::Capture)
+pub(crate) fn capturable(order: &Order, config: &ProcessConfig) -> Result<(), Refusal> {
+    payments::recordable(order, PaymentKind::Capture, config)
 }
 
-pub(crate) fn refundable(order: &Order, _: &ProcessConfig) -> Result<(), Refusal> {
-    payments::room(order, PaymentKind::Refund)
+pub(crate) fn refundable(order: &Order, config: &ProcessConfig) -> Result<(), Refusal> {
+    payments::recordable(order, PaymentKind::Refund, config)
 }
 
 pub(crate) fn paid(order: &Order, _: &ProcessConfig) -> Result<(), Refusal> {

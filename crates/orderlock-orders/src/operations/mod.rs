@@ -10,6 +10,7 @@ use orderlock_core::Outcome;
 
 use crate::body::{self, BodyError, LinesBody, NewOrder, OrderPatch, PaymentBody, ReasonBody};
 use crate::process::ProcessConfig;
+use crate::room::{self, Room};
 use crate::{Order, OrderOperation, PaymentKind, Refusal};
 
 /// An operation with its body, read and found good: ready to run on an order.
@@ -106,10 +107,15 @@ pub fn decide(order: Order, command: Command, config: &ProcessConfig) -> Outcome
     run(order, command, config).map_or_else(Into::into, Into::into)
 }
 
-/// Makes an order. It cannot fail: the body was found good when it was read.
-#[must_use]
-pub fn create(new: NewOrder) -> Order {
-    edit::create(new)
+/// Makes an order.
+///
+/// # Errors
+/// [`Refusal`] if the order would be larger than this installation takes. There is no order then
+/// under which the refusal could be stored: the same key may be used again.
+pub fn create(new: NewOrder, config: &ProcessConfig) -> Result<Order, Refusal> {
+    let order = edit::create(new);
+    Room::Content.admits(0, &order, config)?;
+    Ok(order)
 }
 
 /// Runs an operation on an order: all of it or, with a refusal, nothing of it.
@@ -122,8 +128,12 @@ pub fn run(order: Order, command: Command, config: &ProcessConfig) -> Result<Don
         return Ok(Done::Unchanged);
     }
     row.admits(&order, config)?;
+    let before = room::size(&order);
     let changed = match command {
-        Command::Edit(patch) => return edit::edit(&order, patch),
+        Command::Edit(patch) => match edit::edit(&order, patch)? {
+            Done::Changed(edited) => *edited,
+            Done::Unchanged => return Ok(Done::Unchanged),
+        },
         Command::Submit => state::submit(order),
         Command::Confirm => state::confirm(order),
         Command::Cancel(body) => state::cancel(order, body),
@@ -140,5 +150,6 @@ pub fn run(order: Order, command: Command, config: &ProcessConfig) -> Result<Don
         Command::Complete => state::complete(order),
         Command::Reopen => state::reopen(order),
     };
+    room::room(row.operation, &changed).admits(before, &changed, config)?;
     Ok(Done::Changed(Box::new(changed)))
 }

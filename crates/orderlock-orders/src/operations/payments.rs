@@ -1,9 +1,9 @@
 //! Recording payments. What was recorded is never changed, only added to.
 
 use crate::body::PaymentBody;
-use crate::bounds::PAYMENTS_MAX;
 use crate::payment::CaptureBound;
-use crate::{Amount, Order, Payment, PaymentKind, PaymentRecord, Refusal};
+use crate::room::{PAYMENTS_NEWS_MAX, Room};
+use crate::{Amount, Order, Payment, PaymentKind, PaymentRecord, ProcessConfig, Refusal};
 
 /// How much more of a kind may be recorded, and the refusal of more.
 fn available(order: &Order, kind: PaymentKind) -> (Amount, Refusal) {
@@ -48,13 +48,27 @@ fn available(order: &Order, kind: PaymentKind) -> (Amount, Refusal) {
     }
 }
 
-/// Refuses a payment of which not even the smallest amount could be recorded.
-pub(super) fn room(order: &Order, kind: PaymentKind) -> Result<(), Refusal> {
+/// Refuses a payment of which not even the smallest amount could be recorded. A refund of all that
+/// is left always can be.
+pub(super) fn recordable(
+    order: &Order,
+    kind: PaymentKind,
+    config: &ProcessConfig,
+) -> Result<(), Refusal> {
     let (available, refusal) = available(order, kind);
     if available.is_zero() {
         return Err(refusal);
     }
-    if order.payment.records.len() >= PAYMENTS_MAX {
+    if kind == PaymentKind::Refund {
+        return Ok(());
+    }
+    countable(order)?;
+    Room::admits_news(order, config)
+}
+
+/// Refuses one more record where only the last refund may still be added.
+fn countable(order: &Order) -> Result<(), Refusal> {
+    if order.payment.records.len() >= PAYMENTS_NEWS_MAX {
         return Err(Refusal::OrderTooLarge { bound: "payments" });
     }
     Ok(())
@@ -68,6 +82,10 @@ pub(super) fn record(
     let (available, refusal) = available(&order, kind);
     if body.amount > available {
         return Err(refusal);
+    }
+    let gives_all_back = kind == PaymentKind::Refund && body.amount == available;
+    if !gives_all_back {
+        countable(&order)?;
     }
     let mut records = std::mem::take(&mut order.payment.records);
     records.push(PaymentRecord {

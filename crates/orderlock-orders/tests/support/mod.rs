@@ -3,6 +3,7 @@
 
 pub(crate) mod steps;
 
+use orderlock_orders::bounds::ORDER_BYTES_DEFAULT;
 use orderlock_orders::{
     Command, Done, NewOrder, Order, OrderOperation, ProcessConfig, Refusal, Status, create, run,
 };
@@ -10,9 +11,11 @@ use serde_json::{Value, json};
 
 pub(crate) const FREE: ProcessConfig = ProcessConfig {
     confirm_needs_payment: false,
+    order_bytes_max: ORDER_BYTES_DEFAULT,
 };
 pub(crate) const PAID_FIRST: ProcessConfig = ProcessConfig {
     confirm_needs_payment: true,
+    ..FREE
 };
 
 /// Two pieces at 1299 and one at 400: 2998 in all.
@@ -28,7 +31,7 @@ pub(crate) fn draft() -> Order {
 }
 
 pub(crate) fn make(body: Value) -> Order {
-    create(NewOrder::read(body.to_string().as_bytes()).unwrap())
+    create(NewOrder::read(body.to_string().as_bytes()).unwrap(), &FREE).unwrap()
 }
 
 pub(crate) fn command(operation: &str, body: &Value) -> Command {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use orderlock::{Limits, Retention};
 use orderlock_orders::ProcessConfig;
+use orderlock_orders::bounds::{ORDER_BYTES_LEAST, ORDER_BYTES_MOST};
 
 use super::{ConfigError, Settings, Span};
 
@@ -46,24 +47,32 @@ impl Settings {
     /// Each bounds memory, so that it must be a bound.
     fn check_counts(&self) -> Result<(), ConfigError> {
         let counts = [
-            ("line_limit", self.line_limit.0, 65_536),
-            ("in_flight_limit", self.in_flight_limit.0, 1_048_576),
-            ("body_limit", self.body_limit.0, 64 * 1024 * 1024),
-            ("connection_limit", self.connection_limit.0, 65_536),
-            ("store_connections", self.store_connections.0, 1_000),
+            ("line_limit", self.line_limit.0, 1, 65_536),
+            ("in_flight_limit", self.in_flight_limit.0, 1, 1_048_576),
+            ("body_limit", self.body_limit.0, 1, 64 * 1024 * 1024),
+            // Below the least, an order could be too full for what ends it.
+            (
+                "order_limit",
+                self.order_limit.0,
+                ORDER_BYTES_LEAST,
+                ORDER_BYTES_MOST,
+            ),
+            ("connection_limit", self.connection_limit.0, 1, 65_536),
+            ("store_connections", self.store_connections.0, 1, 1_000),
             (
                 "memory_limit",
                 self.memory_limit.0,
+                1,
                 1024 * 1024 * 1024 * 1024,
             ),
         ];
         match counts
             .iter()
-            .find(|(_, count, most)| !(1..=*most).contains(count))
+            .find(|(_, count, least, most)| !(*least..=*most).contains(count))
         {
             None => Ok(()),
-            Some((name, count, most)) => Err(ConfigError::new(format!(
-                "`{name}` is {count}; it must be from 1 to {most}."
+            Some((name, count, least, most)) => Err(ConfigError::new(format!(
+                "`{name}` is {count}; it must be from {least} to {most}."
             ))),
         }
     }
@@ -126,6 +135,7 @@ impl Settings {
     pub fn process(&self) -> ProcessConfig {
         ProcessConfig {
             confirm_needs_payment: self.require_payment.0,
+            order_bytes_max: self.order_limit.0,
         }
     }
 }

@@ -71,6 +71,8 @@ settings! {
     log_level: LogLevel = LogLevel::default();
     /// Whether an order is confirmed only when its whole total is authorized or paid
     require_payment: Flag = Flag(false);
+    /// The largest order that is kept, in bytes: edits stop at three quarters of it
+    order_limit: Bytes = Bytes(262_144);
     /// How long an operation may run
     handler_limit: Span = Span::seconds(30);
     /// The longest wait in line that a client may ask for

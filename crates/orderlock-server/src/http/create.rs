@@ -38,15 +38,12 @@ pub(crate) async fn create(
         fingerprint: fingerprint(&operation, None, parts.uri.query(), canonical),
         operation: operation.clone(),
     };
-    let read = check_media_type(&parts.headers, &body, BodyShape::NewOrder)
-        .and_then(|()| NewOrder::read(&body).map_err(Problem::from));
+    let made = check_media_type(&parts.headers, &body, BodyShape::NewOrder)
+        .and_then(|()| NewOrder::read(&body).map_err(Problem::from))
+        .and_then(|new| orderlock_orders::create(new, &context.process).map_err(Problem::from));
     let lifecycle = context.orders.lifecycle();
-    let ended = match read {
-        Ok(new) => {
-            lifecycle
-                .create(request, orderlock_orders::create(new))
-                .await
-        }
+    let ended = match made {
+        Ok(order) => lifecycle.create(request, order).await,
         Err(problem) => {
             let CreateRequest {
                 caller,

@@ -26,6 +26,7 @@ use std::time::Duration;
 use axum::Router;
 use futures_util::future::BoxFuture;
 use orderlock::{Limits, OrderLock, OrderStore, SingleTenant};
+use orderlock_orders::bounds::STEP_BYTES_MAX;
 use orderlock_orders::{Order, ProcessConfig};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -106,6 +107,14 @@ impl Context {
         process: ProcessConfig,
         body: BodyLimits,
     ) -> Self {
+        // What the model lets an order become, the store takes.
+        let largest = store.describe().document_bytes_max;
+        let process = ProcessConfig {
+            order_bytes_max: process
+                .order_bytes_max
+                .min(largest.saturating_sub(STEP_BYTES_MAX)),
+            ..process
+        };
         let orders = OrderLock::new(store, SingleTenant)
             .with_limits(limits)
             .with_answers(EnvelopeAnswers::default())

@@ -10,6 +10,7 @@
 mod bad_input;
 mod contract;
 mod elsewhere;
+mod large;
 mod openapi;
 mod process;
 mod refusals;

@@ -115,6 +115,7 @@ pub(crate) async fn provoke(seen: &mut Seen) {
     }
     let process = ProcessConfig {
         confirm_needs_payment: true,
+        ..ProcessConfig::default()
     };
     let world = World::with(Setup {
         process,

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use http::Method;
-use orderlock::sqlite::SqliteOptions;
 use orderlock::store::{MarkFate, Release};
 use orderlock::{Caller, Limits, OrderId, OrderStore as _, Recovery, Retention};
 use orderlock_server::http::{kinds, status_table};
@@ -241,12 +240,9 @@ async fn limits(seen: &mut Seen) {
         &out_of_reach.get("/v1/orders/ord_any").await,
     );
 
-    let store = SqliteOptions::default().with_document_bytes_max(100);
-    let small = World::with(Setup {
-        store,
-        ..Setup::default()
-    });
-    let failed = small.send(create()).await;
+    let damaged = World::new();
+    damaged.foreign("ord_damaged", "{}").await;
+    let failed = damaged.run("ord_damaged", "confirm", &json!({})).await;
     seen.note("handler-failed", &failed);
     assert_eq!(failed.json()["retryable"], false);
 }

@@ -11,7 +11,8 @@ use orderlock::core::{Fence, Secret, SessionId};
 use orderlock::sqlite::{SqliteOptions, SqliteStore};
 use orderlock::store::{Acquire, Acquired, Claim, Join};
 use orderlock::{
-    Caller, IdempotencyKey, Limits, OperationName, OrderId, OrderStore as _, Recovery,
+    Caller, CreateRequest, Document, Ended, IdempotencyKey, Limits, OperationName, OrderId,
+    OrderStore as _, Recovery,
 };
 use orderlock_orders::ProcessConfig;
 use orderlock_server::{BodyLimits, Context, app};
@@ -97,6 +98,27 @@ impl World {
             assert_eq!(done.status, 200, "{operation}: {}", done.text);
         }
         id
+    }
+
+    /// Makes an order of a document that is none of the order model's.
+    pub(crate) async fn foreign(&self, order: &str, document: &str) {
+        let operation = OperationName::parse("create").unwrap();
+        let body = orderlock::Body::Json(document.as_bytes());
+        let request = CreateRequest {
+            caller: Caller::single(),
+            order: Some(OrderId::parse(order).unwrap()),
+            key: IdempotencyKey::parse(order).unwrap(),
+            fingerprint: orderlock::fingerprint(&operation, None, None, body),
+            operation,
+        };
+        let document = Document::parse(document.to_owned()).unwrap();
+        let created = self
+            .context
+            .orders()
+            .lifecycle()
+            .create(request, document)
+            .await;
+        assert!(matches!(created, Ended::Settled { .. }), "{created:?}");
     }
 
     /// Takes the order's lock past the service, as another node would, and perhaps leaves a mark.
