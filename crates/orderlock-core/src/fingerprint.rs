@@ -4,13 +4,13 @@
 //! members sorted, white space and string escapes made equal, numbers *as written*. The form of
 //! RFC 8785 turns numbers into doubles, which makes different amounts equal.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::Error as _;
 
+use crate::json::{Begun, Reader, unquoted};
 use crate::{OperationName, OrderId};
 
 /// The hash of one request's meaning. Collisions are hard to find on purpose too (BLAKE3).
@@ -51,7 +51,8 @@ impl Fingerprint {
         absorb(operation.as_str().as_bytes());
         absorb(order.map_or("", OrderId::as_str).as_bytes());
         match body {
-            // An empty body and `{}` ask for the same.
+            // No body, an empty one of whatever media type, and `{}` ask for the same.
+            Body::Bytes(b"") => absorb(b"{}"),
             Body::Json(text) if text.trim_ascii().is_empty() => absorb(b"{}"),
             Body::Json(text) => match canonical(text) {
                 Ok(canonical) => absorb(&canonical),
@@ -63,75 +64,92 @@ impl Fingerprint {
     }
 }
 
-/// Writes JSON text in its canonical form.
+/// Writes JSON text in its canonical form, in one pass over it.
 ///
 /// # Errors
 /// The text is not JSON, nests deeper than [`DEPTH_MAX`], or names a member twice.
 pub fn canonical(text: &[u8]) -> Result<Vec<u8>, serde_json::Error> {
     let mut out = Vec::with_capacity(text.len());
-    write(serde_json::from_slice(text)?, DEPTH_MAX, &mut out)?;
+    write(&mut Reader::new(text)?, DEPTH_MAX, &mut out)?;
     Ok(out)
 }
 
-fn write(value: &RawValue, depth: usize, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
-    let text = value.get();
-    match text.as_bytes().first() {
-        Some(b'{' | b'[') if depth == 0 => {
-            return Err(serde_json::Error::custom("nested too deep"));
+fn write(
+    reader: &mut Reader<'_>,
+    depth: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), serde_json::Error> {
+    let begun = reader.value();
+    let inner = match begun {
+        Begun::Scalar(written) if written.starts_with('"') => return text(written, out),
+        Begun::Scalar(written) => {
+            out.extend_from_slice(written.as_bytes());
+            return Ok(());
         }
-        Some(b'{') => {
-            let Members(members) = serde_json::from_str(text)?;
-            out.push(b'{');
-            for (at, (name, value)) in members.iter().enumerate() {
-                if at > 0 {
-                    out.push(b',');
-                }
-                serde_json::to_writer(&mut *out, name)?;
-                out.push(b':');
-                write(value, depth - 1, out)?;
-            }
-            out.push(b'}');
-        }
-        Some(b'[') => {
-            let items: Vec<&RawValue> = serde_json::from_str(text)?;
-            out.push(b'[');
-            for (at, item) in items.into_iter().enumerate() {
-                if at > 0 {
-                    out.push(b',');
-                }
-                write(item, depth - 1, out)?;
-            }
-            out.push(b']');
-        }
-        Some(b'"') => serde_json::to_writer(out, &serde_json::from_str::<String>(text)?)?,
-        _ => out.extend_from_slice(text.as_bytes()),
+        _ => depth.checked_sub(1),
+    };
+    let inner = inner.ok_or_else(|| serde_json::Error::custom("nested too deep"))?;
+    if begun == Begun::Object {
+        return object(reader, inner, out);
     }
+    out.push(b'[');
+    let begin = out.len();
+    while reader.item() {
+        if out.len() > begin {
+            out.push(b',');
+        }
+        write(reader, inner, out)?;
+    }
+    out.push(b']');
     Ok(())
 }
 
-/// The members of an object, sorted, each name once.
-struct Members<'a>(BTreeMap<String, &'a RawValue>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Members<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = BTreeMap::new();
-                while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
-                    if let Some(_first) = members.insert(name, value) {
-                        return Err(A::Error::custom("a member is named twice"));
-                    }
-                }
-                Ok(Members(members))
-            }
+/// Writes the members of an object, sorted, each name once.
+fn object(
+    reader: &mut Reader<'_>,
+    depth: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), serde_json::Error> {
+    out.push(b'{');
+    let begin = out.len();
+    let mut members: Vec<(Cow<'_, str>, Range<usize>)> = Vec::new();
+    let mut sorted = true;
+    while let Some(written) = reader.member() {
+        let name = unquoted(written)?;
+        if out.len() > begin {
+            out.push(b',');
         }
-        deserializer.deserialize_map(Reader)
+        let start = out.len() - begin;
+        text(written, out)?;
+        out.push(b':');
+        write(reader, depth, out)?;
+        sorted &= members.last().is_none_or(|(last, _)| *last < name);
+        members.push((name, start..out.len() - begin));
     }
+    if !sorted {
+        members.sort_by(|(one, _), (other, _)| one.cmp(other));
+        if members.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+            return Err(serde_json::Error::custom("a member is named twice"));
+        }
+        let as_written = out.split_off(begin);
+        for (_, place) in members {
+            if out.len() > begin {
+                out.push(b',');
+            }
+            out.extend_from_slice(&as_written[place]);
+        }
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+/// Writes a text with the escapes that must be, and no other.
+fn text(written: &str, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+    if !written.contains('\\') {
+        out.extend_from_slice(written.as_bytes());
+        return Ok(());
+    }
+    serde_json::to_writer(out, &unquoted(written)?)
 }
 
 #[cfg(test)]
@@ -150,6 +168,38 @@ mod tests {
             of("{ \"b\" : [\"\\u0078\", null],\n\"a\":1}")
         );
         assert_eq!(of(""), of("{}"));
+        let operation = OperationName::parse("capture-payment").unwrap();
+        let none = Fingerprint::of(&operation, None, Body::Bytes(b""));
+        assert_eq!(none, of("{}"));
+    }
+
+    #[test]
+    fn the_canonical_form_is_the_one_that_earlier_builds_wrote() {
+        let texts = [
+            (
+                "{ \"b\" : [1.0, 1e2,-0 ], \"a\\u0062\":{\"z\":null,\"y\":\"\\u00e4\\/\"} , \"\":\"\\n\" }",
+                "{\"\":\"\\n\",\"ab\":{\"y\":\"\u{e4}/\",\"z\":null},\"b\":[1.0,1e2,-0]}",
+            ),
+            ("[ [ ] , { } , [{}] ]", "[[],{},[{}]]"),
+            (
+                "{\"b\":1,\"a\":{\"d\":2,\"c\":[]}}",
+                "{\"a\":{\"c\":[],\"d\":2},\"b\":1}",
+            ),
+            (" \"\\ud83c\\udf75\" ", "\"\u{1F375}\""),
+            ("true", "true"),
+        ];
+        for (text, expected) in texts {
+            let canonical = canonical(text.as_bytes()).unwrap();
+            assert_eq!(String::from_utf8(canonical).unwrap(), expected);
+        }
+        for text in [
+            "{\"a\":1,\"b\":2,\"\\u0061\":3}",
+            "[{\"a\":1,\"a\":1}]",
+            "\"\\ud800\"",
+            "{\"\\ud800\":1}",
+        ] {
+            assert!(canonical(text.as_bytes()).is_err(), "{text}");
+        }
     }
 
     #[test]

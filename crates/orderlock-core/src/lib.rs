@@ -6,6 +6,8 @@
 #[doc(hidden)]
 pub mod axum;
 mod fingerprint;
+#[doc(hidden)]
+pub mod json;
 mod key;
 mod lease;
 mod lifecycle;

@@ -3,88 +3,118 @@
 //! What serde would repair in silence is an error here: a member named twice, a number that a
 //! double does not keep, a character that stores cannot hold.
 
-use std::fmt;
-
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
+use orderlock_core::json::{Begun, Reader, unquoted};
 use serde_json::{Map, Number, Value};
 
 use super::error::{BodyError, Errors, Path};
-use crate::bounds::{AMOUNT_MAX, BODY_DEPTH_MAX};
+use crate::bounds::{AMOUNT_MAX, BODY_DEPTH_MAX, BODY_VALUES_MAX};
 
-/// Reads a body; an empty one counts as `{}`.
+/// Reads a body, in one pass over it; an empty one counts as `{}`. What is nested too deep or has
+/// too many parts is not read to its end.
 pub(super) fn read(body: &[u8], errors: &mut Errors) -> Result<Value, BodyError> {
     if body.trim_ascii().is_empty() {
         return Ok(Value::Object(Map::new()));
     }
-    let raw: &RawValue =
-        serde_json::from_slice(body).map_err(|error| BodyError::Malformed(error.to_string()))?;
-    Ok(value(raw, Path::Root, BODY_DEPTH_MAX, errors).unwrap_or_default())
+    let reader = Reader::new(body).map_err(|error| BodyError::Malformed(error.to_string()))?;
+    let mut reading = Reading {
+        reader,
+        errors,
+        left: BODY_VALUES_MAX,
+    };
+    let read = reading.value(Path::Root, BODY_DEPTH_MAX);
+    Ok(read.ok().flatten().unwrap_or_default())
 }
 
-/// Reads one value; `None` if an error was noted for it.
-fn value(raw: &RawValue, path: Path<'_>, depth: usize, errors: &mut Errors) -> Option<Value> {
-    let text = raw.get();
-    let read = match text.as_bytes().first() {
-        Some(b'{' | b'[') if depth == 0 => Err("It is nested too deep.".to_owned()),
-        Some(b'{') => return object(text, path, depth, errors),
-        Some(b'[') => return array(text, path, depth, errors),
+/// It is noted why, and nothing more is read.
+struct Stopped;
+
+struct Reading<'a, 'e> {
+    reader: Reader<'a>,
+    errors: &'e mut Errors,
+    /// How many values may still follow.
+    left: usize,
+}
+
+impl Reading<'_, '_> {
+    /// Reads one value; `None` if an error was noted for it.
+    fn value(&mut self, path: Path<'_>, depth: usize) -> Result<Option<Value>, Stopped> {
+        let Some(left) = self.left.checked_sub(1) else {
+            let detail =
+                format!("A body has at most {BODY_VALUES_MAX} values, and this is one more.");
+            return self.stop(path, detail);
+        };
+        self.left = left;
+        let begun = self.reader.value();
+        let read = match begun {
+            Begun::Object | Begun::Array if depth == 0 => {
+                return self.stop(path, "It is nested too deep.");
+            }
+            Begun::Object => return self.object(path, depth).map(Some),
+            Begun::Array => return self.array(path, depth).map(Some),
+            Begun::Scalar(text) => scalar(text, path),
+        };
+        Ok(read.map_err(|detail| self.errors.add(path, detail)).ok())
+    }
+
+    fn stop<T>(&mut self, path: Path<'_>, detail: impl Into<String>) -> Result<T, Stopped> {
+        self.errors.add(path, detail);
+        Err(Stopped)
+    }
+
+    fn object(&mut self, path: Path<'_>, depth: usize) -> Result<Value, Stopped> {
+        let mut object = Map::new();
+        while let Some(name) = self.reader.member() {
+            let Ok(name) = unquoted(name) else {
+                self.errors.add(path, "A name in it is not Unicode text.");
+                self.reader.skip();
+                continue;
+            };
+            let path = Path::Member(&path, &name);
+            let fault = if name.contains('\0') {
+                Some("A name must not hold the character U+0000.")
+            } else if object.contains_key(&*name) {
+                Some("It is given twice.")
+            } else {
+                None
+            };
+            if let Some(fault) = fault {
+                self.errors.add(path, fault);
+                self.reader.skip();
+                continue;
+            }
+            // A member that cannot be read still counts as given.
+            let value = self.value(path, depth - 1)?.unwrap_or_default();
+            object.insert(name.into_owned(), value);
+        }
+        Ok(Value::Object(object))
+    }
+
+    fn array(&mut self, path: Path<'_>, depth: usize) -> Result<Value, Stopped> {
+        let mut array = Vec::new();
+        while self.reader.item() {
+            let path = Path::Item(&path, array.len());
+            array.push(self.value(path, depth - 1)?.unwrap_or_default());
+        }
+        Ok(Value::Array(array))
+    }
+}
+
+fn scalar(text: &str, path: Path<'_>) -> Result<Value, String> {
+    match text.as_bytes().first() {
         Some(b'"') => string(text).map(Value::String),
         Some(b'-' | b'0'..=b'9') => number(text)
             .map(Value::Number)
             .map_err(|lost| lost.detail(path)),
         _ => serde_json::from_str(text).map_err(|error| error.to_string()),
-    };
-    read.map_err(|detail| errors.add(path, detail)).ok()
-}
-
-fn object(text: &str, path: Path<'_>, depth: usize, errors: &mut Errors) -> Option<Value> {
-    let Members(members) = match serde_json::from_str(text) {
-        Ok(members) => members,
-        Err(error) => {
-            errors.add(path, format!("It cannot be read: {error}."));
-            return None;
-        }
-    };
-    let mut object = Map::new();
-    for (name, raw) in members {
-        let path = Path::Member(&path, &name);
-        if name.contains('\0') {
-            errors.add(path, "A name must not hold the character U+0000.");
-        } else if object.contains_key(&name) {
-            errors.add(path, "It is given twice.");
-        } else {
-            // A member that cannot be read still counts as given.
-            let value = value(raw, path, depth - 1, errors).unwrap_or_default();
-            object.insert(name, value);
-        }
     }
-    Some(Value::Object(object))
-}
-
-fn array(text: &str, path: Path<'_>, depth: usize, errors: &mut Errors) -> Option<Value> {
-    let items: Vec<&RawValue> = match serde_json::from_str(text) {
-        Ok(items) => items,
-        Err(error) => {
-            errors.add(path, format!("It cannot be read: {error}."));
-            return None;
-        }
-    };
-    let mut array = Vec::with_capacity(items.len());
-    for (at, raw) in items.into_iter().enumerate() {
-        array.push(value(raw, Path::Item(&path, at), depth - 1, errors).unwrap_or_default());
-    }
-    Some(Value::Array(array))
 }
 
 fn string(text: &str) -> Result<String, String> {
-    let string: String =
-        serde_json::from_str(text).map_err(|_| "It is not Unicode text.".to_owned())?;
+    let string = unquoted(text).map_err(|_| "It is not Unicode text.".to_owned())?;
     if string.contains('\0') {
         return Err("It must not hold the character U+0000.".to_owned());
     }
-    Ok(string)
+    Ok(string.into_owned())
 }
 
 /// The most significant digits of a decimal that a double always keeps.
@@ -129,29 +159,6 @@ fn number(text: &str) -> Result<Number, Lost> {
     match Number::from_f64(number) {
         Some(number) if kept && count <= DIGITS_MAX => Ok(number),
         _ => Err(Lost::Decimal),
-    }
-}
-
-/// The members of an object as they stand, equal names included.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl<'de> Visitor<'de> for Reader {
-            type Value = Members<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Reader)
     }
 }
 
@@ -212,6 +219,20 @@ mod tests {
         let deep = "[".repeat(100_000) + &"]".repeat(100_000);
         let pointer = pointers(&deep);
         assert_eq!(pointer, ["/0".repeat(BODY_DEPTH_MAX)]);
+    }
+
+    #[test]
+    fn the_number_of_values_is_bounded_however_many_there_are() {
+        let fits = format!("[{}0]", "0,".repeat(BODY_VALUES_MAX - 2));
+        assert!(pointers(&fits).is_empty());
+        let many = format!("[{}0]", "{},".repeat(300_000));
+        assert_eq!(pointers(&many), [format!("/{}", BODY_VALUES_MAX - 1)]);
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_is_found_and_its_value_passed_over() {
+        let body = r#"{"a": {"\ud800": {"b": [1]}, "c": 1e999}, "d": [1e999]}"#;
+        assert_eq!(pointers(body), ["/a", "/a/c", "/d/0"]);
     }
 
     #[test]
