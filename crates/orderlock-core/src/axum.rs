@@ -123,7 +123,6 @@ fn lock_missing() -> Problem {
          This is a mistake in the service: mount the handler with `orders.post(..)`, or add \
          `orders.layer(..)` to the route.",
     )
-    .applied(AppliedPart::None)
 }
 
 fn problem_response(problem: &Problem) -> Response {

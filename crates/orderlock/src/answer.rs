@@ -11,8 +11,8 @@ use orderlock_core::{
     SettledView, Snapshot, Target, Timestamp,
 };
 
-pub use crate::explain::denied_problem;
 use crate::explain::{about, failure_problem, log_failure, mark_stays, time};
+pub use crate::explain::{denied_problem, store_problem};
 use crate::header::{IDEMPOTENCY_EXPIRES, IDEMPOTENT_REPLAYED, PREFERENCE_APPLIED, value};
 use crate::json::JsonAnswers;
 use crate::problems::{self, ProblemKind, Retry};
@@ -46,7 +46,8 @@ pub fn answer<E>(answers: &dyn Answers, asked: &Asked, ended: Ended<E>) -> Resul
     Ok(reply)
 }
 
-/// Tells a client a problem that is not stored. `Retry-After` comes with the kinds that may pass.
+/// Tells a client a problem that is not stored. `Retry-After` comes with the kinds that may pass,
+/// `Accept-Encoding: identity` with those of a body that cannot be read as it stands.
 #[must_use]
 pub fn problem_reply(answers: &dyn Answers, problem: &Problem) -> Reply {
     of_problem(reply(&answers.problem(problem, None)), problem)
@@ -165,6 +166,9 @@ fn unstored(
 
 fn of_problem(mut reply: Reply, problem: &Problem) -> Reply {
     reply.extensions_mut().insert(Told(problem.kind().into()));
+    if problem.kind() == problems::MEDIA_TYPE_UNSUPPORTED.kind {
+        set(&mut reply, header::ACCEPT_ENCODING, "identity");
+    }
     let passes = problem.is_retryable() && [409, 429, 503].contains(&problem.status());
     let seconds = match ProblemKind::find(problem.kind()).map(|kind| kind.retry) {
         Some(Retry::After(seconds)) => Some(seconds),

@@ -3,7 +3,9 @@
 
 use std::error::Error;
 
-use orderlock_core::{Denied, Failed, Problem, Recovery, Running, StoreError, Target, Timestamp};
+use orderlock_core::{
+    AppliedPart, Denied, Failed, Problem, Recovery, Running, StoreError, Target, Timestamp,
+};
 
 use crate::answer::Asked;
 use crate::problems::{self, ProblemKind};
@@ -22,10 +24,7 @@ pub fn denied_problem(order: Option<&Target>, denied: &Denied) -> Problem {
         Denied::NotFound => problems::ORDER_NOT_FOUND,
         Denied::Exists => problems::ORDER_EXISTS,
         Denied::ShuttingDown => problems::SHUTTING_DOWN,
-        Denied::StoreUnavailable(error) => {
-            log_store(error);
-            problems::STORE_UNAVAILABLE
-        }
+        Denied::StoreUnavailable(error) => return store_problem(order, error),
     };
     let problem = about(&kind, order);
     match denied {
@@ -42,11 +41,39 @@ pub fn denied_problem(order: Option<&Target>, denied: &Denied) -> Problem {
     }
 }
 
+/// The problem that a request is answered with for which the store did not do its part.
+#[must_use]
+pub fn store_problem(order: Option<&Target>, error: &StoreError) -> Problem {
+    let cause = error.source().map(ToString::to_string);
+    tracing::warn!(%error, cause, "the order store did not do what was asked");
+    let unavailable = |what: &str| {
+        let (problem, next) = (
+            problems::STORE_UNAVAILABLE.problem(),
+            problems::STORE_UNAVAILABLE.next,
+        );
+        problem.with_detail(format!("{what} {next}"))
+    };
+    match error {
+        StoreError::Full(_) => unavailable("The order store is full, and takes no changes."),
+        StoreError::ReadOnly(_) => unavailable("The order store takes no changes now."),
+        StoreError::Corrupt(_) => about(&problems::DATA_DAMAGED, order),
+        StoreError::Unsupported(what) => problems::HANDLER_FAILED
+            .problem()
+            .retryable(false)
+            .with_detail(format!(
+                "{}: the order store cannot do this: {what}. Repeating it will not help.",
+                named(order)
+            )),
+        _ => about(&problems::STORE_UNAVAILABLE, order),
+    }
+}
+
 pub(crate) fn failure_problem<E>(order: Option<&Target>, failure: &Failed<E>) -> Problem {
     let failed = &problems::HANDLER_FAILED;
     match failure {
         Failed::TimedOut => about(&problems::HANDLER_TIMEOUT, order),
-        Failed::Stopped => about(&problems::SHUTTING_DOWN, order),
+        // The key was looked up when the order was granted.
+        Failed::Stopped => about(&problems::SHUTTING_DOWN, order).applied(AppliedPart::None),
         Failed::Unreadable(_) => failed.problem().retryable(false).with_detail(format!(
             "{} is stored in a form that this operation cannot read. An operator must look into it.",
             named(order)
@@ -128,12 +155,48 @@ pub(crate) fn log_failure<E>(order: Option<&Target>, failure: &Failed<E>) {
     }
 }
 
-fn log_store(error: &StoreError) {
-    let cause = error.source().map(ToString::to_string);
-    tracing::warn!(%error, cause, "the order store is out of reach");
-}
-
 /// A time as every answer shows it: RFC 3339, UTC.
 pub(crate) fn time(time: Timestamp) -> String {
     time.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_is_told_as_what_it_is() {
+        let cause = || "the table `secret` is broken".into();
+        let errors = [
+            (
+                StoreError::NotApplied(cause()),
+                "store-unavailable",
+                "cannot be reached",
+            ),
+            (StoreError::Full(cause()), "store-unavailable", "is full"),
+            (
+                StoreError::ReadOnly(cause()),
+                "store-unavailable",
+                "no changes now",
+            ),
+            (StoreError::Corrupt(cause()), "data-damaged", "An operator"),
+            (
+                StoreError::Unsupported("no views"),
+                "handler-failed",
+                "no views",
+            ),
+        ];
+        for (error, kind, words) in errors {
+            let problem = store_problem(None, &error);
+            let detail = problem.detail().unwrap();
+            assert_eq!(problem.kind(), kind, "{detail}");
+            assert!(detail.contains(words), "{detail}");
+            assert!(!detail.contains("secret"), "{detail}");
+            assert_eq!(
+                problem.is_retryable(),
+                kind == "store-unavailable",
+                "{detail}"
+            );
+        }
+    }
 }

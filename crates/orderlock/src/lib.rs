@@ -117,12 +117,12 @@ pub use adapter::OrderHandler;
 pub use answer::{Rejection, method_not_allowed, route_not_found};
 pub use caller::{CallerSource, OrderIdSource, PathParam, SingleTenant};
 pub use failure::Failure;
-pub use header::RequestKey;
+pub use header::{RequestKey, is_json};
 pub use json::JsonAnswers;
 pub use layer::{OrderLockLayer, OrderLockService};
 pub use lock::OrderLock;
 pub use problems::{PROBLEMS, ProblemKind};
-pub use request::{fingerprint, is_json};
+pub use request::fingerprint;
 
 pub use orderlock_core as core;
 pub use orderlock_core::{

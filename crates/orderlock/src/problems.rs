@@ -64,7 +64,8 @@ pub struct ProblemKind {
     pub stored: Stored,
     /// Whether the same request may succeed later.
     pub retry: Retry,
-    /// Whether it says for certain that this request has changed nothing.
+    /// Whether it always says for certain that nothing has changed under this key: only what is
+    /// told after the key was looked up can, since the request may be the retry of one that has.
     pub nothing_applied: bool,
 }
 
@@ -123,15 +124,15 @@ problem_kinds! {
     IDEMPOTENCY_KEY_MISSING = 400 "idempotency-key-missing", "The request has no idempotency key",
         "A request that changes an order must carry an Idempotency-Key header.",
         "Draw a new random key for each intent, and send the same key with each retry of it.",
-        No, Retry::No, nothing_applied;
+        No, Retry::No;
     IDEMPOTENCY_KEY_INVALID = 400 "idempotency-key-invalid", "The idempotency key is not valid",
         "The Idempotency-Key header is malformed, or was sent more than once.",
         "Send it once, as 1 to 255 visible ASCII characters, bare or as a quoted string.",
-        No, Retry::No, nothing_applied;
+        No, Retry::No;
     IF_MATCH_INVALID = 400 "if-match-invalid", "The If-Match header is not valid",
-        "If-Match must name one version as its ETag was sent, or be `*`.",
-        "Send `If-Match: \"<version>\"`; weak tags and lists are not taken.",
-        No, Retry::No, nothing_applied;
+        "If-Match must be a list of versions, each as its ETag was sent, or `*`.",
+        "Send `If-Match: \"<version>\"`, with the quotes.",
+        No, Retry::No;
     QUERY_INVALID = 400 "query-invalid", "The query is not valid",
         "A parameter of the query is unknown or has a value that does not fit.",
         "Correct the parameter that the detail names.",
@@ -143,31 +144,31 @@ problem_kinds! {
     BODY_MALFORMED = 400 "body-malformed", "The body cannot be read",
         "The body is not what its media type says, or ended too early.",
         "Correct the body; the same key may be used again.",
-        No, Retry::No, nothing_applied;
+        No, Retry::No;
     BODY_INVALID = 422 "body-invalid", "The body is not valid",
         "The body can be read, but parts of it do not fit; `errors` names them by JSON pointer.",
         "Correct the parts that are named; the same key may be used again.",
-        No, Retry::No, nothing_applied;
+        No, Retry::No;
     BODY_TOO_LARGE = 413 "body-too-large", "The body is too large",
         "The body has more bytes than this service takes.",
         "Send a smaller body.",
-        No, Retry::No, nothing_applied;
+        No, Retry::No;
     BODY_TOO_SLOW = 408 "body-too-slow", "The body did not arrive in time",
         "The body was not complete within the time that this service waits.",
         "Send it again with the same key.",
-        No, Retry::Yes, nothing_applied;
+        No, Retry::Yes;
     MEDIA_TYPE_UNSUPPORTED = 415 "media-type-unsupported", "The media type is not supported",
-        "The body has a media type that this operation does not take.",
-        "Send the body as application/json.",
-        No, Retry::No, nothing_applied;
+        "The body has a media type, a charset or an encoding that is not taken here.",
+        "Send the body as application/json, in UTF-8 and without a Content-Encoding.",
+        No, Retry::No;
     UNAUTHENTICATED = 401 "unauthenticated", "You are not signed in",
         "The request carries no credential, or one that is not valid.",
         "Send a valid credential.",
-        No, Retry::No, nothing_applied;
+        No, Retry::No;
     FORBIDDEN = 403 "forbidden", "You are not allowed to do that",
         "The caller is known, but has no right to do this.",
         "Ask somebody who has the right, or ask for it.",
-        No, Retry::No, nothing_applied;
+        No, Retry::No;
     ORDER_NOT_FOUND = 404 "order-not-found", "There is no such order",
         "The caller has no order with this id.",
         "Check the id.",
@@ -177,7 +178,7 @@ problem_kinds! {
         "Check the path.",
         No, Retry::No;
     KEY_NOT_FOUND = 404 "key-not-found", "The key is not known",
-        "The key was never used for this order by this caller, or the operation under it failed and left nothing.",
+        "The key was never used for this order by this caller, the operation under it failed and left nothing, or it was used longer ago than keys are remembered.",
         "Send the operation with this key: it will run.",
         No, Retry::No;
     LOCK_NOT_FOUND = 404 "lock-not-found", "There is no such lock",
@@ -189,7 +190,7 @@ problem_kinds! {
         "Use one of the methods that the Allow header names.",
         No, Retry::No;
     IDEMPOTENCY_KEY_REUSED = 422 "idempotency-key-reused", "The key stands for another request",
-        "The same key was used for this order with another operation or another body.",
+        "The same key was used before, with another operation or another body.",
         "Send the first request unchanged to learn its answer, or draw a new key for a new intent.",
         First, Retry::No, nothing_applied;
     IDEMPOTENCY_KEY_IN_PROGRESS = 409 "idempotency-key-in-progress", "The request is still running",
@@ -197,7 +198,7 @@ problem_kinds! {
         "Repeat it with the same key to get its answer; `Prefer: wait=<seconds>` waits for it.",
         No, Retry::After(1);
     IDEMPOTENCY_KEY_EXPIRED = 410 "idempotency-key-expired", "The answer to this key is gone",
-        "The key was used for this order, and its answer is past its retention.",
+        "The key was used, and its answer is past its retention.",
         "Read the order to see what became of it; draw a new key for a new intent.",
         Tombstone, Retry::No;
     ORDER_LOCKED = 409 "order-locked", "Another operation holds the order",
@@ -207,10 +208,10 @@ problem_kinds! {
     ORDER_QUEUE_FULL = 429 "order-queue-full", "Too many requests wait for the order",
         "The line for this order, or for this node, is as long as it may be.",
         "Repeat the request with the same key later.",
-        No, Retry::After(1), nothing_applied;
+        No, Retry::After(1);
     ORDER_EXISTS = 409 "order-exists", "The order exists already",
         "An order with this id was created under another key.",
-        "Read it, or choose another id.",
+        "Read the order; a new order needs an id of its own.",
         No, Retry::No, nothing_applied;
     VERSION_MISMATCH = 412 "version-mismatch", "The order is at another version",
         "The order has changed since the version that If-Match names; `currentVersion` is where it is.",
@@ -241,17 +242,21 @@ problem_kinds! {
         "Repeat the request with the same key.",
         No, Retry::After(1), nothing_applied;
     SETTLE_UNKNOWN = 503 "settle-unknown", "It is not known yet whether the change was applied",
-        "The change was sent to the store, and the store's answer was lost.",
+        "The change was sent to the order store, whose answer was lost or has not come in time.",
         "Repeat the request with the same key to learn what happened: it is never applied twice.",
         Perhaps, Retry::After(1);
-    STORE_UNAVAILABLE = 503 "store-unavailable", "The order store is out of reach",
-        "This node cannot reach its order store, or has no session there.",
-        "Repeat the request with the same key.",
-        No, Retry::After(2), nothing_applied;
+    STORE_UNAVAILABLE = 503 "store-unavailable", "The order store did not take the request",
+        "The order store cannot be reached, does not answer in time, or takes no changes now.",
+        "Repeat the request, with the same key if it carries one.",
+        No, Retry::After(2);
+    DATA_DAMAGED = 500 "data-damaged", "What is stored cannot be read",
+        "The data of an order are damaged in the store: its file or its disk has a fault, or another program has written to it.",
+        "An operator must look at the log and restore the data; repeating the request does not help.",
+        No, Retry::No;
     SHUTTING_DOWN = 503 "shutting-down", "This node is shutting down",
         "The node takes no new operations and ends those that run.",
         "Repeat the request with the same key: another node, or this one after its restart, takes it.",
-        No, Retry::After(2), nothing_applied;
+        No, Retry::After(2);
     OUTCOME_MISSING = 500 "outcome-missing", "The handler answered without an outcome",
         "A handler under the lock answered with success but did not return an outcome, so there was nothing to apply.",
         "This is a mistake in the service: return `Result<Outcome<T>, E>` from the handler, and let no middleware in between rebuild its response.",
@@ -263,15 +268,15 @@ problem_kinds! {
     LOCK_MISSING = 500 "lock-missing", "This handler needs a lock and was given none",
         "The handler needs an order's lock, but its route has none, or the lock was taken before.",
         "This is a mistake in the service: mount the handler with `orders.post(..)`, or add `orders.layer(..)` to the route.",
-        No, Retry::No, nothing_applied;
+        No, Retry::No;
     LOCKED_TWICE = 500 "locked-twice", "The route has two locks",
         "The request already holds the order's lock, and its route asks for it again.",
         "This is a mistake in the service: keep one of `orders.layer(..)` and `orders.post(..)` on the route.",
-        No, Retry::No, nothing_applied;
+        No, Retry::No;
     ORDER_ID_MISSING = 500 "order-id-missing", "The route does not say which order",
         "The path parameter that names the order is not part of this route.",
         "This is a mistake in the service: name it in the route, or give the lock another source with `with_order_id(..)`.",
-        No, Retry::No, nothing_applied;
+        No, Retry::No;
 }
 
 #[cfg(test)]

@@ -1,16 +1,15 @@
 //! From an HTTP request to what the lifecycle is asked for: the same for every door.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http::request::Parts;
 use orderlock_core::axum::CarriedLock;
 use orderlock_core::{
-    Body, Caller, Ended, Fingerprint, IdempotencyKey, Lifecycle, Operation, OperationName,
-    OperationRequest, OrderId, Problem, Version,
+    Answer, Body, Caller, Denied, Ended, Fingerprint, IdempotencyKey, Lifecycle, LockedOrder,
+    Operation, OperationName, OperationRequest, OrderId, OrderType, Outcome, Problem, Version,
 };
 
 use crate::answer::{Asked, Reply, answer, problem_reply};
@@ -42,7 +41,7 @@ pub(crate) struct Head {
     caller: Caller,
     order: OrderId,
     key: IdempotencyKey,
-    expected: Option<Version>,
+    expected: Option<Vec<Version>>,
     wait: Option<Duration>,
     json: bool,
     query: Option<Box<str>>,
@@ -55,6 +54,7 @@ impl Entrance {
             return Err(problems::LOCKED_TWICE.described());
         }
         self.body.check_declared(&parts.headers)?;
+        header::check_content(&parts.headers)?;
         let caller = self.caller.caller(parts)?;
         let order = self.order_id.order_id(parts)?;
         let longest = self.lifecycle.limits().wait;
@@ -64,7 +64,7 @@ impl Entrance {
             key: header::idempotency_key(&parts.headers)?,
             expected: header::if_match(&parts.headers)?,
             wait: header::prefer_wait(&parts.headers).map(|wait| wait.min(longest)),
-            json: is_json(&parts.headers),
+            json: header::is_json(&parts.headers),
             query: parts.uri.query().map(Into::into),
         })
     }
@@ -72,6 +72,50 @@ impl Entrance {
     /// Refuses a request that the lifecycle was not asked about.
     pub(crate) fn refuse(&self, problem: &Problem) -> Reply {
         problem_reply(&**self.lifecycle.answers(), problem)
+    }
+
+    /// Runs an operation under the lock.
+    pub(crate) async fn run<T, E, W, F, D>(&self, wanted: Wanted, work: W, describe: D) -> Ended<E>
+    where
+        T: OrderType,
+        E: Send + 'static,
+        W: FnOnce(LockedOrder<T>) -> F + Send + 'static,
+        F: Future<Output = Result<Outcome<T>, E>> + Send + 'static,
+        D: Fn(&E) -> Answer + Send + Sync + 'static,
+    {
+        let Wanted {
+            mut request,
+            others,
+        } = wanted;
+        let lifecycle = &self.lifecycle;
+        if others.is_empty() {
+            return lifecycle.run_described(request, work, describe).await;
+        }
+        // A grant compares one version. If the order is at another one of those that would do, it
+        // is asked for at that: the operation has not run.
+        let (work, describe) = (Arc::new(Mutex::new(Some(work))), Arc::new(describe));
+        let mut tries = others.len();
+        loop {
+            let (work, describe) = (Arc::clone(&work), Arc::clone(&describe));
+            let take = move || {
+                let work = work.lock().unwrap_or_else(PoisonError::into_inner).take();
+                work.expect("what was refused for its version has not run")
+            };
+            let run = lifecycle.run_described(
+                request.clone(),
+                move |order| take()(order),
+                move |error| describe(error),
+            );
+            match run.await {
+                Ended::Denied(Denied::VersionMismatch { current })
+                    if tries > 0 && others.contains(&current) =>
+                {
+                    tries -= 1;
+                    request.expected = Some(current);
+                }
+                ended => return ended,
+            }
+        }
     }
 
     /// Tells a client how its request ended, or gives the handler's own error back.
@@ -92,7 +136,7 @@ impl Head {
     }
 
     /// What the lifecycle is asked for.
-    pub(crate) fn into_request(self, operation: Operation, body: &Bytes) -> OperationRequest {
+    pub(crate) fn into_wanted(self, operation: Operation, body: &Bytes) -> Wanted {
         let body = if self.json {
             Body::Json(body)
         } else {
@@ -104,16 +148,29 @@ impl Head {
             self.query.as_deref(),
             body,
         );
-        OperationRequest {
+        let mut versions = self.expected.unwrap_or_default();
+        let request = OperationRequest {
             caller: self.caller,
             order: self.order,
             key: self.key,
             fingerprint,
             operation,
-            expected: self.expected,
+            expected: versions.pop(),
             wait: self.wait.unwrap_or_default(),
+        };
+        Wanted {
+            request,
+            others: versions,
         }
     }
+}
+
+/// What the lifecycle is asked for.
+#[derive(Debug)]
+pub(crate) struct Wanted {
+    pub(crate) request: OperationRequest,
+    /// Versions of the order that would do as well as the expected one.
+    others: Vec<Version>,
 }
 
 /// The fingerprint of a request: operation, order, body, and the query string if there is one.
@@ -134,48 +191,9 @@ pub fn fingerprint(
     }
 }
 
-/// Whether a body counts as JSON: by its media type, and without one.
-#[must_use]
-pub fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(http::header::CONTENT_TYPE) else {
-        return true;
-    };
-    let text = value.to_str().unwrap_or_default();
-    let essence = text.split(';').next().unwrap_or_default().trim();
-    let Some((kind, subtype)) = essence.split_once('/') else {
-        return false;
-    };
-    let subtype = subtype.to_ascii_lowercase();
-    kind.eq_ignore_ascii_case("application") && (subtype == "json" || subtype.ends_with("+json"))
-}
-
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
-
-    #[test]
-    fn json_is_known_by_its_media_type_or_by_none() {
-        let of = |text: Option<&'static str>| {
-            let mut headers = HeaderMap::new();
-            if let Some(text) = text {
-                headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static(text));
-            }
-            is_json(&headers)
-        };
-        assert!(of(None));
-        for json in [
-            "application/json",
-            "Application/JSON; charset=utf-8",
-            "application/merge-patch+json",
-        ] {
-            assert!(of(Some(json)), "{json}");
-        }
-        for other in ["text/plain", "application/jsonp", "text/json", "json", ""] {
-            assert!(!of(Some(other)), "{other}");
-        }
-    }
 
     #[test]
     fn the_query_is_part_of_what_is_asked() {

@@ -112,13 +112,14 @@ where
         let body = body.map_err(refuse)?;
 
         let asked = head.asked(&operation);
-        let wanted = head.into_request(operation, &body);
+        let wanted = head.into_wanted(operation, &body);
         let mut request = Request::from_parts(parts, Body::from(body));
         // The body is within this lock's own limit.
         DefaultBodyLimit::disable().apply(&mut request);
         let arguments = match H::extract_body(arguments, request, state).await {
             Ok(arguments) => arguments,
             Err(refusal) => {
+                let wanted = &wanted.request;
                 let stored = entrance.lifecycle.stored(
                     &wanted.caller,
                     Some(&wanted.order),
@@ -142,10 +143,7 @@ where
                 Err(error) => Err(Rendered::of(error, &lifecycle).await),
             }
         };
-        let run = entrance
-            .lifecycle
-            .run_described(wanted, work, Rendered::answer);
-        let ended = run.await;
+        let ended = entrance.run(wanted, work, Rendered::answer).await;
         Ok(told(&entrance, &asked, ended))
     }
 }

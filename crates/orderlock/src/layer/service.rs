@@ -14,6 +14,7 @@ use orderlock_core::{Answer, Answers, Document, LockedOrder, Operation, Outcome,
 use tower::ServiceExt as _;
 use tower_service::Service;
 
+use super::passed::{PassedBody, PassedResponse};
 use crate::caller::TypeName;
 use crate::problems::{self, ProblemKind};
 use crate::request::Entrance;
@@ -23,7 +24,7 @@ use crate::request::Entrance;
 pub type RequestBody<B> = Either<Full<Bytes>, B>;
 
 /// What the client is given: an answer of the lock's own, or the inner service's response.
-pub type ResponseBody<B> = Either<Full<Bytes>, B>;
+pub type ResponseBody<B> = Either<Full<Bytes>, PassedBody<B>>;
 
 /// A service under the lock. See [`OrderLockLayer`](super::OrderLockLayer).
 ///
@@ -62,9 +63,9 @@ impl<S> fmt::Debug for OrderLockService<S> {
 }
 
 /// What passes by the lock: nothing is applied for it.
-enum Passed<B, E> {
+enum Passed<R: http_body::Body<Data = Bytes>, E> {
     /// The inner service's own answer.
-    Response(Response<B>),
+    Response(PassedResponse<R>),
     /// The inner service's own error.
     Error(E),
     /// A handler that does not fit.
@@ -79,7 +80,8 @@ where
     B: http_body::Body + Send + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
-    R: Send + 'static,
+    R: http_body::Body<Data = Bytes> + Send + 'static,
+    R::Error: Send,
 {
     type Response = Response<ResponseBody<R>>;
     type Error = S::Error;
@@ -95,7 +97,7 @@ where
         if passes {
             let response = inner.oneshot(request.map(Either::Right));
             return response
-                .map(|result| Ok(result?.map(Either::Right)))
+                .map(|result| Ok(result?.map(PassedBody::new).map(Either::Right)))
                 .boxed();
         }
         let (entrance, operation) = (self.entrance.clone(), self.operation.clone());
@@ -116,7 +118,8 @@ where
     B: http_body::Body + Send + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
-    R: Send + 'static,
+    R: http_body::Body<Data = Bytes> + Send + 'static,
+    R::Error: Send,
 {
     let refuse = |problem: Problem| Ok(entrance.refuse(&problem).map(Either::Left));
     let (mut parts, body) = request.into_parts();
@@ -133,18 +136,15 @@ where
         Err(problem) => return refuse(problem),
     };
     let asked = head.asked(&operation);
-    let wanted = head.into_request(operation, &body);
+    let wanted = head.into_wanted(operation, &body);
     let request = Request::from_parts(parts, Either::Left(Full::new(body)));
     let work = move |order| locked(inner, request, order);
     let answers = std::sync::Arc::clone(entrance.lifecycle.answers());
     let describe = move |passed: &Passed<R, S::Error>| passed.describe(&*answers);
-    let ended = entrance
-        .lifecycle
-        .run_described(wanted, work, describe)
-        .await;
+    let ended = entrance.run(wanted, work, describe).await;
     match entrance.answer(&asked, ended) {
         Ok(reply) => Ok(reply.map(Either::Left)),
-        Err(Passed::Response(response)) => Ok(response.map(Either::Right)),
+        Err(Passed::Response(passed)) => Ok(passed.response.map(Either::Right)),
         Err(Passed::Error(error)) => Err(error),
         Err(Passed::Mistake(kind)) => refuse(kind.described()),
     }
@@ -158,6 +158,7 @@ async fn locked<S, B, R>(
 ) -> Result<Outcome<Document>, Passed<R, S::Error>>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
+    R: http_body::Body<Data = Bytes>,
 {
     let lock = CarriedLock::new(order);
     request.extensions_mut().insert(lock.clone());
@@ -167,27 +168,20 @@ where
         Some(outcome) if lock.is_taken() => return Ok(outcome),
         Some(_) => problems::ORDER_NOT_TAKEN,
         None if response.status().is_success() => problems::OUTCOME_MISSING,
-        None => return Err(Passed::Response(response)),
+        None => return Err(Passed::Response(PassedResponse::new(response))),
     };
     tracing::error!(kind = mistake.kind, "{}", mistake.what);
     Err(Passed::Mistake(mistake))
 }
 
-impl<B, E> Passed<B, E> {
-    /// What requests that waited for the same attempt are told. A response may stream and cannot
-    /// be told twice, so they get its status alone.
+impl<R: http_body::Body<Data = Bytes>, E> Passed<R, E> {
+    /// What requests that waited for the same attempt are told.
     fn describe(&self, answers: &dyn Answers) -> Answer {
-        let problem = match self {
-            Self::Mistake(kind) => kind.described(),
-            Self::Error(_) => problems::HANDLER_FAILED.described(),
-            Self::Response(response) => {
-                let kind = problems::HANDLER_FAILED;
-                Problem::new(response.status().as_u16(), kind.kind, kind.title)
-                    .retryable(true)
-                    .applied(orderlock_core::AppliedPart::None)
-                    .with_detail(format!("{} {}", kind.what, kind.next))
-            }
+        let kind = match self {
+            Self::Response(passed) => return passed.describe(answers),
+            Self::Mistake(kind) => kind,
+            Self::Error(_) => &problems::HANDLER_FAILED,
         };
-        answers.problem(&problem, None)
+        answers.problem(&kind.described(), None)
     }
 }

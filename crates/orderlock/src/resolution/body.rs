@@ -171,7 +171,10 @@ fn check(text: &str, pointer: &str, length_max: usize, faults: &mut Faults) -> b
         "It is empty.".to_owned()
     } else if text.chars().count() > length_max {
         format!("It has more than {length_max} characters.")
-    } else if text.chars().any(|c| c.is_control() && c != '\n') {
+    } else if text
+        .chars()
+        .any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
+    {
         "It holds a control character.".to_owned()
     } else {
         return true;

@@ -47,8 +47,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
 use orderlock_core::{
-    Operation, OrderType, OutcomeKind, Principal, Problem, ResolveRequest, SettledView, Snapshot,
-    Target, Unresolved, Version,
+    Denied, Operation, OrderType, OutcomeKind, Principal, Problem, ResolveRequest, SettledView,
+    Snapshot, Target, Unresolved, Version,
 };
 use serde_json::json;
 
@@ -57,7 +57,7 @@ use crate::caller::CallerSource;
 use crate::explain::{about, denied_problem};
 use crate::header;
 use crate::problems::{BODY_INVALID, MARK_NOT_OPEN, MEDIA_TYPE_UNSUPPORTED, SETTLE_UNKNOWN};
-use crate::request::{Entrance, is_json};
+use crate::request::Entrance;
 
 /// Marks [`ResolutionHandler`] among axum's handlers.
 #[derive(Debug)]
@@ -119,25 +119,37 @@ impl<T: OrderType> ResolutionHandler<T> {
         let head = self.head(&mut parts)?;
         let runtime = &**entrance.lifecycle.runtime();
         let body = entrance.body.read(body, runtime).await?;
-        if !is_json(&parts.headers) {
+        if !header::is_json(&parts.headers) {
             return Err(MEDIA_TYPE_UNSUPPORTED.described());
         }
-        let body::Decided {
-            mark,
-            reason,
-            resolution,
-        } = body::read::<T>(&body)?;
-        let request = ResolveRequest {
-            target: head.target.clone(),
-            mark,
-            resolution,
-            expected: head.expected,
-            actor: head.actor,
-            reason,
-        };
-        match entrance.lifecycle.resolve(request).await {
-            Ok(after) => Ok(self.resolved(&head.target, &after)),
-            Err(unresolved) => Err(told(&head.target, unresolved)),
+        let mut others = head.expected.unwrap_or_default();
+        let mut expected = others.pop();
+        let mut tries = others.len();
+        loop {
+            let body::Decided {
+                mark,
+                reason,
+                resolution,
+            } = body::read::<T>(&body)?;
+            let request = ResolveRequest {
+                target: head.target.clone(),
+                mark,
+                resolution,
+                expected,
+                actor: head.actor.clone(),
+                reason,
+            };
+            match entrance.lifecycle.resolve(request).await {
+                Ok(after) => return Ok(self.resolved(&head.target, &after)),
+                // Nothing was decided: the order is at another one of the versions that would do.
+                Err(Unresolved::Denied(Denied::VersionMismatch { current }))
+                    if tries > 0 && others.contains(&current) =>
+                {
+                    tries -= 1;
+                    expected = Some(current);
+                }
+                Err(unresolved) => return Err(told(&head.target, unresolved)),
+            }
         }
     }
 
@@ -161,6 +173,7 @@ impl<T: OrderType> ResolutionHandler<T> {
     fn head(&self, parts: &mut Parts) -> Result<Head, Problem> {
         let entrance = &self.entrance;
         entrance.body.check_declared(&parts.headers)?;
+        header::check_content(&parts.headers)?;
         let operator = self.authorize.caller(parts)?;
         let order = entrance.order_id.order_id(parts)?;
         header::idempotency_key(&parts.headers)?;
@@ -177,7 +190,7 @@ impl<T: OrderType> ResolutionHandler<T> {
 struct Head {
     target: Target,
     actor: Principal,
-    expected: Option<Version>,
+    expected: Option<Vec<Version>>,
 }
 
 fn told(target: &Target, unresolved: Unresolved) -> Problem {

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use orderlock::answer::{Asked, answer};
 use orderlock::{Caller, Failure, LockedOrder, Operation, OrderLock, Outcome, RequestKey};
+use orderlock_testkit::faults::{Fault, Verb};
 
 use crate::client::Ask;
 use crate::world::{Door, Lock, Order, Seen, World};
@@ -127,6 +128,134 @@ async fn if_match_is_compared_at_the_grant_and_not_part_of_the_request() {
             .ask(&ask("k-2").header("if-match", "*"))
             .await
             .success();
+    }
+}
+
+#[tokio::test]
+async fn an_if_match_of_several_versions_fits_any_of_them() {
+    for door in Door::BOTH {
+        let world = World::new(door).await;
+        let ask = |key: &str, versions: &str| Ask::act("act", key, "apply").header("if-match", versions);
+        // A compressing proxy makes the tag weak.
+        let weak = world.ask(&ask("k-1", "W/\"1\"")).await.success();
+        assert_eq!(weak.header("etag"), Some("\"2\""));
+        for (at, versions) in ["\"1\", \"2\", \"7\"", "\"3\", W/\"1\"", "\"x\",\"4\",\"4\""]
+            .iter()
+            .enumerate()
+        {
+            let told = world
+                .ask(&ask(&format!("k-2-{at}"), versions))
+                .await
+                .success();
+            assert_eq!(told.header("etag"), Some(&*format!("\"{}\"", at + 3)));
+        }
+        for versions in ["\"4\", \"6\"", "\"abc\"", "\"\"", "\"05\""] {
+            let told = world.ask(&ask("k-3", versions)).await;
+            let told = told.expect(412, "version-mismatch");
+            assert_eq!(told.json()["currentVersion"], 5, "{versions}");
+        }
+        assert_eq!(world.probe.runs(), 4, "what was refused has not run");
+    }
+}
+
+#[tokio::test]
+async fn an_if_match_of_several_versions_is_compared_when_the_turn_comes() {
+    let world = World::new(Door::Adapter).await;
+    let first = world.start(&Ask::act("act", "k-1", "wait"));
+    world.probe.started(1).await;
+    let next = Ask::act("act", "k-2", "apply")
+        .header("if-match", "\"2\", \"1\"")
+        .wait(20);
+    let second = world.start(&next);
+    while world.orders.lifecycle().in_flight() < 2 {
+        tokio::task::yield_now().await;
+    }
+    world.probe.go();
+    first.await.unwrap().success();
+    assert_eq!(
+        second.await.unwrap().success().header("etag"),
+        Some("\"3\"")
+    );
+}
+
+#[tokio::test]
+async fn no_body_is_the_same_however_it_is_said() {
+    let world = World::app(|orders| {
+        Router::new()
+            .route("/adapter/{id}", orders.post("adapter", count))
+            .route("/layer/{id}", post(count).layer(orders.layer("layer")))
+    })
+    .await;
+    for path in ["/adapter/o-1", "/layer/o-1"] {
+        let bare = ask("POST", path);
+        let first = world.ask(&bare).await.success();
+        assert!(!first.replayed());
+        let form = "application/x-www-form-urlencoded";
+        for again in [
+            bare.clone(),
+            bare.clone().header("content-type", form),
+            bare.clone()
+                .header("content-type", "text/plain; charset=utf-16"),
+            bare.clone().header("content-type", "application/json"),
+            bare.clone().body("{}"),
+            bare.clone().body(" \n"),
+            bare.clone()
+                .header("content-type", "application/json")
+                .body(" { } "),
+        ] {
+            let again = world.ask(&again).await.success();
+            assert!(again.replayed() && again.body == first.body);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_must_be_decoded_first_is_refused_and_its_key_stays_free() {
+    for door in Door::BOTH {
+        let world = World::new(door).await;
+        let good = || Ask::act("act", "k-1", "apply");
+        for (name, value, kind) in [
+            ("content-encoding", "gzip", "media-type-unsupported"),
+            ("content-encoding", "identity, br", "media-type-unsupported"),
+            (
+                "content-type",
+                "application/json; charset=utf-16",
+                "media-type-unsupported",
+            ),
+            ("content-range", "bytes 0-9/90", "body-malformed"),
+        ] {
+            let told = world.ask(&good().header(name, value)).await;
+            assert_eq!(told.kind().as_deref(), Some(kind), "{name}: {value}");
+            if told.status == 415 {
+                assert_eq!(told.header("accept-encoding"), Some("identity"));
+            }
+        }
+        assert_eq!(world.seen().await, Seen::untouched());
+        let plain = good().header("content-encoding", "identity");
+        assert!(!world.ask(&plain).await.success().replayed());
+    }
+}
+
+#[tokio::test]
+async fn what_was_told_without_a_look_at_the_key_says_nothing_of_it() {
+    for door in Door::BOTH {
+        let world = World::new(door).await;
+        let good = || Ask::act("act", "k-1", "apply");
+        world.ask(&good()).await.success();
+        world.store.fail_next(Verb::Acquire, Fault::FailBefore);
+        let unheard = [
+            world.ask(&good()).await.expect(503, "store-unavailable"),
+            world.ask(&good().header("x-principal", "nobody")).await,
+            world.ask(&good().header("if-match", "7")).await,
+            world.ask(&good().header("content-encoding", "br")).await,
+            world.ask(&good().body(&"x".repeat(2_000))).await,
+        ];
+        for told in unheard {
+            assert!(told.json().get("applied").is_none(), "{}", told.json());
+        }
+        world.orders.drain(Duration::ZERO).await.unwrap();
+        let told = world.ask(&good()).await.expect(503, "shutting-down");
+        assert!(told.json().get("applied").is_none(), "{}", told.json());
     }
 }
 
