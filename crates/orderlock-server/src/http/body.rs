@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use orderlock::Problem;
+use orderlock::header::{MediaType, check_content};
 use orderlock::problems::{BODY_MALFORMED, BODY_TOO_LARGE, BODY_TOO_SLOW, MEDIA_TYPE_UNSUPPORTED};
 use orderlock_orders::{BodyShape, Command, OrderOperation};
 
@@ -35,38 +36,22 @@ pub(crate) fn check_media_type(
     body: &[u8],
     shape: BodyShape,
 ) -> Result<(), Problem> {
-    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
-    let (Some(value), more) = (values.next(), values.next()) else {
+    let Some(value) = headers.get(header::CONTENT_TYPE) else {
         return Ok(());
     };
-    let text = value.to_str().unwrap_or_default();
-    let mut parts = text.split(';').map(str::trim);
-    let essence = parts.next().unwrap_or_default();
     let taken = media_types(shape);
-    let is_taken = taken.iter().any(|it| it.eq_ignore_ascii_case(essence)) && parts.all(is_utf_8);
-    if body.is_empty() || (more.is_none() && is_taken) {
+    let is_taken = MediaType::parse(value).is_some_and(|media| taken.contains(&&*media.essence));
+    if body.is_empty() || is_taken {
         return Ok(());
     }
     let detail = format!("Send the body as {}.", taken.join(" or "));
     Err(MEDIA_TYPE_UNSUPPORTED.problem().with_detail(detail))
 }
 
-/// Whether a parameter of a media type leaves the text in UTF-8, as JSON is.
-fn is_utf_8(parameter: &str) -> bool {
-    match parameter.split_once('=') {
-        Some((name, charset)) if name.trim().eq_ignore_ascii_case("charset") => {
-            let charset = charset.trim().trim_matches('"');
-            ["utf-8", "utf8", "us-ascii"]
-                .iter()
-                .any(|it| it.eq_ignore_ascii_case(charset))
-        }
-        _ => true,
-    }
-}
-
 impl BodyLimits {
-    /// Reads a body to its end.
-    pub(crate) async fn read(self, body: Body) -> Result<Bytes, Problem> {
+    /// Reads a body to its end, if it can be read as it stands.
+    pub(crate) async fn read(self, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
+        check_content(headers)?;
         let reading = Limited::new(body, self.bytes).collect();
         match tokio::time::timeout(self.time, reading).await {
             Ok(Ok(collected)) => Ok(collected.to_bytes()),

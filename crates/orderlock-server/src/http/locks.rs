@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts as _, Request, State};
+use axum::extract::{Request, State};
 use orderlock::core::{LeaseId, LeaseView};
 use orderlock::problems::{BODY_INVALID, LOCK_NOT_FOUND};
 use orderlock::store::{BreakLease, Broken, Leases};
@@ -14,10 +14,14 @@ use utoipa::ToSchema;
 
 use super::Context;
 use super::body::check_media_type;
+use super::conditions::Unconditional;
 use super::query::{NoQuery, PageQuery};
 use super::read::OrderLockView;
 use super::reply::{Refused, Success, unread};
 use super::target::{caller, param};
+
+/// The longest id of a lock that is looked for: a name, a fence and an order's id.
+const LOCK_ID_MAX: usize = 512;
 
 /// A lock, and the order that it is on.
 #[derive(Debug, Serialize, ToSchema)]
@@ -60,15 +64,16 @@ pub(crate) async fn list(
 /// nothing that it returns is applied.
 pub(crate) async fn break_one(
     State(context): State<Arc<Context>>,
+    _: NoQuery,
+    _: Unconditional,
     request: Request,
 ) -> Result<Success<LockItem>, Refused> {
     let (mut parts, body) = request.into_parts();
-    let id = param(&mut parts, "id");
-    NoQuery::from_request_parts(&mut parts, &()).await?;
-    let body = context.body.read(body).await?;
+    let id = param(&mut parts, "id").filter(|id| is_lock_id(id));
+    let body = context.body.read(&parts.headers, body).await?;
     check_media_type(&parts.headers, &body, BodyShape::Reason)?;
     let reason = reason(&body)?;
-    // An id that is no text names no lock.
+    // What can be no lock's id names no lock.
     let id = id.ok_or_else(|| LOCK_NOT_FOUND.described())?;
     let caller = caller();
     let request = BreakLease {
@@ -85,6 +90,11 @@ pub(crate) async fn break_one(
         }
         Broken::NotFound => Err(Refused(LOCK_NOT_FOUND.described())),
     }
+}
+
+/// Whether a text can be a lock's id, whatever the store: the others are not even asked for.
+fn is_lock_id(text: &str) -> bool {
+    text.len() <= LOCK_ID_MAX && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Reads `{"reason": ...}`, which must be there.

@@ -1,6 +1,7 @@
 //! The HTTP contract: routes, answers, problems and their pages.
 
 mod body;
+mod conditions;
 mod create;
 mod edge;
 mod envelope;

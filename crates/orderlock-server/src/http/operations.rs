@@ -11,6 +11,7 @@ use orderlock_orders::{Order, OrderOperation, decide};
 
 use super::Context;
 use super::body::CommandBody;
+use super::conditions::VersionAlone;
 use super::query::NoQuery;
 
 /// The route of one operation. What it does to the order is computed, so that it neither waits
@@ -25,8 +26,9 @@ pub(crate) fn route(context: &Context, operation: OrderOperation) -> MethodRoute
 
 async fn run(
     order: LockedOrder<Order>,
-    State(context): State<Arc<Context>>,
     _: NoQuery,
+    _: VersionAlone,
+    State(context): State<Arc<Context>>,
     CommandBody(command): CommandBody,
 ) -> Result<Outcome<Order>, Infallible> {
     let (order, _lease) = order.split();

@@ -59,15 +59,16 @@ pub(crate) const ORIGIN_NOT_ALLOWED: Kind = Kind {
     retryable: false,
 };
 
-/// What is stored is damaged.
-pub(crate) const DATA_DAMAGED: Kind = Kind {
-    kind: "data-damaged",
-    status: 500,
-    title: "What is stored cannot be read",
-    happened: "The data of an order are damaged in the store: its file or its disk has a fault, or \
-               another program has written to it.",
-    advice: "An operator must look at the log and restore the data; repeating the request does \
-             not help.",
+/// The request is bound to a condition.
+pub(crate) const PRECONDITION_UNSUPPORTED: Kind = Kind {
+    kind: "precondition-unsupported",
+    status: 400,
+    title: "The request has a condition that is not compared",
+    happened: "The head of the request has a condition, which the detail names, that this \
+               operation does not compare. Done all the same, it could do what the client wanted \
+               to rule out.",
+    advice: "Leave it out. What changes an order that is there compares \
+             `If-Match: \"<version>\"`.",
     stored: "no",
     retryable: false,
 };
@@ -148,8 +149,8 @@ pub fn kinds() -> Vec<Kind> {
         REQUEST_INVALID,
         HOST_NOT_ALLOWED,
         ORIGIN_NOT_ALLOWED,
+        PRECONDITION_UNSUPPORTED,
         INTERNAL_ERROR,
-        DATA_DAMAGED,
         NOT_READY,
         SERVER_BUSY,
     ];

@@ -16,7 +16,7 @@ pub(crate) const PAGE_DEFAULT: usize = 50;
 /// The most items that a page may have.
 pub(crate) const PAGE_MAX: usize = 200;
 /// The longest cursor that is looked at.
-const CURSOR_MAX: usize = 1_024;
+pub(crate) const CURSOR_MAX: usize = 1_024;
 
 /// Which part of a list is asked for.
 #[derive(Debug)]
@@ -81,7 +81,8 @@ impl Params {
         let expected = format!("It must be a whole number from 1 to {PAGE_MAX}.");
         let limit = self.take("limit", in_range, &expected)?;
         let cursor = |text: &str| {
-            let fits = !text.is_empty() && text.len() <= CURSOR_MAX;
+            let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+            let fits = !text.is_empty() && text.len() <= CURSOR_MAX && visible;
             fits.then(|| Cursor(text.into()))
         };
         let cursor = self.take(
@@ -121,11 +122,16 @@ impl<S: Send + Sync> FromRequestParts<S> for ListQuery {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
         let mut params = Params::read(parts).await?;
         let status = |text: &str| Status::parse(text).map(|status| status.as_str().to_owned());
+        // What no order can have, as its body would have been refused, is asked of no store.
         let customer = |text: &str| {
-            let fits = !text.is_empty() && text.chars().count() <= CUSTOMER_MAX;
+            let fits = !text.trim().is_empty()
+                && text.chars().count() <= CUSTOMER_MAX
+                && !text.chars().any(char::is_control);
             fits.then(|| text.to_owned())
         };
-        let expected = format!("It must be a text of 1 to {CUSTOMER_MAX} characters.");
+        let expected = format!(
+            "It must be a text of 1 to {CUSTOMER_MAX} characters, none of them for control."
+        );
         let filter = Filter {
             status: params.take("status", status, &format!("It must be one of {}.", words()))?,
             customer: params.take("customer", customer, &expected)?,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use orderlock::core::{LeaseView, LeaseViewState};
-use orderlock::problems::ORDER_NOT_FOUND;
+use orderlock::problems::{DATA_DAMAGED, ORDER_NOT_FOUND};
 use orderlock::store::{List, OrderView, Read};
 use orderlock::{Document, OrderStore as _};
 use serde::Serialize;
@@ -14,7 +14,6 @@ use utoipa::ToSchema;
 
 use super::Context;
 use super::envelope::{envelope, is_braced};
-use super::problems::DATA_DAMAGED;
 use super::query::{ListQuery, NoQuery};
 use super::reply::{Refused, Success, etag, unread};
 use super::target::{OrderTarget, caller};
@@ -70,7 +69,7 @@ fn answer(view: &OrderView) -> Response {
         Ok(order) if is_braced(&view.document) => (etag(view.version), order).into_response(),
         _ => {
             is_damaged(view);
-            Refused(DATA_DAMAGED.problem()).into_response()
+            Refused(DATA_DAMAGED.described()).into_response()
         }
     }
 }

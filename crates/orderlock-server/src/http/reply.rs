@@ -3,12 +3,12 @@
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use orderlock::answer::{denied_problem, problem_reply};
-use orderlock::problems::{CURSOR_INVALID, STORE_UNAVAILABLE};
+use orderlock::answer::{denied_problem, problem_reply, store_problem};
+use orderlock::problems::CURSOR_INVALID;
 use orderlock::{Denied, JsonAnswers, Problem, StoreError, Target};
 use serde::Serialize;
 
-use super::problems::{DATA_DAMAGED, INTERNAL_ERROR};
+use super::problems::INTERNAL_ERROR;
 
 /// The shape of every answer: the status again, and the result.
 #[derive(Debug, Serialize)]
@@ -103,15 +103,7 @@ pub(crate) fn unread(error: StoreError) -> Refused {
                 .described()
                 .with_member("parameter", "cursor"),
         ),
-        error => {
-            let cause = std::error::Error::source(&error).map(ToString::to_string);
-            if let StoreError::Corrupt(_) = &error {
-                tracing::error!(%error, cause, "the store could not be read");
-                return Refused(DATA_DAMAGED.problem());
-            }
-            tracing::warn!(%error, cause, "the store could not be read");
-            Refused(STORE_UNAVAILABLE.described())
-        }
+        error => Refused(store_problem(None, &error)),
     }
 }
 

@@ -4,10 +4,13 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::middleware::from_extractor;
 use axum::routing::{MethodRouter, delete, get, post};
 use http::request::Parts;
 use orderlock_orders::{OperationRow, OrderOperation, TABLE};
 
+use super::conditions::VersionAlone;
+use super::query::NoQuery;
 use super::target::caller;
 use super::{Context, create, health, history, key, locks, operations, read};
 
@@ -69,7 +72,10 @@ impl Route {
             Self::History => get(history::history),
             Self::Key => get(key::status),
             // There is no sign-in yet, so everybody is an operator.
-            Self::Resolve => context.orders.resolution(|_: &Parts| Ok(caller())),
+            Self::Resolve => context
+                .orders
+                .resolution(|_: &Parts| Ok(caller()))
+                .route_layer(from_extractor::<(NoQuery, VersionAlone)>()),
             Self::Locks => get(locks::list),
             Self::BreakLock => delete(locks::break_one),
             Self::Health => get(health::health),

@@ -68,9 +68,10 @@ async fn heads(seen: &mut Seen) {
     let calls = [
         ("idempotency-key-missing", call()),
         ("idempotency-key-invalid", call().key("a b")),
+        ("if-match-invalid", call().key("k").header("if-match", "7")),
         (
-            "if-match-invalid",
-            call().key("k").header("if-match", "W/\"1\""),
+            "precondition-unsupported",
+            call().key("k").header("if-none-match", "*"),
         ),
         (
             "version-mismatch",

@@ -135,7 +135,8 @@ async fn if_match_is_compared_at_the_grant_and_not_part_of_the_request() {
 async fn an_if_match_of_several_versions_fits_any_of_them() {
     for door in Door::BOTH {
         let world = World::new(door).await;
-        let ask = |key: &str, versions: &str| Ask::act("act", key, "apply").header("if-match", versions);
+        let ask =
+            |key: &str, versions: &str| Ask::act("act", key, "apply").header("if-match", versions);
         // A compressing proxy makes the tag weak.
         let weak = world.ask(&ask("k-1", "W/\"1\"")).await.success();
         assert_eq!(weak.header("etag"), Some("\"2\""));

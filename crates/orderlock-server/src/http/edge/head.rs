@@ -9,15 +9,10 @@ use std::net::IpAddr;
 
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
-use http::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, HOST, HeaderName, HeaderValue, ORIGIN, TRANSFER_ENCODING,
-};
+use http::header::{HOST, HeaderName, ORIGIN, TRANSFER_ENCODING};
 use http::uri::Authority;
 use http::{HeaderMap, Uri, Version};
-use http_body::Body as _;
 use orderlock::header::prefer_wait;
-use orderlock::problems::MEDIA_TYPE_UNSUPPORTED;
-use orderlock::{AppliedPart, Problem};
 
 use super::last;
 use crate::config::Origins;
@@ -35,8 +30,6 @@ pub(super) enum Wrong {
     Host,
     /// It comes from a page of another origin.
     Origin,
-    /// Its body is written in a way that this service does not read.
-    Encoding,
 }
 
 /// Refuses requests that are no requests, not to this machine, or not from where they may come.
@@ -52,9 +45,6 @@ pub(super) fn check(request: &Request, origins: &Origins) -> Result<(), Wrong> {
     if !request.method().is_safe() && !comes_from_here(headers, host.as_ref(), origins) {
         return Err(Wrong::Origin);
     }
-    if is_encoded(headers) && !request.body().is_end_stream() {
-        return Err(Wrong::Encoding);
-    }
     Ok(())
 }
 
@@ -65,24 +55,15 @@ pub(super) fn may_wait(headers: &HeaderMap) -> bool {
 
 impl IntoResponse for Wrong {
     fn into_response(self) -> Response {
-        let nothing = |problem: Problem| Refused(problem.applied(AppliedPart::None));
         match self {
             Self::Http(rule) => {
                 let detail = format!("{rule} {}", REQUEST_INVALID.advice);
                 let problem = REQUEST_INVALID.problem().with_detail(detail);
                 // Where one request ends and the next begins may be read in two ways.
-                last(nothing(problem).into_response())
+                last(Refused(problem).into_response())
             }
-            Self::Host => nothing(HOST_NOT_ALLOWED.problem()).into_response(),
-            Self::Origin => nothing(ORIGIN_NOT_ALLOWED.problem()).into_response(),
-            Self::Encoding => {
-                let detail = "The body has a Content-Encoding. Send it as it is.";
-                let problem = MEDIA_TYPE_UNSUPPORTED.problem().with_detail(detail);
-                let mut response = Refused(problem).into_response();
-                let plain = HeaderValue::from_static("identity");
-                response.headers_mut().insert(ACCEPT_ENCODING, plain);
-                response
-            }
+            Self::Host => Refused(HOST_NOT_ALLOWED.problem()).into_response(),
+            Self::Origin => Refused(ORIGIN_NOT_ALLOWED.problem()).into_response(),
         }
     }
 }
@@ -164,11 +145,6 @@ fn is_own(origin: &str, host: Option<&Authority>) -> bool {
         return false;
     };
     host.is_some_and(|host| host.as_str().eq_ignore_ascii_case(named))
-}
-
-fn is_encoded(headers: &HeaderMap) -> bool {
-    let mut codings = headers.get_all(CONTENT_ENCODING).iter();
-    codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 #[cfg(test)]
@@ -255,7 +231,7 @@ mod tests {
             let headers = [("host", "localhost"), header];
             checked("POST", uri, Version::HTTP_11, &headers)
         };
-        let plain = ("content-encoding", "identity");
+        let plain = ("accept", "*/*");
         assert_eq!(of("/", plain), Ok(()));
         assert_eq!(of("/", ("transfer-encoding", "Chunked")), Ok(()));
         for coding in ["gzip, chunked", "chunked, chunked", "gzip", ""] {
@@ -266,10 +242,6 @@ mod tests {
             let target = format!("{scheme}://localhost/");
             let wrong = of(&target, plain);
             assert!(matches!(wrong, Err(Wrong::Http(_))), "{scheme}");
-        }
-        for coding in ["gzip", "br", "identity, gzip", "x"] {
-            let wrong = of("/", ("content-encoding", coding));
-            assert_eq!(wrong, Err(Wrong::Encoding), "{coding}");
         }
     }
 
