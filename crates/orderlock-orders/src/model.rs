@@ -25,7 +25,7 @@ pub struct Order {
     pub(crate) total: Amount,
     pub(crate) payment: Payment,
     /// The user's own data.
-    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+    #[cfg_attr(feature = "openapi", schema(schema_with = crate::openapi::metadata))]
     pub(crate) metadata: Map<String, Value>,
     /// Set while the order is on hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -94,6 +94,19 @@ impl Currency {
         self.0.code()
     }
 
+    /// The codes of all currencies that new orders can be made in.
+    #[must_use]
+    pub fn in_circulation() -> Vec<&'static str> {
+        let letters = || 'A'..='Z';
+        let codes = letters()
+            .flat_map(|one| letters().map(move |two| (one, two)))
+            .flat_map(|(one, two)| {
+                letters().map(move |three| String::from_iter([one, two, three]))
+            });
+        let known = codes.filter_map(|code| code.parse::<Self>().ok());
+        known.map(Self::code).collect()
+    }
+
     /// How many digits the minor unit takes: 2 for EUR, 0 for JPY, 3 for KWD.
     #[must_use]
     pub fn digits(self) -> u16 {

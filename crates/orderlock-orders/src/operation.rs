@@ -4,8 +4,9 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use crate::problems::TRANSITION_NOT_ALLOWED;
 use crate::process::{ProcessConfig, available};
-use crate::{Order, Refusal, Room, Status};
+use crate::{Order, ProblemKind, Refusal, Room, Status};
 
 macro_rules! operations {
     ($($(#[$doc:meta])* $variant:ident = $name:literal;)*) => {
@@ -161,6 +162,8 @@ pub struct OperationRow {
     pub done_in: Option<Status>,
     /// When it is refused although the state is right; empty for never.
     pub refused_when: &'static str,
+    /// How it is refused although the state is right.
+    pub(crate) refusals: &'static [&'static ProblemKind],
     /// Whether the order, in a right state, takes it at all, whatever the body.
     pub(crate) guard: fn(&Order, &ProcessConfig) -> Result<(), Refusal>,
 }
@@ -174,6 +177,14 @@ impl OperationRow {
             OrderOperation::Edit => ("PATCH", "/v1/orders/{id}".to_owned()),
             operation => ("POST", format!("/v1/orders/{{id}}/{operation}")),
         }
+    }
+
+    /// Every kind of problem that an order can refuse the operation with.
+    pub fn problems(&self) -> impl Iterator<Item = &'static ProblemKind> + use<> {
+        let anywhere =
+            self.operation == OrderOperation::Create || self.from.len() == Status::ALL.len();
+        let state = (!anywhere).then_some(&TRANSITION_NOT_ALLOWED);
+        state.into_iter().chain(self.refusals.iter().copied())
     }
 
     /// Refuses the operation if the order, as it stands, refuses it whatever the body says.

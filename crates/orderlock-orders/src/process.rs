@@ -6,6 +6,7 @@ use crate::operation::{BodyShape, OperationRow, To};
 use crate::operations::guard;
 use crate::{Order, OrderOperation, Room, Status};
 
+use crate::problems as P;
 use OrderOperation as O;
 use Status::{
     Cancelled, Completed, Confirmed, Draft, Expired, Fulfilled, OnHold, PartiallyFulfilled,
@@ -48,6 +49,7 @@ pub const TABLE: &[OperationRow] = &[
         room: Room::Content,
         done_in: None,
         refused_when: "the body is not valid",
+        refusals: &[&P::ORDER_TOO_LARGE],
         guard: guard::nothing,
     },
     OperationRow {
@@ -62,6 +64,13 @@ pub const TABLE: &[OperationRow] = &[
         done_in: None,
         refused_when: "more is paid than the new total; the total would rise after a refund; \
                        a pending order would lose its customer or its last line",
+        refusals: &[
+            &P::ORDER_INCOMPLETE,
+            &P::PAID_EXCEEDS_TOTAL,
+            &P::TOTAL_RAISED_AFTER_REFUND,
+            &P::LINE_UNKNOWN,
+            &P::ORDER_TOO_LARGE,
+        ],
         guard: guard::nothing,
     },
     OperationRow {
@@ -75,6 +84,7 @@ pub const TABLE: &[OperationRow] = &[
         room: Room::Step,
         done_in: Some(Pending),
         refused_when: "it has no lines or no customer",
+        refusals: &[&P::ORDER_INCOMPLETE],
         guard: guard::complete,
     },
     OperationRow {
@@ -88,6 +98,7 @@ pub const TABLE: &[OperationRow] = &[
         room: Room::Step,
         done_in: Some(Confirmed),
         refused_when: "payment is required by configuration and not authorized",
+        refusals: &[&P::PAYMENT_NOT_AUTHORIZED],
         guard: guard::secured,
     },
     OperationRow {
@@ -101,6 +112,7 @@ pub const TABLE: &[OperationRow] = &[
         room: Room::Step,
         done_in: Some(Cancelled),
         refused_when: "anything is fulfilled",
+        refusals: &[&P::LINES_FULFILLED],
         guard: guard::unfulfilled,
     },
     OperationRow {
@@ -114,6 +126,7 @@ pub const TABLE: &[OperationRow] = &[
         room: Room::Step,
         done_in: Some(Expired),
         refused_when: "a payment is recorded",
+        refusals: &[&P::PAYMENT_RECORDED],
         guard: guard::without_payment,
     },
     OperationRow {
@@ -127,6 +140,7 @@ pub const TABLE: &[OperationRow] = &[
         room: Room::Step,
         done_in: Some(OnHold),
         refused_when: "",
+        refusals: &[],
         guard: guard::nothing,
     },
     OperationRow {
@@ -140,6 +154,7 @@ pub const TABLE: &[OperationRow] = &[
         room: Room::Step,
         done_in: None,
         refused_when: "",
+        refusals: &[],
         guard: guard::nothing,
     },
     OperationRow {
@@ -153,6 +168,7 @@ pub const TABLE: &[OperationRow] = &[
         room: Room::News,
         done_in: None,
         refused_when: "over the total",
+        refusals: &[&P::AMOUNT_EXCEEDS_TOTAL, &P::ORDER_TOO_LARGE],
         guard: guard::authorizable,
     },
     OperationRow {
@@ -166,6 +182,11 @@ pub const TABLE: &[OperationRow] = &[
         room: Room::News,
         done_in: None,
         refused_when: "over the total, or over the authorization where there is one",
+        refusals: &[
+            &P::AMOUNT_EXCEEDS_TOTAL,
+            &P::AMOUNT_EXCEEDS_AUTHORIZATION,
+            &P::ORDER_TOO_LARGE,
+        ],
         guard: guard::capturable,
     },
     OperationRow {
@@ -179,6 +200,7 @@ pub const TABLE: &[OperationRow] = &[
         room: Room::News,
         done_in: None,
         refused_when: "over the captured amount",
+        refusals: &[&P::AMOUNT_EXCEEDS_CAPTURED, &P::ORDER_TOO_LARGE],
         guard: guard::refundable,
     },
     OperationRow {
@@ -192,6 +214,11 @@ pub const TABLE: &[OperationRow] = &[
         room: Room::News,
         done_in: None,
         refused_when: "over the ordered quantity",
+        refusals: &[
+            &P::LINE_UNKNOWN,
+            &P::QUANTITY_EXCEEDS_ORDERED,
+            &P::ORDER_TOO_LARGE,
+        ],
         guard: guard::nothing,
     },
     OperationRow {
@@ -205,6 +232,11 @@ pub const TABLE: &[OperationRow] = &[
         room: Room::News,
         done_in: None,
         refused_when: "over the fulfilled quantity",
+        refusals: &[
+            &P::LINE_UNKNOWN,
+            &P::QUANTITY_EXCEEDS_FULFILLED,
+            &P::ORDER_TOO_LARGE,
+        ],
         guard: guard::nothing,
     },
     OperationRow {
@@ -218,6 +250,7 @@ pub const TABLE: &[OperationRow] = &[
         room: Room::Step,
         done_in: Some(Completed),
         refused_when: "a balance is unpaid",
+        refusals: &[&P::BALANCE_UNPAID],
         guard: guard::paid,
     },
     OperationRow {
@@ -231,6 +264,7 @@ pub const TABLE: &[OperationRow] = &[
         room: Room::Step,
         done_in: None,
         refused_when: "money was refunded, or it has no lines or no customer",
+        refusals: &[&P::ORDER_INCOMPLETE, &P::PAYMENT_REFUNDED],
         guard: guard::reopenable,
     },
 ];

@@ -227,7 +227,7 @@ fn a_full_list_of_payments_leaves_room_for_the_last_refund() {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 10,
+        cases: 6,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]

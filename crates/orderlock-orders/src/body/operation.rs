@@ -19,7 +19,12 @@ pub struct ReasonBody {
     /// Why, for people.
     #[cfg_attr(
         feature = "openapi",
-        schema(nullable = false, min_length = 1, max_length = 1000)
+        schema(
+            nullable = false,
+            min_length = 1,
+            max_length = 1000,
+            pattern = r"^[^\u0000-\u0008\u000B\u000C\u000E-\u001F\u007F-\u009F]*[^\s\u0000-\u001F\u007F-\u009F][^\u0000-\u0008\u000B\u000C\u000E-\u001F\u007F-\u009F]*$"
+        )
     )]
     pub reason: Option<String>,
 }
@@ -36,7 +41,12 @@ pub struct PaymentBody {
     /// The payment provider's name for it.
     #[cfg_attr(
         feature = "openapi",
-        schema(nullable = false, min_length = 1, max_length = 255)
+        schema(
+            nullable = false,
+            min_length = 1,
+            max_length = 255,
+            pattern = r"^[^\u0000-\u001F\u007F-\u009F]*[^\s\u0000-\u001F\u007F-\u009F][^\u0000-\u001F\u007F-\u009F]*$"
+        )
     )]
     pub reference: Option<String>,
 }
@@ -59,7 +69,7 @@ pub struct LinesBody {
 #[non_exhaustive]
 pub struct LineQuantity {
     /// The number of the line.
-    #[cfg_attr(feature = "openapi", schema(minimum = 1))]
+    #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 4_294_967_295_u32))]
     pub line: u32,
     /// How many pieces.
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 1_000_000))]

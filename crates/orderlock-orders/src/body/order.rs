@@ -18,10 +18,16 @@ pub struct NewOrder {
     /// Whose order it is. Needed at the latest when the order is submitted.
     #[cfg_attr(
         feature = "openapi",
-        schema(nullable = false, min_length = 1, max_length = 255)
+        schema(
+            nullable = false,
+            min_length = 1,
+            max_length = 255,
+            pattern = r"^[^\u0000-\u001F\u007F-\u009F]*[^\s\u0000-\u001F\u007F-\u009F][^\u0000-\u001F\u007F-\u009F]*$"
+        )
     )]
     pub customer: Option<String>,
     /// The currency of every amount in it.
+    #[cfg_attr(feature = "openapi", schema(schema_with = crate::openapi::circulating_currency))]
     pub currency: Currency,
     /// Whether the order starts as pending rather than as a draft.
     #[cfg_attr(feature = "openapi", schema(required = false, default = false))]
@@ -30,7 +36,7 @@ pub struct NewOrder {
     #[cfg_attr(feature = "openapi", schema(required = false, max_items = 500))]
     pub lines: Vec<NewLine>,
     /// The user's own data.
-    #[cfg_attr(feature = "openapi", schema(required = false, value_type = Object))]
+    #[cfg_attr(feature = "openapi", schema(required = false, schema_with = crate::openapi::metadata))]
     pub metadata: Map<String, Value>,
 }
 
@@ -42,10 +48,24 @@ pub struct NewOrder {
 #[non_exhaustive]
 pub struct NewLine {
     /// The stock-keeping unit.
-    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 128))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            min_length = 1,
+            max_length = 128,
+            pattern = r"^[^\u0000-\u001F\u007F-\u009F]*[^\s\u0000-\u001F\u007F-\u009F][^\u0000-\u001F\u007F-\u009F]*$"
+        )
+    )]
     pub sku: String,
     /// What people call it.
-    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 500))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            min_length = 1,
+            max_length = 500,
+            pattern = r"^[^\u0000-\u001F\u007F-\u009F]*[^\s\u0000-\u001F\u007F-\u009F][^\u0000-\u001F\u007F-\u009F]*$"
+        )
+    )]
     pub name: String,
     /// How many pieces.
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 1_000_000))]
@@ -63,14 +83,14 @@ pub struct OrderPatch {
     /// The new customer; `null` takes the customer away.
     #[cfg_attr(
         feature = "openapi",
-        schema(value_type = Option<String>, required = false, min_length = 1, max_length = 255)
+        schema(value_type = Option<String>, required = false, min_length = 1, max_length = 255, pattern = r"^[^\u0000-\u001F\u007F-\u009F]*[^\s\u0000-\u001F\u007F-\u009F][^\u0000-\u001F\u007F-\u009F]*$")
     )]
     pub customer: Option<Option<String>>,
     /// All lines that the order shall have: one that is missing is removed. `null` removes all.
     #[cfg_attr(feature = "openapi", schema(max_items = 500))]
     pub lines: Option<Vec<PatchLine>>,
     /// A merge patch of the metadata; `null` empties it.
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
+    #[cfg_attr(feature = "openapi", schema(required = false, schema_with = crate::openapi::metadata_patch))]
     pub metadata: Option<Value>,
 }
 
@@ -82,13 +102,30 @@ pub struct OrderPatch {
 #[non_exhaustive]
 pub struct PatchLine {
     /// The number of the line that this is; a line without a number is a new one and gets the next.
-    #[cfg_attr(feature = "openapi", schema(nullable = false, minimum = 1))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(nullable = false, minimum = 1, maximum = 4_294_967_295_u32)
+    )]
     pub line: Option<u32>,
     /// The stock-keeping unit.
-    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 128))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            min_length = 1,
+            max_length = 128,
+            pattern = r"^[^\u0000-\u001F\u007F-\u009F]*[^\s\u0000-\u001F\u007F-\u009F][^\u0000-\u001F\u007F-\u009F]*$"
+        )
+    )]
     pub sku: String,
     /// What people call it.
-    #[cfg_attr(feature = "openapi", schema(min_length = 1, max_length = 500))]
+    #[cfg_attr(
+        feature = "openapi",
+        schema(
+            min_length = 1,
+            max_length = 500,
+            pattern = r"^[^\u0000-\u001F\u007F-\u009F]*[^\s\u0000-\u001F\u007F-\u009F][^\u0000-\u001F\u007F-\u009F]*$"
+        )
+    )]
     pub name: String,
     /// How many pieces.
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 1_000_000))]

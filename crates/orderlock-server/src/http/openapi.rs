@@ -20,23 +20,15 @@ use super::health::{Health, Readiness};
 use super::history::HistoryItem;
 use super::key::Unsettled;
 use super::locks::LockItem;
-use super::problems::kinds;
 use super::read::OrderLockView;
 use super::routes::Route;
 
 mod parameters;
+mod problems;
 mod schemas;
 
 const PROBLEM_JSON: &str = "application/problem+json";
 const JSON: &str = "application/json";
-
-/// Which statuses a problem may have on an operation under the lock.
-const OPERATION_PROBLEMS: &[u16] = &[
-    400, 403, 404, 408, 409, 410, 412, 413, 415, 422, 429, 500, 503, 504,
-];
-const CREATE_PROBLEMS: &[u16] = &[400, 403, 408, 409, 410, 413, 415, 422, 429, 500, 503];
-const RESOLUTION_PROBLEMS: &[u16] = &[400, 403, 404, 408, 409, 412, 413, 415, 422, 429, 500, 503];
-const READ_PROBLEMS: &[u16] = &[400, 403, 404, 500, 503];
 
 /// The document.
 pub(crate) fn document() -> OpenApi {
@@ -99,7 +91,7 @@ fn describe(route: Route) -> Operation {
             "Breaks one grant, with a reason that stands in the order's history.",
             one(&name::<LockItem>()),
         )
-        .request_body(Some(request_body(BodyShape::Reason, true))),
+        .request_body(Some(body_of("BreakReason", &[JSON], true))),
         Route::Health => read(
             "health",
             "Whether the process answers.",
@@ -111,8 +103,25 @@ fn describe(route: Route) -> Operation {
             one(&name::<Readiness>()),
         ),
     };
+    let answers = problems::of(route).into_iter();
+    let described = answers.fold(described, |described, (status, names)| {
+        described.response(status.to_string(), problems::response(&names))
+    });
     let parameters = parameters::of(route);
-    described.parameters(Some(parameters)).build()
+    described
+        .tag(tag(route))
+        .parameters(Some(parameters))
+        .build()
+}
+
+/// Under what a route is listed.
+fn tag(route: Route) -> &'static str {
+    match route {
+        Route::Operation(_) => "operations",
+        Route::Read | Route::List | Route::History | Route::Key => "orders",
+        Route::Resolve | Route::Locks | Route::BreakLock => "operators",
+        Route::Health | Route::Ready => "health",
+    }
 }
 
 fn of_row(row: &OperationRow) -> OperationBuilder {
@@ -121,11 +130,7 @@ fn of_row(row: &OperationRow) -> OperationBuilder {
         text.push_str(&format!(" Refused when {}.", row.refused_when));
     }
     let create = row.operation == OrderOperation::Create;
-    let (status, statuses) = if create {
-        ("201", CREATE_PROBLEMS)
-    } else {
-        ("200", OPERATION_PROBLEMS)
-    };
+    let status = if create { "201" } else { "200" };
     let operation = OperationBuilder::new()
         .operation_id(Some(camel_case(row.operation.as_str())))
         .summary(Some(row.label))
@@ -138,7 +143,22 @@ fn of_row(row: &OperationRow) -> OperationBuilder {
         row.body,
         BodyShape::NewOrder | BodyShape::Payment | BodyShape::Lines
     );
-    problems(operation, statuses).request_body(Some(request_body(row.body, required)))
+    // A refusal that an operator has decided on in the name of its key.
+    let decided = ResponseBuilder::new()
+        .description(
+            "The problem that an operator has settled the operation with, because its outcome was \
+             unknown: see `resolveMark`. It may have any status from 400 on and any type.",
+        )
+        .content(
+            PROBLEM_JSON,
+            Content::new(Some(Ref::from_schema_name("AnyProblem"))),
+        );
+    let operation = if create {
+        operation
+    } else {
+        operation.response("default", decided)
+    };
+    operation.request_body(Some(request_body(row.body, required)))
 }
 
 fn of_key() -> OperationBuilder {
@@ -146,14 +166,16 @@ fn of_key() -> OperationBuilder {
         "It waits in line, or runs.",
         Ref::from_schema_name(name::<Unsettled>()).into(),
     );
-    read(
-        "readKey",
-        "What became of a key: its stored answer.",
-        one("Order"),
-    )
-    .response("202", unsettled)
-    .response("409", problem(409))
-    .response("410", problem(410))
+    let text = "What became of a key: its stored answer, whose own status is in its body.";
+    // A refusal is stored and told like any other answer.
+    let refusal = Content::new(Some(Ref::from_schema_name("AnyProblem")));
+    let mut stored = success(text, one("Order"));
+    stored
+        .content
+        .insert(PROBLEM_JSON.to_owned(), refusal.into());
+    read("readKey", text, one("Order"))
+        .response("200", stored)
+        .response("202", unsettled)
 }
 
 fn of_resolution() -> OperationBuilder {
@@ -165,35 +187,14 @@ fn of_resolution() -> OperationBuilder {
             "200",
             success("The order as the decision leaves it.", one("Order")),
         );
-    let body = RequestBodyBuilder::new().required(Some(Required::True));
-    let schema = Ref::from_schema_name("Resolution");
-    let body = body.content(JSON, Content::new(Some(schema)));
-    problems(operation, RESOLUTION_PROBLEMS).request_body(Some(body.build()))
+    operation.request_body(Some(body_of("Resolution", &[JSON], true)))
 }
 
 fn read(id: &str, summary: &str, schema: RefOr<Schema>) -> OperationBuilder {
-    let operation = OperationBuilder::new()
+    OperationBuilder::new()
         .operation_id(Some(id))
         .summary(Some(summary))
-        .response("200", success(summary, schema));
-    problems(operation, READ_PROBLEMS)
-}
-
-fn problems(operation: OperationBuilder, statuses: &[u16]) -> OperationBuilder {
-    statuses.iter().fold(operation, |operation, status| {
-        operation.response(status.to_string(), problem(*status))
-    })
-}
-
-/// The problems of one status, by name.
-fn problem(status: u16) -> Response {
-    let kinds = kinds().into_iter().filter(|kind| kind.status == status);
-    let names: Vec<String> = kinds.map(|kind| format!("`{}`", kind.kind)).collect();
-    let schema = Ref::from_schema_name("Problem");
-    ResponseBuilder::new()
-        .description(format!("One of {}.", names.join(", ")))
-        .content(PROBLEM_JSON, Content::new(Some(schema)))
-        .build()
+        .response("200", success(summary, schema))
 }
 
 fn success(description: &str, schema: RefOr<Schema>) -> Response {
@@ -223,14 +224,19 @@ fn request_body(shape: BodyShape, required: bool) -> RequestBody {
         BodyShape::Payment => name::<PaymentBody>(),
         BodyShape::Lines => name::<LinesBody>(),
     };
+    body_of(&schema, media_types(shape), required)
+}
+
+/// A body of this schema.
+fn body_of(schema: &str, media_types: &[&str], required: bool) -> RequestBody {
     let required = if required {
         Required::True
     } else {
         Required::False
     };
     let body = RequestBodyBuilder::new().required(Some(required));
-    let content = || Content::new(Some(Ref::from_schema_name(schema.clone())));
-    let types = media_types(shape).iter();
+    let content = || Content::new(Some(Ref::from_schema_name(schema)));
+    let types = media_types.iter();
     types
         .fold(body, |body, media_type| {
             body.content(*media_type, content())
@@ -255,7 +261,9 @@ fn components() -> BTreeMap<String, RefOr<Schema>> {
     <Order as ToSchema>::schemas(&mut found);
     found.push(("Order".to_owned(), schemas::order()));
     found.push(("Problem".to_owned(), schemas::problem()));
+    found.push(("AnyProblem".to_owned(), schemas::any_problem()));
     found.push(("Empty".to_owned(), schemas::empty()));
+    found.push(("BreakReason".to_owned(), schemas::break_reason()));
     found.push(("Resolution".to_owned(), schemas::resolution()));
     found.into_iter().collect()
 }

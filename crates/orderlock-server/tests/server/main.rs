@@ -16,4 +16,5 @@ mod process;
 mod refusals;
 mod resolution;
 mod status_table;
+mod strict;
 mod support;

@@ -1,10 +1,12 @@
 //! The schemas that no derive gives: answers, the order in its envelope, problems.
 
+use orderlock_orders::bounds::REASON_MAX;
+use orderlock_orders::openapi::BREAKS_PATTERN;
 use orderlock_orders::{FieldError, Order};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{
-    AdditionalProperties, ArrayBuilder, KnownFormat, Object, ObjectBuilder, Ref, Schema,
-    SchemaFormat, Type,
+    AdditionalProperties, ArrayBuilder, KnownFormat, Object, ObjectBuilder, OneOfBuilder, Ref,
+    Schema, SchemaFormat, Type,
 };
 use utoipa::{PartialSchema, ToSchema};
 
@@ -19,10 +21,15 @@ pub(super) fn answer(result: RefOr<Schema>, paged: bool) -> RefOr<Schema> {
         .property("result", result)
         .required("result");
     let answer = if paged {
-        answer.property(
-            "next",
-            string("Where the next page begins; missing on the last one."),
-        )
+        let unreadable = ArrayBuilder::new()
+            .items(string("An order's id."))
+            .description(Some(
+                "Orders of this page whose stored data are damaged; missing where none are.",
+            ));
+        let next = string("Where the next page begins; missing on the last one.");
+        answer
+            .property("next", next)
+            .property("unreadable", unreadable)
     } else {
         let noop = ObjectBuilder::new()
             .schema_type(Type::Boolean)
@@ -56,7 +63,7 @@ pub(super) fn order() -> RefOr<Schema> {
         .into()
 }
 
-/// A problem document with the members that any kind may have.
+/// A problem document of one of the known kinds.
 pub(super) fn problem() -> RefOr<Schema> {
     let types = kinds()
         .into_iter()
@@ -67,6 +74,16 @@ pub(super) fn problem() -> RefOr<Schema> {
             "Which kind of problem; the path is a page that explains it.",
         ))
         .enum_values(Some(types));
+    problem_of(kind)
+}
+
+/// A problem document of any kind: operators decide on problems of their own.
+pub(super) fn any_problem() -> RefOr<Schema> {
+    problem_of(string("Which kind of problem."))
+}
+
+/// A problem document with the members that any kind may have.
+fn problem_of(kind: ObjectBuilder) -> RefOr<Schema> {
     let errors = ArrayBuilder::new().items(Ref::from_schema_name(FieldError::name()));
     let applied = string("What of the order has changed.").enum_values(Some(["none", "partial"]));
     let retryable = ObjectBuilder::new()
@@ -105,46 +122,87 @@ pub(super) fn empty() -> RefOr<Schema> {
         .into()
 }
 
-/// A decision about an open mark.
-pub(super) fn resolution() -> RefOr<Schema> {
-    let decision = string("Whether the operation may run again, or is settled in its key's name.")
-        .enum_values(Some(["runAgain", "settle"]));
-    let mark = string("The mark's id, as the order's `lock` shows it.");
-    let reason = string("Why: it stands in the order's history.")
-        .min_length(Some(1))
-        .max_length(Some(1_000));
-    let outcome = string("How it is settled; only with `settle`.").enum_values(Some([
-        "applied",
-        "refused",
-        "unchanged",
-    ]));
+/// Why a lock is broken.
+pub(super) fn break_reason() -> RefOr<Schema> {
     ObjectBuilder::new()
-        .property("decision", decision)
-        .required("decision")
-        .property("mark", mark)
-        .required("mark")
-        .property("reason", reason)
+        .property("reason", reason())
         .required("reason")
-        .property("outcome", outcome)
-        // The order without its envelope: what the operation would have made of it.
-        .property("order", Order::schema())
-        .property("problem", refusal())
         .additional_properties(Some(AdditionalProperties::FreeForm(false)))
         .into()
 }
 
+fn reason() -> ObjectBuilder {
+    said("Why: it stands in the order's history.", REASON_MAX)
+}
+
+/// A decision about an open mark: to let it run again, or one of three ways to settle it.
+pub(super) fn resolution() -> RefOr<Schema> {
+    // The order without its envelope: what the operation would have made of it.
+    let applied = decision("settle", Some("applied"))
+        .property("order", Order::schema())
+        .required("order");
+    let refused = decision("settle", Some("refused"))
+        .property("problem", refusal())
+        .required("problem");
+    OneOfBuilder::new()
+        .description(Some("A decision about an open mark."))
+        .item(decision("runAgain", None))
+        .item(applied)
+        .item(refused)
+        .item(decision("settle", Some("unchanged")))
+        .into()
+}
+
+fn decision(word: &str, outcome: Option<&str>) -> ObjectBuilder {
+    let decided = string("Whether the operation may run again, or is settled in its key's name.");
+    let decision = ObjectBuilder::new()
+        .property("decision", decided.enum_values(Some([word])))
+        .required("decision")
+        .property(
+            "mark",
+            said("The mark's id, as the order's `lock` shows it.", TEXT_MAX),
+        )
+        .required("mark")
+        .property("reason", reason())
+        .required("reason")
+        .additional_properties(Some(AdditionalProperties::FreeForm(false)));
+    match outcome {
+        None => decision,
+        Some(outcome) => decision
+            .property(
+                "outcome",
+                string("How it is settled.").enum_values(Some([outcome])),
+            )
+            .required("outcome"),
+    }
+}
+
 /// The problem that a key gets whose operation is settled as refused.
 fn refusal() -> ObjectBuilder {
+    let status = integer("The status that the key gets.")
+        .minimum(Some(400))
+        .maximum(Some(599));
     ObjectBuilder::new()
-        .description(Some("What the key gets; only with the outcome `refused`."))
-        .property("status", integer("From 400 to 599."))
+        .description(Some("The problem that the key gets."))
+        .property("status", status)
         .required("status")
-        .property("type", string("Which kind of problem."))
+        .property("type", said("Which kind of problem.", TEXT_MAX))
         .required("type")
-        .property("title", string("The same each time."))
+        .property("title", said("The same each time.", TEXT_MAX))
         .required("title")
-        .property("detail", string("What happened this time."))
+        .property("detail", said("What happened this time.", TEXT_MAX))
         .additional_properties(Some(AdditionalProperties::FreeForm(false)))
+}
+
+/// The most characters of a mark's id, and of a problem's type, title and detail.
+const TEXT_MAX: usize = 1_000;
+
+/// A text that says something, line breaks included.
+fn said(text: &str, most: usize) -> ObjectBuilder {
+    string(text)
+        .min_length(Some(1))
+        .max_length(Some(most))
+        .pattern(Some(BREAKS_PATTERN))
 }
 
 fn string(text: &str) -> ObjectBuilder {

@@ -1,5 +1,7 @@
 //! A whole service without a socket, over a file of its own.
 
+pub(crate) mod schema;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -181,14 +183,17 @@ async fn send(app: Router, call: Call) -> Answer {
     for (name, value) in &call.headers {
         request = request.header(name.as_str(), value.as_slice());
     }
+    let (method, path) = (request.method_ref().unwrap().clone(), call.path);
     let response = app.oneshot(request.body(call.body).unwrap()).await.unwrap();
     let (parts, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
-    Answer {
+    let answer = Answer {
         status: parts.status,
         headers: parts.headers,
         text: String::from_utf8(body.to_vec()).unwrap(),
-    }
+    };
+    schema::check_answer(&method, &path, &answer);
+    answer
 }
 
 /// The body of a pending order.
