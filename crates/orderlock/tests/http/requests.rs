@@ -9,8 +9,11 @@ use axum::http::{Method, Uri};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use orderlock::answer::{Asked, answer};
-use orderlock::{Caller, Failure, LockedOrder, Operation, OrderLock, Outcome, RequestKey};
+use orderlock::{
+    Caller, Denied, Ended, Failure, LockedOrder, Operation, OrderLock, Outcome, RequestKey,
+};
 use orderlock_testkit::faults::{Fault, Verb};
+use orderlock_testkit::fixtures::ids;
 
 use crate::client::Ask;
 use crate::world::{Door, Lock, Order, Seen, World};
@@ -384,4 +387,30 @@ async fn a_creation_is_answered_like_any_operation() {
         (201, Some(location))
     );
     assert_eq!((again.replayed(), &again.body), (true, &first.body));
+}
+
+#[tokio::test]
+async fn a_creation_with_an_id_of_ones_own_is_one_effect_for_its_key() {
+    let world = World::new(Door::Adapter).await;
+    let create = async |id: &'static str, count: u64| {
+        let order = Order {
+            count,
+            filling: String::new(),
+        };
+        let (key, id) = (ids::key("own"), Some(ids::order(id)));
+        world.orders.create(&Caller::single(), key, id, order).await
+    };
+    let first = create("BK-1", 0).await;
+    assert!(matches!(
+        first,
+        Ended::Settled {
+            replayed: false,
+            ..
+        }
+    ));
+    // The id is drawn anew on the retry, as everybody would.
+    let again = create("BK-2", 0).await;
+    assert!(matches!(again, Ended::Settled { replayed: true, .. }));
+    let other = create("BK-1", 1).await;
+    assert!(matches!(other, Ended::Denied(Denied::KeyReused)));
 }
