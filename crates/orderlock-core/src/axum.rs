@@ -1,4 +1,4 @@
-//! The axum traits of [`LockedOrder`] and [`Outcome`], for the tower layer.
+//! The axum traits of [`LockedOrder`], [`Outcome`] and [`Undone`], for the tower layer.
 //!
 //! They stand here and not in the front crate because only the crate of a type may implement a
 //! foreign trait for it. Nothing else of HTTP is known to this crate.
@@ -10,7 +10,9 @@ use axum_core::response::{IntoResponse, Response};
 use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
 
-use crate::{AppliedPart, Document, LockedOrder, OrderType, Outcome, Problem};
+use crate::{
+    AppliedPart, Document, HandlerError as _, LockedOrder, OrderType, Outcome, Problem, Undone,
+};
 
 /// A locked order on its way through a request's extensions: it can be taken once.
 #[derive(Clone, Debug)]
@@ -88,6 +90,23 @@ impl<T: OrderType> IntoResponse for Outcome<T> {
         };
         let mut response = problem_response(&lock_missing());
         response.extensions_mut().insert(carried);
+        response
+    }
+}
+
+/// Says, in a response's extensions, that the handler has declared of the failure which the response
+/// tells that it had no effect outside.
+#[derive(Clone, Copy, Debug)]
+pub struct WithoutEffect;
+
+impl<E: IntoResponse + Send + 'static> IntoResponse for Undone<E> {
+    /// The response of the error. What was declared of it travels along.
+    fn into_response(self) -> Response {
+        let declared = self.is_without_effect();
+        let mut response = self.into_error().into_response();
+        if declared {
+            response.extensions_mut().insert(WithoutEffect);
+        }
         response
     }
 }

@@ -20,6 +20,7 @@ mod problem;
 mod runtime;
 pub mod store;
 mod text;
+mod undone;
 
 pub use fingerprint::{Body, DEPTH_MAX, Fingerprint, canonical};
 /// A point in time, in UTC.
@@ -43,3 +44,4 @@ pub use problem::{AppliedPart, Problem};
 pub use runtime::{Runtime, TokioRuntime};
 pub use store::{OrderStore, Retention, StoreError};
 pub use text::InvalidText;
+pub use undone::{HandlerError, Undone};

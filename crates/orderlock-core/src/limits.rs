@@ -16,9 +16,11 @@ pub struct Limits {
     pub line: usize,
     /// How many requests may be in flight on this node: one more gets 429.
     pub in_flight: usize,
-    /// How long an answer may be waited for from the store before the client is told.
+    /// How long the store may keep a client waiting, over all steps of its request and beside its own
+    /// wait and the handler's time: then it is told what is known. It is the bound of each single
+    /// answer too.
     pub store: Duration,
-    /// How often a verb whose outcome is unknown is repeated.
+    /// How often a verb whose outcome is unknown is repeated, while there is time for it.
     pub repeats: u32,
     /// How long a session lasts after each renewal. A node that is dead or cut off keeps its
     /// orders locked for this long; a node that is paused for longer loses its leases.

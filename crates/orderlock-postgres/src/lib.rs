@@ -55,7 +55,6 @@ mod stream;
 mod tls;
 mod trials;
 mod turns;
-mod void;
 mod waits;
 mod watch;
 mod writes;

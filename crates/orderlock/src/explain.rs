@@ -18,13 +18,18 @@ pub fn denied_problem(order: Option<&Target>, denied: &Denied) -> Problem {
         Denied::KeyExpired => problems::IDEMPOTENCY_KEY_EXPIRED,
         Denied::InProgress(_) => problems::IDEMPOTENCY_KEY_IN_PROGRESS,
         Denied::Locked(_) => problems::ORDER_LOCKED,
-        Denied::QueueFull => problems::ORDER_QUEUE_FULL,
+        Denied::QueueFull | Denied::NodeFull => problems::ORDER_QUEUE_FULL,
         Denied::VersionMismatch { .. } => problems::VERSION_MISMATCH,
         Denied::OutcomeUnknown(_) => problems::OUTCOME_UNKNOWN,
         Denied::NotFound => problems::ORDER_NOT_FOUND,
         Denied::Exists => problems::ORDER_EXISTS,
         Denied::ShuttingDown => problems::SHUTTING_DOWN,
         Denied::StoreUnavailable(error) => return store_problem(order, error),
+    };
+    let kind = ProblemKind {
+        // Where nobody has looked, the request may be the retry of one that was applied.
+        nothing_applied: kind.nothing_applied && denied.looked_up(),
+        ..kind
     };
     let problem = about(&kind, order);
     match denied {

@@ -127,11 +127,11 @@ pub use request::fingerprint;
 pub use orderlock_core as core;
 pub use orderlock_core::{
     Answer, Answers, AppliedPart, Body, Caller, CreateRequest, Denied, Document, Ended, Failed,
-    Fingerprint, HeldLease, IdempotencyKey, Index, Interrupted, KeyStatus, Lifecycle, Limits,
-    LockedOrder, Operation, OperationKey, OperationName, OperationRequest, OrderId, OrderStore,
-    OrderType, Outcome, OutcomeKind, Principal, Problem, Recovery, Resolution, ResolveRequest,
-    Retention, Runtime, SettledView, StoreError, Target, Tenant, Times, Timestamp, TokioRuntime,
-    Unresolved, Version, store,
+    Fingerprint, HandlerError, HeldLease, IdempotencyKey, Index, Interrupted, KeyStatus, Lifecycle,
+    Limits, LockedOrder, Operation, OperationKey, OperationName, OperationRequest, OrderId,
+    OrderStore, OrderType, Outcome, OutcomeKind, Principal, Problem, Recovery, Resolution,
+    ResolveRequest, Retention, Runtime, SettledView, StoreError, Target, Tenant, Times, Timestamp,
+    TokioRuntime, Undone, Unresolved, Version, store,
 };
 
 #[cfg(feature = "mongodb")]

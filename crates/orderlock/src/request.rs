@@ -8,8 +8,9 @@ use bytes::Bytes;
 use http::request::Parts;
 use orderlock_core::axum::CarriedLock;
 use orderlock_core::{
-    Answer, Body, Caller, Denied, Ended, Fingerprint, IdempotencyKey, Lifecycle, LockedOrder,
-    Operation, OperationName, OperationRequest, OrderId, OrderType, Outcome, Problem, Version,
+    Answer, Body, Caller, Denied, Ended, Fingerprint, HandlerError, IdempotencyKey, Lifecycle,
+    LockedOrder, Operation, OperationName, OperationRequest, OrderId, OrderType, Outcome, Problem,
+    Version,
 };
 
 use crate::answer::{Asked, Reply, answer, problem_reply};
@@ -78,7 +79,7 @@ impl Entrance {
     pub(crate) async fn run<T, E, W, F, D>(&self, wanted: Wanted, work: W, describe: D) -> Ended<E>
     where
         T: OrderType,
-        E: Send + 'static,
+        E: HandlerError,
         W: FnOnce(LockedOrder<T>) -> F + Send + 'static,
         F: Future<Output = Result<Outcome<T>, E>> + Send + 'static,
         D: Fn(&E) -> Answer + Send + Sync + 'static,

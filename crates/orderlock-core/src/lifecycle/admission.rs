@@ -3,22 +3,23 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use futures_util::future::{Either, select};
+use futures_util::future::select;
 use tokio::sync::oneshot;
 
 use super::ended::{Answered, Denied, Ended, OperationRequest, Running};
 use super::footing::{Footing, Ground};
 use super::node::{Node, Phase};
-use super::place::{Entered, Handed, Seat, Turn};
+use super::place::{Entered, Handed, Seat, Signals, Turn};
 use super::session::Session;
-use super::word::{Asked, judge, running, unavailable};
-use crate::store::{Acquire, Acquired, Claim, Grant, Lookup};
-use crate::{Effect, LeaseView, OrderStore as _, StoreError};
+use super::verbs::{Deadline, Unanswered};
+use super::word::{Asked, running, unavailable};
+use crate::store::{Acquire, Acquired, Grant};
+use crate::{Effect, Fence, LeaseView, StoreError};
 
 /// The longest pause between two questions for an order that another node holds.
-const PAUSE_MAX: std::time::Duration = std::time::Duration::from_millis(250);
+const PAUSE_MAX: Duration = Duration::from_millis(250);
 
 /// A request that has been granted its order.
 pub(super) struct Admitted {
@@ -27,17 +28,45 @@ pub(super) struct Admitted {
     pub(super) grant: Box<Grant>,
     /// What the granted state rests on, if it is not durable yet.
     pub(super) footing: Option<Footing>,
+    /// How much of the request's time for the store is left.
+    pub(super) left: Duration,
+    /// What wakes whoever acts for its place.
+    pub(super) signals: Arc<Signals>,
+}
+
+/// A request that was not granted its order.
+pub(super) struct TurnedAway {
+    pub(super) answered: Answered,
+    /// A grant that it has, or may have, and that nobody uses: it is taken back once the client has
+    /// been told.
+    pub(super) unused: Option<(Seat, Fence)>,
+}
+
+impl From<Answered> for TurnedAway {
+    fn from(answered: Answered) -> Self {
+        let unused = None;
+        Self { answered, unused }
+    }
+}
+
+impl From<Denied> for TurnedAway {
+    fn from(denied: Denied) -> Self {
+        Ended::Denied(denied).into()
+    }
 }
 
 /// A request on its way to the front of the line.
 pub(super) struct Admission {
-    node: Arc<Node>,
-    acquire: Acquire,
-    deadline: Instant,
-    patient: bool,
+    pub(super) node: Arc<Node>,
+    pub(super) acquire: Acquire,
+    /// Until when the client is ready to wait in line.
+    patience: Instant,
+    pub(super) patient: bool,
+    /// When the client is told, wherever the request stands by then.
+    pub(super) by: Deadline,
     pure: bool,
     /// Closed when the client has gone; nothing is ever sent.
-    client: oneshot::Sender<Infallible>,
+    pub(super) client: oneshot::Sender<Infallible>,
 }
 
 impl Admission {
@@ -45,19 +74,10 @@ impl Admission {
         node: Arc<Node>,
         session: &Session,
         request: &OperationRequest,
-        client: oneshot::Sender<Infallible>,
+        (arrived, client): (Instant, oneshot::Sender<Infallible>),
     ) -> Self {
-        let claim = Claim {
-            key_id: session
-                .secret
-                .key_id(&request.caller, &request.order, &request.key),
-            caller: request.caller.clone(),
-            order: request.order.clone(),
-            key: request.key.clone(),
-            fingerprint: request.fingerprint,
-        };
         let acquire = Acquire {
-            claim,
+            claim: request.claim(&session.secret),
             session: session.id,
             fence: node.new_fence(),
             operation: request.operation.name().clone(),
@@ -65,9 +85,11 @@ impl Admission {
             mark: request.operation.mark(),
         };
         let wait = request.wait.min(node.limits.wait);
+        let patience = arrived + wait;
         Self {
-            deadline: node.now() + wait,
+            patience,
             patient: !wait.is_zero(),
+            by: Deadline::new(patience + node.limits.store),
             pure: request.operation.effect() == Effect::Pure,
             node,
             acquire,
@@ -79,129 +101,75 @@ impl Admission {
     ///
     /// What only some requests need lies in a box of its own, here and below, so that the task of
     /// one that finds its order free stays small.
-    pub(super) async fn admit(self) -> Result<Admitted, Answered> {
+    pub(super) async fn admit(self) -> Result<Admitted, TurnedAway> {
         let lines = Arc::clone(&self.node.lines);
-        match lines.enter(self.acquire.clone(), self.patient, self.pure) {
-            Entered::Front(seat) => self.ask(seat, None).await,
-            Entered::Waiting(seat, told) => {
-                // A settled key has its answer at once, however long the line is.
-                if self.patient
-                    && let Some(answered) = self.known().await
-                {
-                    return self.stop_waiting(seat, told, answered).await;
-                }
-                Box::pin(self.wait(seat, told)).await
-            }
-            Entered::Joined(seat, told) => Box::pin(self.wait(seat, told)).await,
-            Entered::InProgress(running) => {
-                Err(self.unless_known(Denied::InProgress(running)).await)
-            }
-            Entered::Blocked(running) => Err(self.unless_known(Denied::Locked(running)).await),
-            Entered::Full => Err(Ended::Denied(Denied::QueueFull)),
-            Entered::Closed => Err(Ended::Denied(Denied::ShuttingDown)),
-        }
-    }
-
-    async fn wait(
-        mut self,
-        seat: Seat,
-        mut told: oneshot::Receiver<Turn>,
-    ) -> Result<Admitted, Answered> {
-        let answered = match self.woken(&mut told).await {
-            Woken::Told(turn) => return self.take(seat, turn).await,
-            Woken::Gone => Ended::Denied(Denied::InProgress(None)),
-            Woken::Over => {
-                let denied = match self.node.lines.holder(&seat) {
-                    Some(running) => Denied::Locked(running),
-                    None => Denied::InProgress(None),
-                };
-                self.unless_known(denied).await
-            }
+        let denied = match lines.enter(self.acquire.clone(), self.patient, self.pure) {
+            Entered::Front(seat) => return self.ask(seat, None).await,
+            Entered::Waiting(seat, told) => return Box::pin(self.stand(seat, told)).await,
+            Entered::Joined(seat, told) => return Box::pin(self.wait(seat, told)).await,
+            Entered::InProgress(running) => Denied::InProgress(running),
+            Entered::Blocked(running) => Denied::Locked(running),
+            Entered::Full => Denied::QueueFull,
+            Entered::Closed => Denied::ShuttingDown,
         };
-        self.stop_waiting(seat, told, answered).await
-    }
-
-    async fn woken(&mut self, told: &mut oneshot::Receiver<Turn>) -> Woken {
-        // A request that did not ask to wait stays only until the front knows whether it holds
-        // the order; that is bounded by the front's own patience with the store.
-        let left = if self.patient {
-            self.time_left()
-        } else {
-            self.node.limits.wait
-        };
-        let gone = pin!(self.client.closed());
-        let stop = select(gone, self.node.runtime.sleep(left));
-        match select(told, stop).await {
-            Either::Left((turn, _)) => Woken::Told(turn),
-            Either::Right((Either::Left(_), _)) => Woken::Gone,
-            Either::Right((Either::Right(_), _)) => Woken::Over,
-        }
-    }
-
-    /// Leaves the line with an answer, unless the turn has come in the meantime.
-    async fn stop_waiting(
-        self,
-        seat: Seat,
-        told: oneshot::Receiver<Turn>,
-        answered: Answered,
-    ) -> Result<Admitted, Answered> {
-        if self.node.lines.leave(&seat) {
-            return Err(answered);
-        }
-        let turn = told.await;
-        self.take(seat, turn).await
-    }
-
-    async fn take(
-        self,
-        seat: Seat,
-        turn: Result<Turn, oneshot::error::RecvError>,
-    ) -> Result<Admitted, Answered> {
-        match turn {
-            Ok(Turn::Front(handed)) => self.ask(seat, handed).await,
-            Ok(Turn::Ended(ended)) => Err(ended),
-            Ok(Turn::Blocked(running)) => Err(self.unless_known(Denied::Locked(running)).await),
-            Ok(Turn::Closed) | Err(_) => Err(Ended::Denied(Denied::ShuttingDown)),
-        }
+        Err(Box::pin(self.unless_known(denied)).await)
     }
 
     /// Asks the store until it grants the order, answers the request, or the time is over.
-    async fn ask(mut self, seat: Seat, mut handed: Option<Handed>) -> Result<Admitted, Answered> {
-        let freed = self.node.lines.freed_signal(&seat);
+    pub(super) async fn ask(
+        mut self,
+        seat: Seat,
+        mut handed: Option<Handed>,
+    ) -> Result<Admitted, TurnedAway> {
+        let signals = self.node.lines.signals(&seat);
         let mut repeat = 0;
         loop {
             if self.client.is_closed() {
-                return Box::pin(self.pass_on(seat, handed)).await;
+                return Err(self.pass_on(seat, handed, Ended::Denied(Denied::InProgress(None))));
             }
-            let asked = match handed.take() {
+            let (asked, footing) = match handed.take() {
                 Some(Handed {
                     acquired: Acquired::Granted(grant),
                     footing,
-                }) => return self.granted(seat, grant, footing).await,
+                }) => (Asked::Granted(grant), footing),
                 Some(handed) => match self.heard(handed).await {
-                    Some(asked) => asked,
+                    Some(asked) => (asked, None),
                     None => continue,
                 },
-                None => self.ask_once(&seat).await,
+                None => (self.ask_once(&seat).await, None),
             };
             let view = match asked {
-                Asked::Granted(grant) => return self.granted(seat, grant, None).await,
-                Asked::Answered(answered) => return Err(self.end(&seat, answered)),
-                Asked::InTheWay(view) => view,
+                Asked::Granted(grant) => match self.granted(&seat, &grant) {
+                    Granted::Begins => return Ok(self.admitted((seat, signals), grant, footing)),
+                    Granted::Unused(denied) => {
+                        let acquired = Acquired::Granted(grant);
+                        let handed = Some(Handed { acquired, footing });
+                        return Err(self.pass_on(seat, handed, Ended::Denied(denied)));
+                    }
+                    Granted::Void => continue,
+                },
                 // It was asked by another, under a session that has ended since.
                 Asked::SessionEnded => continue,
+                Asked::Answered(answered) => return Err(self.answered(&seat, answered)),
+                Asked::InDoubt(error) => {
+                    let unused = Some((seat, self.acquire.fence));
+                    let answered = unavailable(error);
+                    return Err(TurnedAway { answered, unused });
+                }
+                Asked::InTheWay(view) => view,
             };
             if self.node.phase() > Phase::Open {
                 return Err(self.end(&seat, Ended::Denied(Denied::ShuttingDown)));
             }
             let running = running(&view);
             self.node.lines.held_elsewhere(&seat, &running);
-            if self.time_left().is_zero() {
-                return Err(self.give_up(&seat, self.in_the_way(&view, running)));
+            if self.patience_left().is_zero() {
+                let denied = self.in_the_way(&view, running);
+                return Err(self.give_up(&seat, Ended::Denied(denied)));
             }
             repeat += 1;
-            let pause = self.node.pause(repeat, PAUSE_MAX).min(self.time_left());
-            let freed = pin!(freed.notified());
+            let pause = self.node.pause(repeat, PAUSE_MAX).min(self.patience_left());
+            let freed = pin!(signals.freed.notified());
             let draining = pin!(self.node.phase_reached(Phase::Draining));
             let gone = pin!(self.client.closed());
             let woken = select(freed, self.node.runtime.sleep(pause));
@@ -210,95 +178,125 @@ impl Admission {
     }
 
     /// What a predecessor was told in this request's name. Nothing follows from it before what it
-    /// rests on is durable; if that is lost, or nobody knows, the store must be asked anew.
+    /// rests on is durable; if that is lost, or nobody knows, the store must be asked anew. So must
+    /// it be if it was asked for another who expected another version.
     async fn heard(&self, handed: Handed) -> Option<Asked> {
+        if let Acquired::VersionMismatch { current } = handed.acquired
+            && self.acquire.expected.is_none_or(|mine| mine == current)
+        {
+            return None;
+        }
         let ground = match handed.footing {
-            Some(mut footing) => footing.ground().await,
-            None => Ground::Durable,
+            Some(mut footing) => {
+                let left = self.node.left(self.by);
+                self.node.within(left, footing.ground()).await
+            }
+            None => Some(Ground::Durable),
         };
-        (ground == Ground::Durable).then(|| self.understood(handed.acquired))
+        (ground == Some(Ground::Durable)).then(|| self.understood(handed.acquired))
     }
 
     /// One question, asked again under a new session if the old one has ended.
     async fn ask_once(&mut self, seat: &Seat) -> Asked {
         for _ in 0..2 {
-            let session = match self.node.session().await {
+            let session = match self.node.session(self.by).await {
                 Ok(session) => session,
                 Err(denied) => return Asked::Answered(Ended::Denied(denied)),
             };
-            let Some(acquire) = self.node.lines.asked(seat, session.id) else {
+            let (expected, fence) = (self.acquire.expected, || self.node.new_fence());
+            let asked = self.node.lines.asked(seat, session.id, expected, fence);
+            let Some(acquire) = asked else {
                 return Asked::Answered(Ended::Denied(Denied::ShuttingDown));
             };
             self.acquire = acquire;
-            match self.node.acquire(&self.acquire).await {
+            match self.node.acquire(&self.acquire, self.by).await {
                 Ok(Acquired::SessionEnded) => self.node.session_ended(session.id),
                 Ok(result) => return self.understood(result),
-                Err(error) => return Asked::Answered(unavailable(error)),
+                Err(Unanswered { error, in_doubt }) if in_doubt => return Asked::InDoubt(error),
+                Err(Unanswered { error, .. }) => return Asked::Answered(unavailable(error)),
             }
         }
         let cause = "the node's session ends as soon as it begins".into();
         Asked::Answered(unavailable(StoreError::NotApplied(cause)))
     }
 
-    async fn granted(
-        mut self,
-        seat: Seat,
-        grant: Box<Grant>,
-        footing: Option<Footing>,
-    ) -> Result<Admitted, Answered> {
+    /// What becomes of a grant. The line is told if this request begins.
+    fn granted(&self, seat: &Seat, grant: &Grant) -> Granted {
+        let current = grant.version;
         if self.client.is_closed() {
-            let acquired = Acquired::Granted(grant);
-            let handed = Some(Handed { acquired, footing });
-            return Box::pin(self.pass_on(seat, handed)).await;
+            return Granted::Unused(Denied::InProgress(None));
+        }
+        if self.acquire.expected.is_some_and(|mine| mine != current) {
+            // It was asked for an equal request that has gone since.
+            return Granted::Unused(Denied::VersionMismatch { current });
         }
         let running = Running {
             operation: Some(self.acquire.operation.clone()),
             since: Some(grant.now),
             attempt: grant.attempt,
         };
+        match self.node.lines.granted(seat, &running, self.node.now()) {
+            true => Granted::Begins,
+            false => Granted::Void,
+        }
+    }
+
+    fn admitted(
+        mut self,
+        (seat, signals): (Seat, Arc<Signals>),
+        grant: Box<Grant>,
+        footing: Option<Footing>,
+    ) -> Admitted {
         // Who has taken the place of an equal request holds the order under that one's fence.
         self.acquire.fence = grant.fence;
-        self.node.lines.granted(&seat, &running);
-        Ok(Admitted {
+        Admitted {
+            left: self.node.left(self.by).min(self.node.limits.store),
             seat,
             acquire: self.acquire,
             grant,
             footing,
-        })
+            signals,
+        }
     }
 
-    /// The client has gone before the grant was used: gives the turn to an equal request, or lets
-    /// the order go to the next in line.
-    async fn pass_on(self, seat: Seat, handed: Option<Handed>) -> Result<Admitted, Answered> {
-        let left = Ended::Denied(Denied::InProgress(None));
+    /// This request does not use its turn: an equal one gets it, with the grant if there is one. If
+    /// there is none, the order goes to the next in line.
+    fn pass_on(&self, seat: Seat, handed: Option<Handed>, answered: Answered) -> TurnedAway {
         match self.node.lines.promote(&seat, Turn::Front(handed)) {
-            None => {}
+            None => answered.into(),
             Some(Turn::Front(Some(Handed {
                 acquired: Acquired::Granted(grant),
                 ..
-            }))) => {
-                let next = self.node.take_back(&seat, grant.fence).await;
-                self.node.hand_on(seat, &left, next).await;
-            }
-            Some(_) => drop(self.end(&seat, left.clone())),
+            }))) => TurnedAway {
+                answered,
+                unused: Some((seat, grant.fence)),
+            },
+            Some(_) => self.end(&seat, answered),
         }
-        Err(left)
+    }
+
+    /// The store has answered the request without a grant. That it expects another version is its
+    /// own affair: an equal request that does not may go on.
+    fn answered(&self, seat: &Seat, answered: Answered) -> TurnedAway {
+        match &answered {
+            Ended::Denied(Denied::VersionMismatch { .. }) => self.give_up(seat, answered),
+            _ => self.end(seat, answered),
+        }
+    }
+
+    /// This request is over: an equal one that is ready to wait longer goes on.
+    fn give_up(&self, seat: &Seat, answered: Answered) -> TurnedAway {
+        match self.node.lines.promote(seat, Turn::Front(None)) {
+            None => answered.into(),
+            Some(_) => self.end(seat, answered),
+        }
     }
 
     /// Ends the place at the front without a grant.
-    fn end(&self, seat: &Seat, answered: Answered) -> Answered {
+    fn end(&self, seat: &Seat, answered: Answered) -> TurnedAway {
         let unclaimed = self.node.lines.finish(seat, &answered, None);
         debug_assert!(unclaimed.is_none(), "nothing was asked for the next");
-        answered
-    }
-
-    /// This request's time is over: an equal one that is ready to wait longer goes on.
-    fn give_up(&self, seat: &Seat, denied: Denied) -> Answered {
-        let answered = Ended::Denied(denied);
-        match self.node.lines.promote(seat, Turn::Front(None)) {
-            None => answered,
-            Some(_) => self.end(seat, answered),
-        }
+        answered.into()
     }
 
     fn understood(&self, result: Acquired) -> Asked {
@@ -319,31 +317,22 @@ impl Admission {
     }
 
     /// The stored answer of this key, or what else the journal says of it; otherwise the denial.
-    async fn unless_known(&self, denied: Denied) -> Answered {
-        self.known().await.unwrap_or(Ended::Denied(denied))
-    }
-
-    async fn known(&self) -> Option<Answered> {
+    pub(super) async fn unless_known(&self, denied: Denied) -> TurnedAway {
         let claim = &self.acquire.claim;
-        let lookup = Lookup {
-            target: claim.target(),
-            key_id: claim.key_id,
-        };
-        match self.node.ask(self.node.store.lookup(lookup)).await {
-            Ok(known) => judge(claim, known),
-            // The line is no worse a place to wait for the store.
-            Err(_) => None,
-        }
+        self.node.unless_known(claim, denied, self.by).await.into()
     }
 
-    fn time_left(&self) -> std::time::Duration {
-        self.deadline.saturating_duration_since(self.node.now())
+    pub(super) fn patience_left(&self) -> Duration {
+        self.patience.saturating_duration_since(self.node.now())
     }
 }
 
-/// What ended a wait.
-enum Woken {
-    Told(Result<Turn, oneshot::error::RecvError>),
-    Gone,
-    Over,
+/// What becomes of a grant.
+enum Granted {
+    /// The request begins.
+    Begins,
+    /// The request has no use for it.
+    Unused(Denied),
+    /// It is void by now: the store is asked anew.
+    Void,
 }

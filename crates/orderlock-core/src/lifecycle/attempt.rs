@@ -16,8 +16,9 @@ use super::checkpoint::HandlerLease;
 use super::ended::Failed;
 use super::locked::{HeldLease, LockedOrder};
 use super::node::{Node, Phase};
+use super::place::{Seat, Signals};
 use crate::store::Grant;
-use crate::{Document, OrderType, Outcome, OutcomeKind, OwnedIndex, Problem};
+use crate::{Document, HandlerError, OrderType, Outcome, OutcomeKind, OwnedIndex, Problem};
 
 /// An outcome with its order encoded.
 #[derive(Debug)]
@@ -51,19 +52,31 @@ impl Work {
     }
 }
 
-/// Runs the handler to its end, its limit, or the shutdown's.
+/// How a run has ended.
+pub(super) enum Run<E> {
+    /// The handler has returned an outcome.
+    Returned(Work),
+    /// It has failed, or was stopped.
+    Failed(Failed<E>),
+    /// Its lease is void, whatever it still does.
+    Void,
+}
+
+/// Runs the handler to its end, its limit, the shutdown's, or that of its lease.
 ///
 /// It runs in a task of its own, so that its limit holds even if it blocks its thread: the task
-/// then cannot be stopped, but what it returns is ignored.
+/// then cannot be stopped, but what it returns is ignored. The limit is an alarm, because a thread
+/// that is blocked may be the one that moves the timers.
 pub(super) async fn attempt<T, E, W, F>(
     node: &Arc<Node>,
+    (seat, signals): (&Seat, &Signals),
     lease: Arc<HandlerLease>,
     grant: &Grant,
     work: W,
-) -> Result<Work, Failed<E>>
+) -> Run<E>
 where
     T: OrderType,
-    E: Send + 'static,
+    E: HandlerError,
     W: FnOnce(LockedOrder<T>) -> F + Send + 'static,
     F: Future<Output = Result<Outcome<T>, E>> + Send + 'static,
 {
@@ -80,12 +93,18 @@ where
     let task = Box::pin(task).in_current_span();
     node.runtime.spawn(Box::pin(task));
 
-    let stopped = pin!(node.phase_reached(Phase::Stopping));
-    let ended = match select(result, select(node.runtime.sleep(limit), stopped)).await {
-        Either::Left((Ok(result), _)) => result,
-        Either::Left((Err(_), _)) => Err(Failed::Panicked),
-        Either::Right((Either::Left(_), _)) => Err(Failed::TimedOut),
-        Either::Right((Either::Right(_), _)) => Err(Failed::Stopped),
+    let stopping = pin!(node.phase_reached(Phase::Stopping));
+    let void = pin!(node.lines.voided(seat, signals));
+    let stopped = select(select(node.runtime.alarm(limit), stopping), void);
+    let ended = match select(result, stopped).await {
+        Either::Left((Ok(Ok(work)), _)) => Run::Returned(work),
+        Either::Left((Ok(Err(failed)), _)) => Run::Failed(failed),
+        Either::Left((Err(_), _)) => Run::Failed(Failed::Panicked),
+        Either::Right((Either::Left((over, _)), _)) => Run::Failed(match over {
+            Either::Left(_) => Failed::TimedOut,
+            Either::Right(_) => Failed::Stopped,
+        }),
+        Either::Right((Either::Right(_), _)) => Run::Void,
     };
     drop(cancel);
     ended

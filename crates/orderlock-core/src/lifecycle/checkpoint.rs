@@ -1,6 +1,5 @@
 //! What handler and lifecycle share of a lease, and the checkpoint that keeps it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -9,17 +8,19 @@ use tokio::sync::oneshot;
 use super::ended::Snapshot;
 use super::locked::Interrupted;
 use super::node::Node;
-use super::settle::Settling;
+use super::settle::{Concluded, Settling};
 use crate::order::whole_microseconds;
-use crate::store::{Acquire, Change, Fate, Grant, NewEntry, Settled, Then};
-use crate::{Document, Fence, OperationKey, OrderId, OutcomeKind, OwnedIndex, Timestamp, Version};
+use crate::store::{Acquire, Change, Grant, NewEntry};
+use crate::{
+    Document, Fence, OperationKey, OrderId, OrderStore as _, OutcomeKind, OwnedIndex, Timestamp,
+    Version,
+};
 
 /// What handler and lifecycle share.
 pub(crate) struct HandlerLease {
     node: Arc<Node>,
     acquire: Acquire,
     key: OperationKey,
-    without_effect: AtomicBool,
     held: Mutex<Held>,
     /// Held while a checkpoint is on its way, so that the end waits for it.
     settling: tokio::sync::Mutex<()>,
@@ -42,13 +43,34 @@ pub(crate) struct Held {
     pub(crate) attempt: u32,
     /// The settle that comes next.
     pub(crate) step: u32,
-    /// Set by a checkpoint that was lost or whose answer was: nothing more can be applied.
-    pub(crate) interrupted: Option<Interrupted>,
+    /// Set by a checkpoint that has cost the lease: nothing more can be applied.
+    pub(crate) ended_by: Option<Cost>,
     /// Set when the attempt is over: a checkpoint that comes later must not pass for its settle.
     ended: bool,
     /// The store's clock at the grant, and this node's own: the difference of now and then,
     /// added to the first, is the store's clock now, whatever this machine's clock says.
     pub(crate) granted: (Timestamp, Instant),
+}
+
+/// How a checkpoint has cost the lease.
+#[derive(Clone, Debug)]
+pub(crate) enum Cost {
+    /// It was lost before.
+    Lost,
+    /// Nobody knows what became of the checkpoint.
+    Unknown,
+    /// The store can never take the checkpoint, and has let the order go.
+    Unwritable(String),
+}
+
+impl From<&Cost> for Interrupted {
+    fn from(cost: &Cost) -> Self {
+        match cost {
+            Cost::Lost => Self::Lost,
+            Cost::Unknown => Self::Unknown,
+            Cost::Unwritable(_) => Self::Unwritable,
+        }
+    }
 }
 
 impl HandlerLease {
@@ -68,7 +90,7 @@ impl HandlerLease {
             index: grant.index.clone(),
             attempt: grant.attempt,
             step: 0,
-            interrupted: None,
+            ended_by: None,
             ended: false,
             granted: (grant.now, node.now()),
         };
@@ -76,7 +98,6 @@ impl HandlerLease {
             node: Arc::clone(node),
             acquire: acquire.clone(),
             key,
-            without_effect: AtomicBool::new(false),
             held: Mutex::new(held),
             settling: tokio::sync::Mutex::default(),
         }
@@ -90,10 +111,6 @@ impl HandlerLease {
         &self.key
     }
 
-    pub(super) fn declare_without_effect(&self) {
-        self.without_effect.store(true, Ordering::Release);
-    }
-
     /// Waits for a checkpoint that is on its way and lets no other begin.
     pub(super) async fn end(&self) {
         let _last = self.settling.lock().await;
@@ -102,10 +119,6 @@ impl HandlerLease {
 
     pub(crate) fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn is_without_effect(&self) -> bool {
-        self.without_effect.load(Ordering::Acquire)
     }
 
     /// What checkpoints have applied, if any has.
@@ -147,23 +160,18 @@ impl HandlerLease {
         document: Document,
         index: OwnedIndex,
     ) -> Result<Version, Interrupted> {
-        let node = &self.node;
         let settling = self.prepare_checkpoint(&document, &index)?;
         let at = settling.entry.at;
-        let result = match node.settle(&settling, || Then::Keep).await {
-            Ok(Settled::Accepted(accepted)) => match node.ask(accepted.durable).await {
-                Ok(Fate::Durable) => Ok(()),
-                Ok(Fate::Lost(_)) => Err(Interrupted::Lost),
-                Err(_) => Err(Interrupted::Unknown),
-            },
-            Ok(Settled::Lost(_)) => Err(Interrupted::Lost),
-            Ok(Settled::Impossible(_)) => Err(Interrupted::Unwritable),
-            Err(error) if error.may_have_happened() => Err(Interrupted::Unknown),
-            Err(_) => Err(Interrupted::Lost),
+        let cost = match self.node.settle_part(&settling).await {
+            Concluded::Settled { .. } => None,
+            Concluded::Lost | Concluded::Unavailable(_) => Some(Cost::Lost),
+            Concluded::Unknown => Some(Cost::Unknown),
+            Concluded::Impossible(reason) => Some(Cost::Unwritable(reason)),
         };
         let mut held = self.held();
-        if let Err(interrupted) = result {
-            held.interrupted = Some(interrupted);
+        if let Some(cost) = cost {
+            let interrupted = Interrupted::from(&cost);
+            held.ended_by = Some(cost);
             return Err(interrupted);
         }
         held.step += 1;
@@ -181,13 +189,15 @@ impl HandlerLease {
     ) -> Result<Settling, Interrupted> {
         let (node, acquire) = (&self.node, &self.acquire);
         let held = self.held();
-        if let Some(interrupted) = held.interrupted {
-            return Err(interrupted);
+        if let Some(cost) = &held.ended_by {
+            return Err(cost.into());
         }
         if held.ended {
             return Err(Interrupted::Lost);
         }
-        if held.step >= node.limits.checkpoints {
+        // What is known to be too large never reaches the store, which would let the order go.
+        let too_large = document.size() > node.store.describe().document_bytes_max;
+        if too_large || held.step >= node.limits.checkpoints {
             return Err(Interrupted::Unwritable);
         }
         let at = held.store_now(node.now());

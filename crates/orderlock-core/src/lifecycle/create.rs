@@ -7,11 +7,12 @@ use super::attempt::caught;
 use super::ended::{Answered, CreateRequest, Denied, Ended, Failed, log};
 use super::node::Node;
 use super::settle::unwritable;
+use super::verbs::{Deadline, Unanswered};
 use super::word::replay;
 use crate::order::whole_microseconds;
 use crate::store::{Claim, Create, Created, NewEntry};
 use crate::{
-    Answer, Document, OperationName, OrderStore as _, OrderType, OutcomeKind, OwnedIndex,
+    Answer, Document, OperationName, OrderStore as _, OrderType, OutcomeKind, OwnedIndex, Secret,
     SettledView, StoreError, Target, Times, Version,
 };
 
@@ -48,24 +49,15 @@ impl Node {
         document: Document,
         index: OwnedIndex,
     ) -> Result<Answered, Answered> {
-        let session = self.session().await.map_err(Ended::Denied)?;
+        let by = self.deadline();
+        let session = self.session(by).await.map_err(Ended::Denied)?;
+        let derived = request.claim(&session.secret);
         let CreateRequest {
-            caller,
-            order,
-            key,
-            fingerprint,
-            operation,
+            order, operation, ..
         } = request;
-        // Whatever id is chosen, the key is the one of the derived id: it creates one order.
-        let derived = session.secret.order_id(&caller, &key);
-        let key_id = session.secret.key_id(&caller, &derived, &key);
-        let order = order.unwrap_or_else(|| derived.clone());
         let claim = Claim {
-            caller,
-            order,
-            key,
-            key_id,
-            fingerprint,
+            order: order.unwrap_or_else(|| derived.order.clone()),
+            ..derived.clone()
         };
         let at = whole_microseconds(self.runtime.wall());
         let times = Times {
@@ -84,19 +76,19 @@ impl Node {
         let name = claim.order.clone();
         let create = Create {
             claim,
-            derived,
+            derived: derived.order,
             document,
             index,
             entry,
             times,
         };
-        let ended = self.inserted(create, answer).await;
+        let ended = self.inserted(create, answer, by).await;
         log(&name, &operation, 1, &ended);
         Ok(ended)
     }
 
-    async fn inserted(&self, create: Create, answer: Answer) -> Answered {
-        match self.insert(create).await {
+    async fn inserted(&self, create: Create, answer: Answer, by: Deadline) -> Answered {
+        match self.insert(create, by).await {
             Ok(Created::Inserted(receipt)) => Ended::Settled {
                 answer,
                 replayed: false,
@@ -107,10 +99,13 @@ impl Node {
             Ok(Created::Reused) => Ended::Denied(Denied::KeyReused),
             Ok(Created::Expired) => Ended::Denied(Denied::KeyExpired),
             Ok(Created::Exists) => Ended::Denied(Denied::Exists),
-            Err(error) if error.may_have_happened() => Ended::Unknown,
+            Err(Unanswered { in_doubt: true, .. }) => Ended::Unknown,
             // Asking again does not help.
-            Err(StoreError::Unsupported(what)) => unwritable(what.to_owned()),
-            Err(error) => Ended::Denied(Denied::StoreUnavailable(Arc::new(error))),
+            Err(Unanswered {
+                error: StoreError::Unsupported(what),
+                ..
+            }) => unwritable(what.to_owned()),
+            Err(Unanswered { error, .. }) => Ended::Denied(Denied::unavailable(error)),
         }
     }
 
@@ -138,24 +133,34 @@ impl Node {
         caught(|| self.answers.answer(view)).ok_or(panicked)
     }
 
-    /// Inserts, and looks again under the same key while the answer is lost.
-    async fn insert(&self, create: Create) -> Result<Created, StoreError> {
-        let mut repeat = 0;
-        let mut doubtful = false;
+    /// Inserts, and looks again under the same key while the answer is lost. Nothing is held, so
+    /// that nothing is left to do when the time is over.
+    async fn insert(&self, create: Create, by: Deadline) -> Result<Created, Unanswered> {
+        let (mut repeats, mut in_doubt) = (0, false);
         loop {
-            match self.ask(self.store.create(create.clone())).await {
-                Err(error) if error.may_have_happened() && repeat < self.limits.repeats => {
-                    doubtful = true;
-                    repeat += 1;
-                    self.runtime
-                        .sleep(self.pause(repeat, self.limits.store))
-                        .await;
-                }
-                Err(error) if doubtful => {
-                    return Err(StoreError::OutcomeUnknown(Box::new(error)));
-                }
-                answered => return answered,
+            let error = match self.ask_by(by, self.store.create(create.clone())).await {
+                Ok(created) => return Ok(created),
+                Err(error) => error,
+            };
+            in_doubt |= error.may_have_happened();
+            if !error.may_have_happened() || !self.again(&mut repeats, Some(by)).await {
+                return Err(Unanswered { error, in_doubt });
             }
+        }
+    }
+}
+
+impl CreateRequest {
+    /// The claim on the id that is derived from caller and key. Whatever id is chosen, this is the
+    /// key: it creates one order.
+    pub(super) fn claim(&self, secret: &Secret) -> Claim {
+        let order = secret.order_id(&self.caller, &self.key);
+        Claim {
+            key_id: secret.key_id(&self.caller, &order, &self.key),
+            caller: self.caller.clone(),
+            order,
+            key: self.key.clone(),
+            fingerprint: self.fingerprint,
         }
     }
 }

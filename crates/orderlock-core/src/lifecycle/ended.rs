@@ -70,8 +70,9 @@ pub enum Ended<E> {
         /// Whether an external operation's mark stays: its outcome is unknown.
         marked: bool,
     },
-    /// The lease was lost before the settle, or the settle of an operation that had left a trace
-    /// did not go through. What the handler returned was not applied.
+    /// The lease was lost before the settle, whether the handler had ended or not; or the settle of
+    /// an operation that had left a trace did not go through. What the handler returned, or would
+    /// have, was not applied.
     Lost {
         /// What checkpoints had applied before.
         partial: Option<Snapshot>,
@@ -128,7 +129,7 @@ pub struct Running {
     pub attempt: u32,
 }
 
-/// Why a handler was not run.
+/// Why a handler was not run, or what it did was certainly not applied.
 #[derive(Clone, Debug)]
 pub enum Denied {
     /// The key stands for another request.
@@ -141,6 +142,8 @@ pub enum Denied {
     Locked(Running),
     /// The line is full.
     QueueFull,
+    /// The node has as many requests as it takes. It asked nobody about the key.
+    NodeFull,
     /// The order is not at the expected version.
     VersionMismatch {
         /// Where it is.
@@ -158,9 +161,10 @@ pub enum Denied {
     ShuttingDown,
 }
 
-impl Ended<Infallible> {
-    /// The same end, told to a request of another error type.
-    pub(crate) fn tell<E>(self) -> Ended<E> {
+impl<E> Ended<E> {
+    /// The same end, with what the handler's error is made into.
+    #[must_use]
+    pub fn map_error<F>(self, change: impl FnOnce(E) -> F) -> Ended<F> {
         match self {
             Self::Settled {
                 answer,
@@ -179,7 +183,7 @@ impl Ended<Infallible> {
                 partial,
                 marked,
             } => Ended::Failed {
-                failure: failure.tell(),
+                failure: failure.map_error(change),
                 partial,
                 marked,
             },
@@ -188,20 +192,12 @@ impl Ended<Infallible> {
             Self::Denied(denied) => Ended::Denied(denied),
         }
     }
-
-    /// The same end for a request that was attached to the attempt: what was stored is a replay.
-    pub(crate) fn attached(mut self) -> Self {
-        if let Self::Settled { replayed, .. } = &mut self {
-            *replayed = true;
-        }
-        self
-    }
 }
 
-impl Failed<Infallible> {
-    fn tell<E>(self) -> Failed<E> {
+impl<E> Failed<E> {
+    fn map_error<F>(self, change: impl FnOnce(E) -> F) -> Failed<F> {
         match self {
-            Self::Error(never) => match never {},
+            Self::Error(error) => Failed::Error(change(error)),
             Self::Attached(answer) => Failed::Attached(answer),
             Self::Panicked => Failed::Panicked,
             Self::TimedOut => Failed::TimedOut,
@@ -209,6 +205,21 @@ impl Failed<Infallible> {
             Self::Unwritable(reason) => Failed::Unwritable(reason),
             Self::Stopped => Failed::Stopped,
         }
+    }
+}
+
+impl Ended<Infallible> {
+    /// The same end, told to a request of another error type.
+    pub(crate) fn tell<E>(self) -> Ended<E> {
+        self.map_error(|never| match never {})
+    }
+
+    /// The same end for a request that was attached to the attempt: what was stored is a replay.
+    pub(crate) fn attached(mut self) -> Self {
+        if let Self::Settled { replayed, .. } = &mut self {
+            *replayed = true;
+        }
+        self
     }
 }
 
@@ -249,6 +260,28 @@ impl<E> Failed<E> {
 }
 
 impl Denied {
+    pub(super) fn unavailable(error: StoreError) -> Self {
+        Self::StoreUnavailable(Arc::new(error))
+    }
+
+    /// Whether the key was looked up before the request was denied, so that nothing has been
+    /// applied under it. Otherwise the request may be the retry of one that was.
+    #[must_use]
+    pub fn looked_up(&self) -> bool {
+        match self {
+            Self::KeyReused
+            | Self::KeyExpired
+            | Self::InProgress(_)
+            | Self::Locked(_)
+            | Self::QueueFull
+            | Self::VersionMismatch { .. }
+            | Self::OutcomeUnknown(_)
+            | Self::NotFound
+            | Self::Exists => true,
+            Self::NodeFull | Self::StoreUnavailable(_) | Self::ShuttingDown => false,
+        }
+    }
+
     /// The word for it in logs.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
@@ -258,6 +291,7 @@ impl Denied {
             Self::InProgress(_) => "inProgress",
             Self::Locked(_) => "locked",
             Self::QueueFull => "queueFull",
+            Self::NodeFull => "nodeFull",
             Self::VersionMismatch { .. } => "versionMismatch",
             Self::OutcomeUnknown(_) => "outcomeUnknown",
             Self::NotFound => "notFound",

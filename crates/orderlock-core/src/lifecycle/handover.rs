@@ -15,7 +15,7 @@ use super::footing::{Footing, Ground};
 use super::line::{Inner, Lines};
 use super::place::{Handed, Listener, Place, Seat, Turn};
 use crate::store::{Acquire, Acquired, Grant};
-use crate::{SessionId, Target};
+use crate::{Fence, SessionId, Target};
 
 /// One order's line.
 #[derive(Debug, Default)]
@@ -37,7 +37,7 @@ impl Line {
 
     /// What holds the order, as far as it is known here.
     pub(super) fn holder(&self) -> Option<Running> {
-        self.places.front()?.running.clone()
+        self.places.front()?.holding()
     }
 
     fn is_empty(&self) -> bool {
@@ -97,7 +97,12 @@ impl Line {
 impl Lines {
     /// What is to be asked for the next in line by the one that lets go. The place stays until
     /// [`finish`](Self::finish) or [`hand_on_early`](Self::hand_on_early) has told it the result.
-    pub(crate) fn offer(&self, seat: &Seat, session: SessionId) -> Option<Acquire> {
+    pub(crate) fn offer(
+        &self,
+        seat: &Seat,
+        session: SessionId,
+        fence: impl FnOnce() -> Fence,
+    ) -> Option<Acquire> {
         let mut inner = self.lock();
         if inner.closed {
             return None;
@@ -114,7 +119,11 @@ impl Lines {
             .position(|place| place.offered || !place.listeners.is_empty())?;
         let next = line.places.get_mut(at + 1)?;
         next.offered = true;
+        next.asked_anew(fence);
         next.acquire.session = session;
+        if let Some(first) = next.listeners.front() {
+            next.acquire.expected = first.expected;
+        }
         Some(next.acquire.clone())
     }
 

@@ -2,19 +2,26 @@
 //!
 //! Whoever stands at the front of an order's line is the only one on this node who asks the store
 //! for it. A request enters the line *before* it asks, so a let-go between asking and waiting is
-//! never missed. An equal request (same key, fingerprint and expected version) joins the one that
-//! runs or waits and takes no second place. A wait holds no thread and no connection.
+//! never missed. An equal request (same key and fingerprint) joins the one that runs or waits and
+//! takes no second place. A wait holds no thread and no connection.
+//!
+//! A line is the node's own lock beside the store's, so it learns of every end of a lease: by the
+//! holder's word, by an operator's break, by the end of a session.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::oneshot;
 
 use super::ended::{Ended, Running};
 use super::handover::Line;
-use super::place::{Entered, Listener, Place, Seat, Turn};
+use super::place::{Entered, Listener, Place, Seat, Signals, Turn};
 use crate::store::Acquire;
-use crate::{Fence, KeyId, SessionId, Target};
+use crate::{Fence, KeyId, LeaseId, SessionId, Target, Version};
+
+/// A hint that comes so soon after a grant is the one of whoever let go for it.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// All lines of a node.
 #[derive(Debug)]
@@ -30,6 +37,13 @@ pub(super) struct Inner {
     pub(super) lines: BTreeMap<Target, Line>,
     pub(super) last_ticket: u64,
     pub(super) closed: bool,
+}
+
+impl Inner {
+    fn place_mut(&mut self, seat: &Seat) -> Option<&mut Place> {
+        let line = self.lines.get_mut(&seat.target)?;
+        line.all_mut().find(|place| place.number == seat.place)
+    }
 }
 
 impl Lines {
@@ -58,6 +72,14 @@ impl Lines {
         let ticket = inner.last_ticket;
         let target = acquire.claim.target();
         let seat = |place| Seat::new(self, &target, place, ticket);
+        if let Some(line) = inner.lines.get(&target).filter(|_| !patient) {
+            if let Some(place) = line.all().find(|place| place.equals(&acquire)) {
+                return Entered::InProgress(place.holding());
+            }
+            if let Some(running) = line.holder() {
+                return Entered::Blocked(running);
+            }
+        }
         let standing = inner.lines.get(&target).map_or(0, |line| {
             let listeners = line.all().map(|place| place.listeners.len());
             1 + listeners.sum::<usize>()
@@ -66,20 +88,16 @@ impl Lines {
             return Entered::Full;
         }
         let line = inner.lines.entry(target.clone()).or_default();
+        let (turn, told) = oneshot::channel();
+        let listener = Listener {
+            ticket,
+            patient,
+            expected: acquire.expected,
+            turn,
+        };
         if let Some(place) = line.all_mut().find(|place| place.equals(&acquire)) {
-            if !patient {
-                return Entered::InProgress(place.running.clone());
-            }
-            let (turn, told) = oneshot::channel();
-            place.listeners.push_back(Listener {
-                ticket,
-                patient,
-                turn,
-            });
+            place.listeners.push_back(listener);
             return Entered::Joined(seat(place.number), told);
-        }
-        if !patient && let Some(running) = line.holder() {
-            return Entered::Blocked(running);
         }
         let mut place = Place {
             number: ticket,
@@ -88,21 +106,17 @@ impl Lines {
             leader: None,
             listeners: VecDeque::new(),
             running: None,
+            void: false,
             offered: false,
             given_up: false,
-            freed: Arc::default(),
+            signals: Arc::default(),
         };
         if line.places.is_empty() {
             place.leader = Some(ticket);
             line.places.push_back(place);
             return Entered::Front(seat(ticket));
         }
-        let (turn, told) = oneshot::channel();
-        place.listeners.push_back(Listener {
-            ticket,
-            patient,
-            turn,
-        });
+        place.listeners.push_back(listener);
         line.places.push_back(place);
         Entered::Waiting(seat(ticket), told)
     }
@@ -126,18 +140,19 @@ impl Lines {
         true
     }
 
-    /// Says that the front holds the order: those who did not ask to wait are told.
-    pub(crate) fn granted(&self, seat: &Seat, running: &Running) {
+    /// Says that the front holds the order: those who did not ask to wait are told. False if what
+    /// it was granted is void by now.
+    pub(crate) fn granted(&self, seat: &Seat, running: &Running, now: Instant) -> bool {
         let mut inner = self.lock();
-        let Some(line) = inner.lines.get_mut(&seat.target) else {
-            return;
+        let Some(place) = inner.place_mut(seat) else {
+            return true;
         };
-        for place in &mut line.places {
-            if place.number == seat.place {
-                place.running = Some(running.clone());
-            }
+        if place.void {
+            return false;
         }
+        place.running = Some((running.clone(), now));
         inner.block(seat, running);
+        true
     }
 
     /// Says who holds the order while the front waits for it: those behind who did not ask to
@@ -146,30 +161,85 @@ impl Lines {
         self.lock().block(seat, running);
     }
 
-    /// What the front must ask, renewed for the node's present session.
-    pub(crate) fn asked(&self, seat: &Seat, session: SessionId) -> Option<Acquire> {
+    /// What the front must ask, renewed for the node's present session and for whoever acts for
+    /// the place now.
+    pub(crate) fn asked(
+        &self,
+        seat: &Seat,
+        session: SessionId,
+        expected: Option<Version>,
+        fence: impl FnOnce() -> Fence,
+    ) -> Option<Acquire> {
         let mut inner = self.lock();
-        let line = inner.lines.get_mut(&seat.target)?;
-        let place = line.all_mut().find(|place| place.number == seat.place)?;
+        let place = inner.place_mut(seat)?;
+        place.asked_anew(fence);
         place.acquire.session = session;
+        place.acquire.expected = expected;
         Some(place.acquire.clone())
     }
 
-    /// What wakes the front when the order may have been let go elsewhere.
-    pub(crate) fn freed_signal(&self, seat: &Seat) -> Arc<Notify> {
-        let inner = self.lock();
-        let place = inner
-            .lines
-            .get(&seat.target)
-            .and_then(|line| line.all().find(|place| place.number == seat.place));
-        place.map_or_else(Arc::default, |place| Arc::clone(&place.freed))
+    /// What wakes whoever acts for this place.
+    pub(crate) fn signals(&self, seat: &Seat) -> Arc<Signals> {
+        let mut inner = self.lock();
+        let place = inner.place_mut(seat);
+        place.map_or_else(Arc::default, |place| Arc::clone(&place.signals))
     }
 
-    /// Wakes the front of an order's line.
-    pub(crate) fn freed(&self, target: &Target) {
+    /// Resolves when what this place was granted is known to be void.
+    pub(crate) async fn voided(&self, seat: &Seat, signals: &Signals) {
+        loop {
+            signals.void.notified().await;
+            // The signal may be an old one: of a grant before this one.
+            if self.lock().place_mut(seat).is_some_and(|place| place.void) {
+                return;
+            }
+        }
+    }
+
+    /// Wakes the front of an order's line. True if the front believes that it holds the order, and
+    /// has held it for a while: then the hint may be about its own lease.
+    pub(crate) fn freed(&self, target: &Target, now: Instant) -> bool {
         let inner = self.lock();
-        if let Some(front) = inner.lines.get(target).and_then(|line| line.places.front()) {
-            front.freed.notify_one();
+        let Some(front) = inner.lines.get(target).and_then(|line| line.places.front()) else {
+            return false;
+        };
+        front.signals.freed.notify_one();
+        let held = front.running.as_ref();
+        held.is_some_and(|(_, since)| now.saturating_duration_since(*since) >= FRESH)
+    }
+
+    /// A session has ended: whatever it was granted is void.
+    pub(crate) fn session_ended(&self, session: SessionId) {
+        self.void_where(|place| place.acquire.session == session);
+    }
+
+    /// These grants are void.
+    pub(crate) fn grants_voided(&self, fences: &[Fence]) {
+        if !fences.is_empty() {
+            self.void_where(|place| fences.contains(&place.acquire.fence));
+        }
+    }
+
+    /// This grant of an order is void: an operator has broken it.
+    pub(crate) fn broken(&self, target: &Target, lease: &LeaseId) {
+        let mut inner = self.lock();
+        let line = inner.lines.get_mut(target);
+        let broken =
+            |place: &&mut Place| LeaseId::of_grant(place.acquire.fence, &target.order) == *lease;
+        if let Some(place) = line.and_then(|line| line.places.iter_mut().find(broken)) {
+            place.void();
+        }
+    }
+
+    /// Those that only wait have been granted nothing, and lose nothing.
+    fn void_where(&self, is_void: impl Fn(&Place) -> bool) {
+        let mut inner = self.lock();
+        for line in inner.lines.values_mut() {
+            for (at, place) in line.places.iter_mut().enumerate() {
+                if (at == 0 || place.offered) && is_void(place) {
+                    place.void();
+                }
+            }
         }
     }
 
@@ -185,7 +255,7 @@ impl Lines {
         };
         let mut waits = line.places.iter().skip(1);
         let behind = waits.any(|place| place.number == seat.place);
-        behind.then(|| front.running.clone().unwrap_or_else(unknown))
+        behind.then(|| front.holding().unwrap_or_else(unknown))
     }
 
     /// What is known here of a key: whether it runs, or stands in line.
@@ -195,7 +265,7 @@ impl Lines {
         let place = line
             .all()
             .find(|place| place.acquire.claim.key_id == key_id)?;
-        Some(place.running.clone())
+        Some(place.holding())
     }
 
     /// Every grant that this node holds or may hold: what a renewal names.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::checkpoint::HandlerLease;
 use crate::store::{Entry, Grant};
-use crate::{Document, LeaseId, OperationKey, OrderId, OrderType, Version};
+use crate::{Document, LeaseId, OperationKey, OrderId, OrderType, Undone, Version};
 
 /// An order that this handler, and nobody else, may change, by returning it.
 ///
@@ -52,7 +52,10 @@ pub enum Interrupted {
     /// The store's answer was lost: whatever the handler returns now is not applied.
     #[error("the store did not say whether the checkpoint was applied")]
     Unknown,
-    /// The order cannot be written as JSON, is too large, or there were too many checkpoints.
+    /// The order cannot be written as JSON, is too large, or there were too many checkpoints: the
+    /// lease is as it was, and the handler may still return an outcome. Only if the store itself
+    /// refuses the order by a constraint of its own the lease is gone, and the attempt ends as one
+    /// whose order cannot be stored, whatever the handler returns.
     #[error("the checkpoint cannot be stored")]
     Unwritable,
 }
@@ -137,9 +140,9 @@ impl<T> LockedOrder<T> {
         self.lease.progress.as_deref()
     }
 
-    /// Declares that the failure that is about to be returned had no effect outside, and gives it
-    /// back: an external operation's mark then ends with the lease.
-    pub fn without_effect<E>(&self, failure: E) -> E {
+    /// Declares that this failure had no effect outside. If it is what the handler returns, an
+    /// external operation's mark ends with the lease; any other failure leaves it. See [`Undone`].
+    pub fn without_effect<E>(&self, failure: impl Into<E>) -> Undone<E> {
         self.lease.without_effect(failure)
     }
 
@@ -179,9 +182,8 @@ impl HeldLease {
     }
 
     /// See [`LockedOrder::without_effect`].
-    pub fn without_effect<E>(&self, failure: E) -> E {
-        self.shared.declare_without_effect();
-        failure
+    pub fn without_effect<E>(&self, failure: impl Into<E>) -> Undone<E> {
+        Undone::without_effect(failure.into())
     }
 
     /// Settles what is done so far and keeps the lease. Returns when that is durable, with the
@@ -189,7 +191,7 @@ impl HeldLease {
     /// never answered with it; the next attempt of the same key is given it.
     ///
     /// # Errors
-    /// [`Interrupted`]: nothing can be applied under this lease any more.
+    /// [`Interrupted`]: it was not applied, as far as that is known.
     pub async fn checkpoint<T: OrderType>(self, changed: T) -> Result<LockedOrder<T>, Interrupted> {
         let index = changed.index().to_owned();
         let document = Document::encode(&changed).map_err(|_| Interrupted::Unwritable)?;

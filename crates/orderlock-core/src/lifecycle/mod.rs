@@ -10,8 +10,11 @@ mod attempt;
 mod checkpoint;
 mod create;
 mod ended;
+mod ending;
 mod footing;
 mod handover;
+mod keeping;
+mod keys;
 mod line;
 mod locked;
 mod node;
@@ -20,11 +23,15 @@ mod resolve;
 mod run;
 mod session;
 mod settle;
+mod verbs;
+mod views;
+mod waiting;
 mod word;
 
 use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
@@ -39,10 +46,9 @@ pub use resolve::{Resolution, ResolveRequest, Unresolved};
 pub(crate) use node::Node;
 use node::Phase;
 
-use crate::store::{Claim, Known, Lookup};
 use crate::{
-    Answer, Answers, Caller, Fingerprint, IdempotencyKey, Limits, OrderId, OrderStore, OrderType,
-    Outcome, Runtime, StoreError, TokioRuntime,
+    Answer, Answers, HandlerError, Limits, OrderStore, OrderType, Outcome, Runtime, Secret,
+    StoreError, TokioRuntime,
 };
 
 /// The lock lifecycle of one node. Cloning it gives another handle on the same node.
@@ -149,7 +155,7 @@ impl Lifecycle {
     ) -> impl Future<Output = Ended<E>> + Send + use<T, E, W, F>
     where
         T: OrderType,
-        E: Send + 'static,
+        E: HandlerError,
         W: FnOnce(LockedOrder<T>) -> F + Send + 'static,
         F: Future<Output = Result<Outcome<T>, E>> + Send + 'static,
     {
@@ -173,17 +179,22 @@ impl Lifecycle {
     ) -> impl Future<Output = Ended<E>> + Send + use<T, E, W, F, D>
     where
         T: OrderType,
-        E: Send + 'static,
+        E: HandlerError,
         W: FnOnce(LockedOrder<T>) -> F + Send + 'static,
         F: Future<Output = Result<Outcome<T>, E>> + Send + 'static,
         D: Fn(&E) -> Answer + Send + 'static,
     {
         let (reply, ended) = oneshot::channel();
         let (client, present) = oneshot::channel::<Infallible>();
-        match self.node.admit() {
-            Err(denied) => drop(reply.send(Ended::Denied(denied))),
+        let node = Arc::clone(&self.node);
+        let mut refused = None;
+        match node.admit() {
+            Err(denied) => {
+                let claim = move |secret: &Secret| request.claim(secret);
+                let refusal = async move { node.refused(claim, denied).await };
+                refused = Some(Box::pin(refusal));
+            }
             Ok(in_flight) => {
-                let node = Arc::clone(&self.node);
                 // Boxed first: the span then goes round a pointer, and not round all of the work,
                 // which would be copied once more for each of the two.
                 let task = Box::pin(async move {
@@ -194,6 +205,9 @@ impl Lifecycle {
             }
         }
         async move {
+            if let Some(refused) = refused {
+                return refused.await.tell();
+            }
             let ended = ended.await;
             drop(present);
             // The task has vanished with its runtime: the same key tells what happened.
@@ -211,107 +225,12 @@ impl Lifecycle {
     ) -> Ended<Infallible> {
         match self.node.admit() {
             Ok(_in_flight) => self.node.create(request, order).await,
-            Err(denied) => Ended::Denied(denied),
-        }
-    }
-
-    /// What the journal answers to a request without running it: its stored answer, or that its
-    /// key stands for another request or is past the retention. None if the key is new or running.
-    /// Without an order, the key is one that creates.
-    ///
-    /// # Errors
-    /// [`Denied`] if the store cannot be asked.
-    pub async fn stored(
-        &self,
-        caller: &Caller,
-        order: Option<&OrderId>,
-        key: &IdempotencyKey,
-        fingerprint: Fingerprint,
-    ) -> Result<Option<Ended<Infallible>>, Denied> {
-        let claim = self.claim(caller, order, key, fingerprint).await?;
-        let known = self.lookup(&claim).await?;
-        Ok(word::judge(&claim, known))
-    }
-
-    /// The id of the order that this caller creates under this key, whether it exists or not.
-    ///
-    /// # Errors
-    /// [`Denied`] if the store cannot be asked for the installation's secret.
-    pub async fn order_id(&self, caller: &Caller, key: &IdempotencyKey) -> Result<OrderId, Denied> {
-        let session = self.node.session().await?;
-        Ok(session.secret.order_id(caller, key))
-    }
-
-    /// What became of a key.
-    ///
-    /// # Errors
-    /// [`Denied`] if the store cannot be asked.
-    pub async fn status(
-        &self,
-        caller: &Caller,
-        order: &OrderId,
-        key: &IdempotencyKey,
-    ) -> Result<KeyStatus, Denied> {
-        let claim = self
-            .claim(caller, Some(order), key, Fingerprint([0; 32]))
-            .await?;
-        let known = self.lookup(&claim).await?;
-        let here = || match self.node.lines.find(&claim.target(), claim.key_id) {
-            Some(running @ Some(_)) => KeyStatus::Running(running),
-            Some(None) => KeyStatus::Waiting,
-            None => KeyStatus::Unknown,
-        };
-        Ok(match known {
-            Known::Settled(entry) => match entry.answer {
-                Some(answer) => KeyStatus::Settled {
-                    answer,
-                    expires: entry.expires,
-                },
-                None => KeyStatus::Expired,
-            },
-            Known::Running(view) => KeyStatus::Running(Some(Running {
-                operation: view.operation,
-                since: view.since,
-                attempt: view.attempt,
-            })),
-            Known::Marked(mark) => {
-                let now = self.node.runtime.wall();
-                KeyStatus::OutcomeUnknown(Box::new(mark.counted_at(now)))
+            Err(denied) => {
+                self.node
+                    .refused(|secret| request.claim(secret), denied)
+                    .await
             }
-            Known::Expired(_) => KeyStatus::Expired,
-            Known::Unknown => here(),
-        })
-    }
-
-    async fn claim(
-        &self,
-        caller: &Caller,
-        order: Option<&OrderId>,
-        key: &IdempotencyKey,
-        fingerprint: Fingerprint,
-    ) -> Result<Claim, Denied> {
-        let session = self.node.session().await?;
-        let order = match order {
-            Some(order) => order.clone(),
-            None => session.secret.order_id(caller, key),
-        };
-        let key_id = session.secret.key_id(caller, &order, key);
-        Ok(Claim {
-            caller: caller.clone(),
-            order,
-            key: key.clone(),
-            key_id,
-            fingerprint,
-        })
-    }
-
-    async fn lookup(&self, claim: &Claim) -> Result<Known, Denied> {
-        let lookup = Lookup {
-            target: claim.target(),
-            key_id: claim.key_id,
-        };
-        let known = self.node.ask(self.node.store.lookup(lookup)).await;
-        known.map_err(|error| Denied::StoreUnavailable(Arc::new(error)))
+        }
     }
 
     /// Joins the store now instead of at the first request.
@@ -319,13 +238,20 @@ impl Lifecycle {
     /// # Errors
     /// [`Denied`] if the store cannot be reached.
     pub async fn start(&self) -> Result<(), Denied> {
-        self.node.session().await.map(drop)
+        self.node.session(self.node.deadline()).await.map(drop)
     }
 
     /// Whether the node has a session that is alive, and takes requests.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.node.phase() == Phase::Open && self.node.live_session().is_some()
+    }
+
+    /// For how long the oldest of what has expired is waiting to be ended, as this node last saw it:
+    /// how far its housekeeping is behind.
+    #[must_use]
+    pub fn expiry_behind(&self) -> Duration {
+        Duration::from_micros(self.node.behind.load(Ordering::Relaxed))
     }
 
     /// How many requests are in flight on this node.

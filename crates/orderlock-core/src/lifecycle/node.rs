@@ -3,8 +3,8 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use futures_util::future::{Either, select};
@@ -13,8 +13,7 @@ use tokio::sync::{Notify, watch};
 use super::ended::Denied;
 use super::line::Lines;
 use super::session::{Session, SessionState};
-use crate::store::{Acquire, Acquired, Cause, MarkFate, Release, Released, StoreFuture, Undo};
-use crate::{Answers, Fence, Limits, OrderStore, Runtime, StoreError, Target};
+use crate::{Answers, Fence, Limits, OrderStore, Runtime, Secret};
 
 /// How far a shutdown has gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,8 +35,16 @@ pub(crate) struct Node {
     pub(crate) lines: Arc<Lines>,
     pub(crate) session: tokio::sync::Mutex<()>,
     pub(crate) session_state: Mutex<SessionState>,
+    /// The installation's secret, once the node has joined: it outlives every session.
+    pub(crate) secret: OnceLock<Secret>,
+    /// Wakes the keeper to renew soon: a renewal tells which grants are void.
+    pub(crate) look: Arc<Notify>,
+    /// For how long the oldest of what is still to be expired has been due, in microseconds.
+    pub(crate) behind: AtomicU64,
     phase: watch::Sender<Phase>,
     in_flight: AtomicUsize,
+    /// How many requests are looked up that the node takes no more.
+    refusing: AtomicUsize,
     idle: Notify,
 }
 
@@ -81,8 +88,12 @@ impl Node {
             name,
             session: tokio::sync::Mutex::default(),
             session_state: Mutex::default(),
+            secret: OnceLock::new(),
+            look: Arc::default(),
+            behind: AtomicU64::new(0),
             phase: watch::Sender::new(Phase::Open),
             in_flight: AtomicUsize::new(0),
+            refusing: AtomicUsize::new(0),
             idle: Notify::new(),
         })
     }
@@ -94,10 +105,27 @@ impl Node {
         if self.phase() > Phase::Open {
             Err(Denied::ShuttingDown)
         } else if before >= self.limits.in_flight {
-            Err(Denied::QueueFull)
+            Err(Denied::NodeFull)
         } else {
             Ok(admitted)
         }
+    }
+
+    /// Runs what is to be found out about a request that is refused, if there is room for it. A
+    /// drain does not wait for it.
+    pub(crate) async fn while_refusing<T>(&self, look: impl Future<Output = T>) -> Option<T> {
+        struct Counted<'a>(&'a AtomicUsize);
+        impl Drop for Counted<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::AcqRel);
+            }
+        }
+        let before = self.refusing.fetch_add(1, Ordering::AcqRel);
+        let _counted = Counted(&self.refusing);
+        if before >= self.limits.in_flight {
+            return None;
+        }
+        Some(look.await)
     }
 
     pub(crate) fn in_flight(&self) -> usize {
@@ -141,101 +169,6 @@ impl Node {
         match select(future, self.runtime.sleep(limit)).await {
             Either::Left((output, _)) => Some(output),
             Either::Right(_) => None,
-        }
-    }
-
-    /// Waits for a store, but not longer than the limit. The verb goes on by itself.
-    pub(crate) async fn ask<T>(
-        &self,
-        verb: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        let late = || StoreError::OutcomeUnknown(Cause::from("the store did not answer in time"));
-        self.within(self.limits.store, verb)
-            .await
-            .unwrap_or_else(|| Err(late()))
-    }
-
-    /// How long to wait before the n-th repeat: a few milliseconds, doubled, with jitter.
-    pub(crate) fn pause(&self, repeat: u32, longest: Duration) -> Duration {
-        let bound = Duration::from_millis(10)
-            .saturating_mul(1 << repeat.min(10))
-            .min(longest);
-        let jitter = u32::try_from(self.runtime.random() % 512).unwrap_or(0);
-        bound / 2 + bound / 1024 * jitter
-    }
-
-    /// Asks for an order. A lost answer is asked for again under the same fence, which is the
-    /// same grant; if it stays lost, the grant is undone as far as that is possible.
-    pub(crate) async fn acquire(&self, request: &Acquire) -> Result<Acquired, StoreError> {
-        let mut repeat = 0;
-        loop {
-            match self.ask(self.store.acquire(request.clone())).await {
-                Err(error) if error.may_have_happened() && repeat < self.limits.repeats => {
-                    repeat += 1;
-                    self.runtime
-                        .sleep(self.pause(repeat, self.limits.store))
-                        .await;
-                }
-                Err(error) if error.may_have_happened() => {
-                    // No handler has run under this fence.
-                    let target = request.claim.target();
-                    let _best_effort = self.undo(&target, request.fence, None).await;
-                    return Err(error);
-                }
-                answered => return answered,
-            }
-        }
-    }
-
-    /// Lets an order go, with what is asked for the next in line. Repeated within bounds.
-    pub(crate) async fn release(
-        &self,
-        target: &Target,
-        fence: Fence,
-        mark: MarkFate,
-        next: Option<&Acquire>,
-    ) -> Result<Released, StoreError> {
-        let request = || Release {
-            target: target.clone(),
-            fence,
-            mark,
-            next: next.map(|next| Box::new(next.clone())),
-        };
-        self.until_answered(|| self.store.release(request())).await
-    }
-
-    /// Takes back a grant under which no handler has run, with what is asked for the next in line.
-    /// Repeated within bounds.
-    pub(crate) async fn undo(
-        &self,
-        target: &Target,
-        fence: Fence,
-        next: Option<&Acquire>,
-    ) -> Result<Released, StoreError> {
-        let request = || Undo {
-            target: target.clone(),
-            fence,
-            next: next.map(|next| Box::new(next.clone())),
-        };
-        self.until_answered(|| self.store.undo(request())).await
-    }
-
-    /// Asks the store again, within bounds, while it fails: for verbs that may be repeated.
-    async fn until_answered<'a, T>(
-        &self,
-        verb: impl Fn() -> StoreFuture<'a, T>,
-    ) -> Result<T, StoreError> {
-        let mut repeat = 0;
-        loop {
-            match self.ask(verb()).await {
-                Err(_) if repeat < self.limits.repeats => {
-                    repeat += 1;
-                    self.runtime
-                        .sleep(self.pause(repeat, self.limits.store))
-                        .await;
-                }
-                answered => return answered,
-            }
         }
     }
 

@@ -3,14 +3,15 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::{Notify, oneshot};
 
 use super::ended::{Ended, Running};
 use super::footing::Footing;
 use super::line::Lines;
-use crate::Target;
 use crate::store::{Acquire, Acquired};
+use crate::{Fence, Target, Version};
 
 /// What a predecessor hands on: what the store answered for the next in line, and what that rests
 /// on if it is not durable yet.
@@ -57,7 +58,7 @@ pub(crate) enum Entered {
 pub(super) struct Place {
     pub(super) number: u64,
     /// What is asked of the store for this place. Its fence stays the same however often it is
-    /// asked, so that a lost answer is found again.
+    /// asked, so that a lost answer is found again, until its grant is known to be void.
     pub(super) acquire: Acquire,
     /// Whether its operation touches nothing but the order: only then it may run on a state that
     /// is not durable yet.
@@ -65,21 +66,33 @@ pub(super) struct Place {
     /// Who acts for the place, once it stands at the front.
     pub(super) leader: Option<u64>,
     pub(super) listeners: VecDeque<Listener>,
-    /// Set while the place holds the order.
-    pub(super) running: Option<Running>,
+    /// Set while the place holds the order, with the time at which it began to.
+    pub(super) running: Option<(Running, Instant)>,
+    /// Set when what it was granted is known to be void.
+    pub(super) void: bool,
     /// Whether its predecessor is asking the store for it: then it stays even if all have left.
     pub(super) offered: bool,
     /// Set when its turn has come and nobody took it: it ends without a run, so that an equal
     /// request which comes now must stand in line anew.
     pub(super) given_up: bool,
-    /// Woken when the order may have been let go elsewhere.
-    pub(super) freed: Arc<Notify>,
+    pub(super) signals: Arc<Signals>,
+}
+
+/// What wakes whoever acts for a place.
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
+    /// The order may have been let go elsewhere.
+    pub(crate) freed: Notify,
+    /// What the place was granted is void.
+    pub(super) void: Notify,
 }
 
 #[derive(Debug)]
 pub(super) struct Listener {
     pub(super) ticket: u64,
     pub(super) patient: bool,
+    /// The version that it expects, if the turn comes to it.
+    pub(super) expected: Option<Version>,
     pub(super) turn: oneshot::Sender<Turn>,
 }
 
@@ -115,12 +128,32 @@ impl Drop for Seat {
 }
 
 impl Place {
-    /// Whether a request may join this place.
+    /// Whether this is the same request, which joins this place. What is the same is decided by
+    /// the key and by what is asked under it, and by nothing else: a retry may expect another version
+    /// than the first try did, and is told what becomes of that.
     pub(super) fn equals(&self, acquire: &Acquire) -> bool {
         !self.given_up
             && self.acquire.claim.key_id == acquire.claim.key_id
             && self.acquire.claim.fingerprint == acquire.claim.fingerprint
-            && self.acquire.expected == acquire.expected
+    }
+
+    /// What holds the order, as far as it is known here.
+    pub(super) fn holding(&self) -> Option<Running> {
+        self.running.as_ref().map(|(running, _)| running.clone())
+    }
+
+    /// What the place was granted, or is being granted, is void: whoever acts for it is woken.
+    pub(super) fn void(&mut self) {
+        self.void = true;
+        self.signals.void.notify_one();
+    }
+
+    /// The place is asked for anew. A store may name a void grant again, so that its fence is not
+    /// used again.
+    pub(super) fn asked_anew(&mut self, fence: impl FnOnce() -> Fence) {
+        if std::mem::take(&mut self.void) {
+            self.acquire.fence = fence();
+        }
     }
 
     /// Gives a turn to the first listener who is still there; gives it back if there is none.

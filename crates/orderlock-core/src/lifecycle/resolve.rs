@@ -8,6 +8,7 @@ use super::attempt::{Work, caught, encode};
 use super::ended::{Denied, Snapshot};
 use super::node::Node;
 use super::settle::version_after;
+use super::verbs::Deadline;
 use crate::mark::MarkName;
 use crate::order::whole_microseconds;
 use crate::store::{Change, Cursor, Decision, Entry, History, OrderView, Read, Resolve, Resolved};
@@ -123,14 +124,15 @@ impl Lifecycle {
 
 impl Node {
     async fn decide(&self, decided: &Decided) -> Result<Snapshot, Unresolved> {
-        let view = self.view(&decided.target).await?;
+        let by = self.deadline();
+        let view = self.view(&decided.target, by).await?;
         let open = view
             .lease
             .as_ref()
             .filter(|lease| lease.state == LeaseViewState::Marked && lease.id == decided.mark);
         let marked = open.and_then(|mark| Some((mark.key_id?, mark.operation.clone()?)));
         let Some((key_id, operation)) = marked else {
-            return self.decided_before(decided, &view).await;
+            return self.decided_before(decided, &view, by).await;
         };
         let current = view.version;
         if decided.expected.is_some_and(|expected| expected != current) {
@@ -144,48 +146,45 @@ impl Node {
             actor: decided.actor.clone(),
             reason: decided.reason.clone(),
         };
-        match self.send(request).await? {
+        match self.send(request, by).await? {
             Resolved::Resolved(_) => Ok(after),
             Resolved::VersionMismatch { current } => {
                 Err(Denied::VersionMismatch { current }.into())
             }
             // Perhaps by an earlier try of ours, whose answer was lost.
             Resolved::NotMarked => {
-                let view = self.view(&decided.target).await?;
-                self.decided_before(decided, &view).await
+                let view = self.view(&decided.target, by).await?;
+                self.decided_before(decided, &view, by).await
             }
         }
     }
 
-    async fn view(&self, target: &Target) -> Result<OrderView, Unresolved> {
+    async fn view(&self, target: &Target, by: Deadline) -> Result<OrderView, Unresolved> {
         let target = target.clone();
-        let read = self.ask(self.store.read(Read { target })).await;
+        let read = self.ask_by(by, self.store.read(Read { target })).await;
         let view = read.map_err(unavailable)?;
         view.ok_or(Unresolved::Denied(Denied::NotFound))
     }
 
     /// Sends a decision, and sends it again while it is not known whether it was taken.
-    async fn send(&self, request: Resolve) -> Result<Resolved, Unresolved> {
-        let mut repeat = 0;
-        let mut doubtful = false;
+    async fn send(&self, request: Resolve, by: Deadline) -> Result<Resolved, Unresolved> {
+        let (mut repeats, mut in_doubt) = (0, false);
         loop {
-            let error = match self.ask(self.store.resolve(request.clone())).await {
+            let resolve = self.store.resolve(request.clone());
+            let error = match self.ask_by(by, resolve).await {
                 Ok(resolved) => return Ok(resolved),
                 Err(error) => error,
             };
-            doubtful |= error.may_have_happened();
-            if let StoreError::Unsupported(what) = error {
-                return Err(Unresolved::Unwritable(what.to_owned()));
+            in_doubt |= error.may_have_happened();
+            if let (false, StoreError::Unsupported(what)) = (in_doubt, &error) {
+                return Err(Unresolved::Unwritable((*what).to_owned()));
             }
-            if !doubtful {
+            if !in_doubt {
                 return Err(unavailable(error));
             }
-            if repeat >= self.limits.repeats {
+            if !self.again(&mut repeats, Some(by)).await {
                 return Err(Unresolved::Unknown);
             }
-            repeat += 1;
-            let pause = self.pause(repeat, self.limits.store);
-            self.runtime.sleep(pause).await;
         }
     }
 
@@ -195,9 +194,10 @@ impl Node {
         &self,
         decided: &Decided,
         now: &OrderView,
+        by: Deadline,
     ) -> Result<Snapshot, Unresolved> {
         let name = MarkName::parse(&decided.mark).ok_or(Unresolved::NotOpen)?;
-        let entry = self.end_of(&decided.target, name).await?;
+        let entry = self.end_of(&decided.target, name, by).await?;
         let entry = entry.ok_or(Unresolved::NotOpen)?;
         let same = entry.outcome == decided.outcome()
             && entry.actor == decided.actor
@@ -220,25 +220,33 @@ impl Node {
         Ok(snapshot(now))
     }
 
-    /// The entry by which an operator has ended a mark.
-    async fn end_of(&self, target: &Target, name: MarkName) -> Result<Option<Entry>, Unresolved> {
-        let mut cursor: Option<Cursor> = None;
+    /// The entry by which an operator has ended a mark. A key's runs are counted on while the key is
+    /// remembered, so that its key and its run name a mark; should a key have been forgotten and used
+    /// again since, the last entry counts.
+    async fn end_of(
+        &self,
+        target: &Target,
+        name: MarkName,
+        by: Deadline,
+    ) -> Result<Option<Entry>, Unresolved> {
+        let (mut cursor, mut last): (Option<Cursor>, Option<Entry>) = (None, None);
         for _ in 0..PAGES_MAX {
             let history = History {
                 target: target.clone(),
                 limit: PAGE,
                 cursor,
             };
-            let read = self.ask(self.store.history(history)).await;
+            let read = self.ask_by(by, self.store.history(history)).await;
             let page = read.map_err(unavailable)?;
             let page = page.ok_or(Unresolved::Denied(Denied::NotFound))?;
-            let found = page.items.into_iter().find(|entry| name.ended_by(entry));
-            if found.is_some() || page.next.is_none() {
-                return Ok(found);
+            let found = page.items.into_iter().filter(|entry| name.ended_by(entry));
+            last = found.last().or(last);
+            if page.next.is_none() {
+                break;
             }
             cursor = page.next;
         }
-        Ok(None)
+        Ok(last)
     }
 
     /// What the decision writes, if the order is as it was seen.
@@ -316,10 +324,7 @@ impl MarkName {
     /// grant; an operator's does not.
     fn ended_by(&self, entry: &Entry) -> bool {
         let ends = entry.outcome.is_final() || entry.outcome == OutcomeKind::MarkCleared;
-        ends && entry.fence.is_none()
-            && entry.at >= self.since
-            && entry.attempt == self.attempt
-            && self.is_of(entry.key_id)
+        ends && entry.fence.is_none() && entry.attempt == self.attempt && self.is_of(entry.key_id)
     }
 }
 

@@ -1,21 +1,23 @@
 //! A node's sign of life: it joins when it is first needed, is kept by a task of its own, and
 //! joins again under a new identity when it has ended.
 
+use std::pin::pin;
 use std::sync::{Arc, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
+use futures_util::future::{Either, select};
 
 use super::ended::Denied;
+use super::keeping::{PAUSE_MIN, keep_house};
 use super::node::{Node, Phase};
-use crate::store::{Cause, Expire, Join, Leave, Renew, Renewed, Sweep};
-use crate::{OrderStore as _, Secret, SessionId, StoreError};
+use super::verbs::Deadline;
+use crate::store::{Cause, Join, Leave, Renew, Renewed};
+use crate::{OrderStore as _, Runtime, Secret, SessionId, StoreError};
 
-/// How many leases, answers or tombstones one round of the keeper ends at most.
-const ROUND_MAX: usize = 500;
-
-/// The keeper's shortest pause, whatever the session's length: it never spins.
-const PAUSE_MIN: Duration = Duration::from_millis(1);
+/// In so many parts of a session's length it is renewed at most once, however often the keeper is
+/// asked to look.
+const LOOKS: u32 = 12;
 
 /// A session of this node.
 #[derive(Debug)]
@@ -58,12 +60,12 @@ impl Node {
 
     /// The node's session; joins if there is none. A node whose session could not be renewed in
     /// time starts no handler until it has been.
-    pub(crate) async fn session(self: &Arc<Self>) -> Result<Arc<Session>, Denied> {
+    pub(crate) async fn session(self: &Arc<Self>, by: Deadline) -> Result<Arc<Session>, Denied> {
         if let Some(session) = self.live_session() {
             return Ok(session);
         }
         // Whoever stands behind others who wait for the store waits no longer than for the store.
-        let turn = self.within(self.limits.store, self.session.lock()).await;
+        let turn = self.within(self.left(by), self.session.lock()).await;
         let Some(_one_at_a_time) = turn else {
             let late = Cause::from("the session did not begin in time");
             return Err(Denied::StoreUnavailable(Arc::new(StoreError::NotApplied(
@@ -75,8 +77,8 @@ impl Node {
         }
         let unavailable = |error| Denied::StoreUnavailable(Arc::new(error));
         match self.current_session() {
-            Some(_) if self.renew().await.map_err(unavailable)? => {}
-            Some(_) | None => self.join().await.map_err(unavailable)?,
+            Some(_) if self.renew(by).await.map_err(unavailable)? => {}
+            Some(_) | None => self.join(by).await.map_err(unavailable)?,
         }
         self.live_session().ok_or_else(|| {
             let late = Cause::from("the session could not be begun in time");
@@ -84,7 +86,7 @@ impl Node {
         })
     }
 
-    async fn join(self: &Arc<Self>) -> Result<(), StoreError> {
+    async fn join(self: &Arc<Self>, by: Deadline) -> Result<(), StoreError> {
         let asked = self.now();
         let id = SessionId(self.runtime.random());
         let mut secret = [0; 32];
@@ -96,7 +98,9 @@ impl Node {
             length: self.limits.session,
             secret: Secret::new(secret),
         };
-        let joined = self.ask(self.store.join(request)).await?;
+        let joined = self.ask_by(by, self.store.join(request)).await?;
+        // It never changes, so that it does not matter who is first.
+        let _known = self.secret.set(joined.secret.clone());
         let mut state = self.session_state();
         state.joined = Some(Arc::new(Session {
             id,
@@ -104,17 +108,22 @@ impl Node {
         }));
         state.lapses = Some(asked + self.limits.session);
         if !std::mem::replace(&mut state.kept, true) {
-            let runtime = Arc::clone(&self.runtime);
-            self.runtime
-                .spawn(Box::pin(keep(Arc::downgrade(self), runtime)));
-            self.runtime
-                .spawn(Box::pin(listen(Arc::downgrade(self), self.store.freed())));
+            self.spawn_keepers();
         }
         Ok(())
     }
 
-    /// Renews the session. False if it has ended.
-    async fn renew(&self) -> Result<bool, StoreError> {
+    fn spawn_keepers(self: &Arc<Self>) {
+        let node = || Arc::downgrade(self);
+        let runtime = || Arc::clone(&self.runtime);
+        let spawn = |task| self.runtime.spawn(task);
+        spawn(Box::pin(keep(node(), runtime(), Arc::clone(&self.look))));
+        spawn(Box::pin(keep_house(node(), runtime())));
+        spawn(Box::pin(listen(node(), self.store.freed())));
+    }
+
+    /// Renews the session, and lets the lines know which grants are void. False if it has ended.
+    async fn renew(&self, by: Deadline) -> Result<bool, StoreError> {
         let Some(session) = self.current_session() else {
             return Ok(false);
         };
@@ -123,24 +132,22 @@ impl Node {
             session: session.id,
             known: self.lines.fences(),
         };
-        let renewed = self.ask(self.store.renew(request)).await?;
-        let mut state = self.session_state();
-        // Another task may have joined anew in the meantime.
-        if state
-            .joined
-            .as_ref()
-            .is_some_and(|joined| joined.id == session.id)
-        {
-            match &renewed {
-                Renewed::Extended { .. } => state.lapses = Some(asked + self.limits.session),
-                Renewed::Ended => {
-                    let early = state.lapses.is_some_and(|lapses| self.now() < lapses);
-                    self.tell_of_the_end(early);
-                    (state.joined, state.lapses) = (None, None);
+        match self.ask_by(by, self.store.renew(request)).await? {
+            Renewed::Extended { voided } => {
+                let mut state = self.session_state();
+                // Another task may have joined anew in the meantime.
+                if state.joined().is_some_and(|joined| joined.id == session.id) {
+                    state.lapses = Some(asked + self.limits.session);
                 }
+                drop(state);
+                self.lines.grants_voided(&voided);
+                Ok(true)
+            }
+            Renewed::Ended => {
+                self.session_ended(session.id);
+                Ok(false)
             }
         }
-        Ok(renewed != Renewed::Ended)
     }
 
     /// A session that ends before its time was ended by somebody: whoever joins under a name ends
@@ -158,12 +165,16 @@ impl Node {
         }
     }
 
-    /// Forgets a session that the store has called ended.
+    /// Forgets a session that the store has called ended, and whatever it held.
     pub(crate) fn session_ended(&self, id: SessionId) {
         let mut state = self.session_state();
-        if state.joined.as_ref().is_some_and(|joined| joined.id == id) {
+        if state.joined().is_some_and(|joined| joined.id == id) {
+            let early = state.lapses.is_some_and(|lapses| self.now() < lapses);
             (state.joined, state.lapses) = (None, None);
+            self.tell_of_the_end(early);
         }
+        drop(state);
+        self.lines.session_ended(id);
     }
 
     /// Ends the session, and with it whatever lease the node still has.
@@ -181,60 +192,50 @@ impl Node {
         }
         Ok(())
     }
-
-    /// One round of the keeper. What is not needed to stay alive never delays the next renewal.
-    async fn keep(&self) {
-        if let Err(error) = self.renew().await {
-            tracing::warn!(node = %self.name, error = %Chain(&error), "the session was not renewed");
-            return;
-        }
-        let bound = self.limits.session / 3;
-        if self.within(bound, self.housekeep()).await.is_none() {
-            tracing::warn!("lapsed sessions and expired answers were not ended in time");
-        }
-    }
-
-    async fn housekeep(&self) {
-        if let Err(error) = self.ask(self.store.sweep(Sweep { limit: ROUND_MAX })).await {
-            tracing::warn!(error = %Chain(&error), "lapsed sessions were not swept");
-        }
-        if let Err(error) = self
-            .ask(self.store.expire(Expire { limit: ROUND_MAX }))
-            .await
-        {
-            tracing::warn!(error = %Chain(&error), "expired answers were not ended");
-        }
-    }
 }
 
-/// Renews the session three times in its length, sweeps, and ends what has expired. A round that
-/// took long is followed by the next one at once, so that one lost answer costs no session.
-async fn keep(node: Weak<Node>, runtime: Arc<dyn crate::Runtime>) {
+/// Renews the session three times in its length, and sooner if somebody wants to know which grants
+/// are void. It does nothing else: nothing that is not needed to stay alive delays a renewal. A
+/// round that took long is followed by the next one at once, so that one lost answer costs no
+/// session.
+async fn keep(node: Weak<Node>, runtime: Arc<dyn Runtime>, look: Arc<tokio::sync::Notify>) {
     let mut begun = runtime.now();
     loop {
         let Some(length) = node.upgrade().map(|node| node.limits.session) else {
             return;
         };
-        let spent = runtime.now().saturating_duration_since(begun);
-        let pause = (length / 3).saturating_sub(spent);
-        runtime.sleep(pause.max(PAUSE_MIN)).await;
+        let left = |of: Duration| {
+            let spent = runtime.now().saturating_duration_since(begun);
+            of.saturating_sub(spent).max(PAUSE_MIN)
+        };
+        let looks = pin!(look.notified());
+        // Handlers that block their threads must not cost the session either.
+        if let Either::Right((_, alarm)) = select(runtime.alarm(left(length / 3)), looks).await {
+            drop(alarm);
+            runtime.alarm(left(length / LOOKS)).await;
+        }
         let Some(node) = node.upgrade() else { return };
         if node.phase() >= Phase::Stopping {
             return;
         }
         begun = runtime.now();
-        node.keep().await;
+        if let Err(error) = node.renew(node.deadline()).await {
+            tracing::warn!(node = %node.name, error = %Chain(&error), "the session was not renewed");
+        }
     }
 }
 
-/// Wakes the line of an order that was let go elsewhere.
+/// Wakes the line of an order that was let go elsewhere. If this node believes that it holds the
+/// order itself, it looks.
 async fn listen(
     node: Weak<Node>,
     mut freed: futures_util::stream::BoxStream<'static, crate::Target>,
 ) {
     while let Some(target) = freed.next().await {
         let Some(node) = node.upgrade() else { return };
-        node.lines.freed(&target);
+        if node.lines.freed(&target, node.now()) {
+            node.look.notify_one();
+        }
     }
 }
 

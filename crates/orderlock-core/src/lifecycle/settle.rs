@@ -3,14 +3,15 @@
 
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use super::ended::{Answered, Ended, Failed};
 use super::footing::Ground;
 use super::node::Node;
 use super::place::Seat;
 use super::session::Chain;
 use crate::store::{
-    Accepted, Acquire, Acquired, Change, Claim, Fate, Known, Lookup, MarkFate, NewEntry, Settle,
-    Settled, Then,
+    Accepted, Acquire, Acquired, Change, Claim, Fate, MarkFate, NewEntry, Settle, Settled, Then,
 };
 use crate::{Fence, OrderStore as _, OutcomeKind, StoreError, Version};
 
@@ -48,128 +49,175 @@ impl Concluded {
     }
 }
 
-impl Node {
-    /// Sends a settle, and sends it again under the same (fence, step) while its answer is lost:
-    /// a repeat is answered as the first was. A settle is never cancelled.
-    pub(super) async fn settle(
-        &self,
-        settling: &Settling,
-        then: impl Fn() -> Then,
-    ) -> Result<Settled, StoreError> {
-        let mut repeat = 0;
-        let mut doubtful = false;
-        loop {
-            let request = Settle {
-                claim: settling.claim.clone(),
-                fence: settling.fence,
-                step: settling.step,
-                version: settling.version,
-                change: settling.change.clone(),
-                entry: settling.entry.clone(),
-                then: then(),
-            };
-            let error = match self.ask(self.store.settle(request)).await {
-                Ok(settled) => return Ok(settled),
-                Err(error) => error,
-            };
-            let repeatable = matches!(
-                error,
-                StoreError::NotApplied(_) | StoreError::OutcomeUnknown(_)
-            );
-            doubtful |= error.may_have_happened();
-            if !repeatable || repeat >= self.limits.repeats {
-                // Once a try may have happened, a later one that did not says nothing about it.
-                return Err(if doubtful { into_doubt(error) } else { error });
-            }
-            repeat += 1;
-            self.runtime
-                .sleep(self.pause(repeat, self.limits.store))
-                .await;
+/// Whom the order goes to after a final settle.
+struct Succession<'a> {
+    seat: &'a Seat,
+    /// What was asked for the next in line with the last try.
+    next: Option<Acquired>,
+    /// A pure successor has begun on what was accepted, and is owed a word on what became of that.
+    begun: Option<Begun>,
+    /// Under which fence the last try asked for an external operation.
+    asked: Option<Fence>,
+    /// The same of a try that is in doubt: its mark may stand though no handler has run.
+    in_doubt: Option<Fence>,
+}
+
+struct Begun {
+    word: oneshot::Sender<Ground>,
+    fence: Option<Fence>,
+}
+
+impl Settling {
+    fn asked(&self, then: Then) -> Settle {
+        Settle {
+            claim: self.claim.clone(),
+            fence: self.fence,
+            step: self.step,
+            version: self.version,
+            change: self.change.clone(),
+            entry: self.entry.clone(),
+            then,
         }
+    }
+}
+
+impl Node {
+    /// Settles a part and keeps the lease. Returns when that is durable.
+    pub(super) async fn settle_part(&self, settling: &Settling) -> Concluded {
+        self.settle(settling, None).await
     }
 
     /// Settles an attempt for good and lets the next in line have the order. Returns when the
     /// settle is durable, or what else became of it, with what is still to be handed on.
     pub(super) async fn conclude(
-        self: &Arc<Self>,
-        seat: &Seat,
-        settling: &Settling,
-    ) -> (Concluded, Option<Acquired>) {
-        let then = || match self.offer(seat) {
-            Some(next) => Then::HandOver(Box::new(next)),
-            None => Then::Unlock,
-        };
-        match self.settle(settling, then).await {
-            Ok(Settled::Accepted(accepted)) => self.harden(seat, settling, accepted).await,
-            Ok(Settled::Lost(_)) => (Concluded::Lost, None),
-            Ok(Settled::Impossible(reason)) => (Concluded::Impossible(reason), None),
-            Err(error) if error.may_have_happened() => (Concluded::Unknown, None),
-            Err(error) => (Concluded::Unavailable(error), None),
-        }
-    }
-
-    /// Waits until an accepted settle is durable. A pure successor begins in the meantime, and is
-    /// told what became of the ground that it stands on.
-    async fn harden(
         &self,
         seat: &Seat,
         settling: &Settling,
-        accepted: Accepted,
     ) -> (Concluded, Option<Acquired>) {
-        let Accepted {
-            receipt,
-            durable,
-            next,
-        } = accepted;
-        let (next, successor) = match next {
-            Some(next) if !durable.is_already() => match self.lines.hand_on_early(seat, next) {
-                Ok(successor) => (None, Some(successor)),
-                Err(next) => (Some(next), None),
-            },
-            next => (next, None),
+        let mut succession = Succession {
+            seat,
+            next: None,
+            begun: None,
+            asked: None,
+            in_doubt: None,
         };
-        let expires = Some(receipt.expires);
-        let concluded = match self.ask(durable).await {
-            Ok(Fate::Durable) => Concluded::Settled { expires },
-            Ok(Fate::Lost(_)) => Concluded::Lost,
-            Err(error) => {
-                tracing::warn!(error = %Chain(&error), "it is not known if a settle is durable");
-                self.look_up(settling).await
-            }
-        };
-        if let Some(successor) = successor {
-            let _gone = successor.send(concluded.ground());
+        let concluded = self.settle(settling, Some(&mut succession)).await;
+        if let Some(begun) = succession.begun {
+            let _gone = begun.word.send(concluded.ground());
         }
-        match concluded {
-            Concluded::Settled { .. } => (concluded, next),
-            // What was asked for the next in line rests on a settle that is not there.
-            _ => (concluded, None),
+        if let Concluded::Settled { .. } = concluded {
+            return (concluded, succession.next);
+        }
+        // What was asked for the next in line rests on a settle that is not there.
+        if let Some(fence) = succession.in_doubt {
+            let _best_effort = Box::pin(self.undo(seat.target(), fence, None)).await;
+        }
+        (concluded, None)
+    }
+
+    /// Sends a settle until its fate is known, under the same (fence, step): a repeat is answered as
+    /// the first was, or makes good what did not happen. That it was accepted is not its fate: its
+    /// flush may fail, and then it is asked about like one whose answer was lost. A settle is never
+    /// cancelled.
+    async fn settle(
+        &self,
+        settling: &Settling,
+        mut succession: Option<&mut Succession<'_>>,
+    ) -> Concluded {
+        let (mut repeats, mut in_doubt) = (0, false);
+        loop {
+            let then = match &mut succession {
+                Some(succession) => self.then(succession),
+                None => Then::Keep,
+            };
+            let error = match self.ask(self.store.settle(settling.asked(then))).await {
+                Ok(Settled::Accepted(accepted)) => {
+                    let expires = Some(accepted.receipt.expires);
+                    match self.harden(accepted, succession.as_deref_mut()).await {
+                        Ok(Fate::Durable) => return Concluded::Settled { expires },
+                        Ok(Fate::Lost(_)) => return Concluded::Lost,
+                        Err(error) => error,
+                    }
+                }
+                Ok(Settled::Lost(_)) => return Concluded::Lost,
+                Ok(Settled::Impossible(reason)) => return Concluded::Impossible(reason),
+                Err(error) => error,
+            };
+            if error.may_have_happened() {
+                in_doubt = true;
+                if let Some(succession) = &mut succession {
+                    succession.in_doubt = succession.asked;
+                }
+            }
+            if !error.may_pass() || !self.again(&mut repeats, None).await {
+                tracing::warn!(error = %Chain(&error), in_doubt, "a settle was given up");
+                // Once a try may have happened, a later one that did not says nothing about it.
+                return if in_doubt {
+                    Concluded::Unknown
+                } else {
+                    Concluded::Unavailable(error)
+                };
+            }
         }
     }
 
-    /// What the journal says of an accepted settle whose flush failed. That it is not there is no
-    /// proof that it will not be.
-    async fn look_up(&self, settling: &Settling) -> Concluded {
-        let lookup = Lookup {
-            target: settling.claim.target(),
-            key_id: settling.claim.key_id,
+    /// What is to become of the lease with the next try.
+    fn then(&self, succession: &mut Succession<'_>) -> Then {
+        let Some(next) = self.offer(succession.seat) else {
+            succession.asked = None;
+            return Then::Unlock;
         };
-        let mine = (Some(settling.fence), settling.step);
-        match self.ask(self.store.lookup(lookup)).await {
-            Ok(Known::Settled(entry)) if (entry.fence, entry.step) == mine => Concluded::Settled {
-                expires: entry.expires,
-            },
-            // Another settle of this key has taken effect, so this one never can.
-            Ok(Known::Settled(_)) => Concluded::Lost,
-            // Past its retention the journal does not say whose it was: it may be this one.
-            _ => Concluded::Unknown,
+        succession.asked = next.mark.is_some().then_some(next.fence);
+        Then::HandOver(Box::new(next))
+    }
+
+    /// Waits until an accepted settle is durable. A pure successor begins in the meantime.
+    async fn harden(
+        &self,
+        accepted: Accepted,
+        succession: Option<&mut Succession<'_>>,
+    ) -> Result<Fate, StoreError> {
+        let Accepted { durable, next, .. } = accepted;
+        let Some(succession) = succession else {
+            return self.ask(durable).await;
+        };
+        succession.next = match next {
+            Some(next) if !durable.is_already() => self.begin_early(succession, next),
+            next => next,
+        };
+        let fate = self.ask(durable).await;
+        if let Err(error) = &fate {
+            succession.next = None;
+            // What did not happen has granted nothing: the successor stands on nothing.
+            if !error.may_have_happened()
+                && let Some(begun) = succession.begun.take()
+            {
+                let _gone = begun.word.send(Ground::Lost);
+                self.lines.grants_voided(begun.fence.as_slice());
+            }
+        }
+        fate
+    }
+
+    /// Lets the next in line begin, if it may. Returns what is still to be handed on otherwise.
+    fn begin_early(&self, succession: &mut Succession<'_>, next: Acquired) -> Option<Acquired> {
+        let fence = match &next {
+            Acquired::Granted(grant) => Some(grant.fence),
+            _ => None,
+        };
+        match self.lines.hand_on_early(succession.seat, next) {
+            Ok(word) => {
+                succession.begun = Some(Begun { word, fence });
+                None
+            }
+            Err(next) => Some(next),
         }
     }
 
     /// What is asked for the next in line, unless the node is shutting down.
     fn offer(&self, seat: &Seat) -> Option<Acquire> {
         let session = self.current_session()?;
-        self.lines.offer(seat, session.id)
+        self.lines.offer(seat, session.id, || self.new_fence())
     }
 
     /// Gives the lease up without an entry. Returns what is to be handed on.
@@ -207,14 +255,6 @@ impl Node {
             let next = self.take_back(&seat, grant.fence).await;
             unclaimed = self.lines.finish(&seat, ended, next);
         }
-    }
-}
-
-fn into_doubt(error: StoreError) -> StoreError {
-    if error.may_have_happened() {
-        error
-    } else {
-        StoreError::OutcomeUnknown(Box::new(error))
     }
 }
 

@@ -1,7 +1,5 @@
 //! What the store's word on a key or an order means for the request that asked.
 
-use std::sync::Arc;
-
 use super::ended::{Answered, Denied, Ended, Running};
 use crate::store::{Acquired, Claim, Entry, Grant, Known};
 use crate::{LeaseView, StoreError};
@@ -12,6 +10,8 @@ pub(super) enum Asked {
     InTheWay(LeaseView),
     Answered(Answered),
     SessionEnded,
+    /// It was not answered and may have been granted: it is to be taken back.
+    InDoubt(StoreError),
 }
 
 impl From<Acquired> for Asked {
@@ -52,6 +52,26 @@ pub(super) fn judge(claim: &Claim, known: Known) -> Option<Answered> {
     }
 }
 
+/// What a request is denied with whose key the journal does not answer for: if that key is at work,
+/// wherever it is, that it is; otherwise the denial.
+pub(super) fn unless_running(claim: &Claim, known: &Known, denied: Denied) -> Denied {
+    match known {
+        Known::Running(view) if view.fingerprint == Some(claim.fingerprint) => {
+            Denied::InProgress(Some(running(view)))
+        }
+        _ => denied,
+    }
+}
+
+/// What a request is denied with whose key could not be looked up. A denial that claims to know the
+/// key gives way to the cause.
+pub(super) fn not_looked_up(denied: Denied, error: StoreError) -> Denied {
+    match denied {
+        Denied::InProgress(_) | Denied::ShuttingDown | Denied::NodeFull => denied,
+        _ => Denied::unavailable(error),
+    }
+}
+
 /// A stored answer, as a retry gets it.
 pub(super) fn replay(entry: Entry) -> Answered {
     match entry.answer {
@@ -66,7 +86,7 @@ pub(super) fn replay(entry: Entry) -> Answered {
 }
 
 pub(super) fn unavailable(error: StoreError) -> Answered {
-    Ended::Denied(Denied::StoreUnavailable(Arc::new(error)))
+    Ended::Denied(Denied::unavailable(error))
 }
 
 pub(super) fn running(view: &LeaseView) -> Running {

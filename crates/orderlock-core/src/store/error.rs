@@ -33,6 +33,11 @@ impl StoreError {
     pub fn may_have_happened(&self) -> bool {
         matches!(self, Self::OutcomeUnknown(_))
     }
+
+    /// Whether the same request may succeed when it is asked again at once.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Self::NotApplied(_) | Self::OutcomeUnknown(_))
+    }
 }
 
 impl fmt::Display for StoreError {

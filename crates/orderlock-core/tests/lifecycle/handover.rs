@@ -8,27 +8,27 @@ use futures_util::future::join;
 use orderlock_core::{Denied, Ended, Failed, Limits, Operation, OperationRequest, Version};
 use orderlock_testkit::faults::{Fault, FaultStore, Gate, Plan, Verb};
 
-use crate::late::{Journal, Late};
+use crate::late::Late;
 use crate::nodes::add_on;
 use crate::world::{Ending, Handler, World, asking, patient, request, settled};
 
 /// A request for a pure operation that is ready to wait.
-fn pure(key: &str) -> OperationRequest {
+pub(crate) fn pure(key: &str) -> OperationRequest {
     OperationRequest {
         wait: Duration::from_secs(30),
         ..asking(Operation::named("add").pure(), key, "{}")
     }
 }
 
-type Asked = std::pin::Pin<Box<dyn Future<Output = Ending>>>;
+pub(crate) type Asked = std::pin::Pin<Box<dyn Future<Output = Ending>>>;
 
-struct Scene {
-    world: World,
-    late: Late,
+pub(crate) struct Scene {
+    pub(crate) world: World,
+    pub(crate) late: Late,
 }
 
 impl Scene {
-    async fn new(limits: Limits) -> Self {
+    pub(crate) async fn new(limits: Limits) -> Self {
         let mut late = None;
         let world = World::over(limits, |memory| late.insert(Late::new(memory)).clone()).await;
         let late = late.expect("it was made");
@@ -41,7 +41,7 @@ impl Scene {
     }
 
     /// The key `first` is accepted and not durable, and the next request has its turn, if it may.
-    async fn accepted(&self, next: OperationRequest) -> (Asked, Asked, Handler) {
+    pub(crate) async fn accepted(&self, next: OperationRequest) -> (Asked, Asked, Handler) {
         let (mut first, mut handler) = self.ask(pure("first"));
         handler.begun().await;
         let (next, next_handler) = self.ask(next);
@@ -165,35 +165,6 @@ async fn what_was_built_on_a_lost_settle_is_lost() {
 }
 
 #[tokio::test]
-async fn a_flush_that_fails_is_looked_up() {
-    for journal in [
-        Journal::Whole,
-        Journal::Forgets,
-        Journal::Another,
-        Journal::Expired,
-    ] {
-        let scene = Scene::new(Limits::default()).await;
-        let (first, second, mut handler) = scene.accepted(pure("second")).await;
-        handler.begun().await;
-        drop(handler);
-        scene.late.fail(journal);
-        let (first, second) = join(first, second).await;
-        let as_it_is = match journal {
-            Journal::Whole => {
-                matches!(first, Ended::Settled { .. }) && matches!(second, Ended::Failed { .. })
-            }
-            Journal::Forgets | Journal::Expired => {
-                matches!(first, Ended::Unknown) && matches!(second, Ended::Unknown)
-            }
-            Journal::Another => {
-                matches!(first, Ended::Lost { .. }) && matches!(second, Ended::Lost { .. })
-            }
-        };
-        assert!(as_it_is, "{journal:?}: {first:?}, {second:?}");
-    }
-}
-
-#[tokio::test]
 async fn a_chain_has_its_bound() {
     for chain in [0, 1] {
         let limits = Limits {
@@ -281,20 +252,6 @@ async fn an_answer_that_rests_on_a_lost_settle_is_asked_for_anew() {
             );
         }
     }
-}
-
-/// The grant that came with the settle is as doubtful as that: nobody runs on it.
-#[tokio::test]
-async fn what_was_asked_with_a_settle_that_nobody_knows_of_is_asked_anew() {
-    let scene = Scene::new(Limits::default()).await;
-    let (first, second, mut handler) = scene.accepted(patient("second")).await;
-    scene.world.memory.void_all_leases();
-    scene.late.fail(Journal::Forgets);
-    let first = first.await;
-    assert!(matches!(first, Ended::Unknown), "{first:?}");
-    handler.begun().await;
-    handler.go();
-    settled(second.await);
 }
 
 /// It goes away after it was offered the order and before it is told.

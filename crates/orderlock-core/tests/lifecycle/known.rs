@@ -163,9 +163,9 @@ async fn a_store_out_of_reach_is_no_word_about_a_key() {
     assert!(matches!(told, Err(Denied::StoreUnavailable(_))), "{told:?}");
 }
 
-/// Where the answer is out of reach, the client is told what else is known.
+/// Where the answer is out of reach, nobody is told that nothing was applied: this one is a retry.
 #[tokio::test]
-async fn a_denial_stands_when_the_journal_cannot_be_asked() {
+async fn no_denial_claims_to_know_a_key_that_could_not_be_looked_up() {
     let (world, store) = world().await;
     settled(world.add(request("done")).await);
     let (first, mut handler) = world.add_later(request("k"));
@@ -173,7 +173,7 @@ async fn a_denial_stands_when_the_journal_cannot_be_asked() {
     store.fail_next(Verb::Lookup, Fault::FailBefore);
     let ended = world.add(request("done")).await;
     assert!(
-        matches!(ended, Ended::Denied(Denied::Locked(_))),
+        matches!(ended, Ended::Denied(Denied::StoreUnavailable(_))),
         "{ended:?}"
     );
     handler.go();

@@ -11,33 +11,25 @@ use orderlock_core::store::{
     OrderView, Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled,
     StoreFuture, StoreInfo, Sweep, Swept, Undo,
 };
-use orderlock_core::{Fence, LeaseView, OrderStore, StoreError, Target};
+use orderlock_core::{LeaseView, OrderStore, StoreError, Target};
 use orderlock_testkit::MemoryStore;
 use tokio::sync::{Notify, oneshot};
 
 type Told = Result<Fate, StoreError>;
 
-/// What a store's journal has of a key whose flush failed.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(crate) enum Journal {
-    /// The settle.
-    #[default]
-    Whole,
-    /// Nothing.
-    Forgets,
-    /// The settle of another grant: this one was thrown away, and the key has run again.
-    Another,
-    /// A settle whose answer is past its retention: nobody can tell whose it was.
-    Expired,
-}
-
 /// The model, which accepts a settle that hands over before it is durable.
 #[derive(Clone, Debug)]
 pub(crate) struct Late {
     memory: Arc<MemoryStore>,
-    waiting: Arc<Mutex<VecDeque<oneshot::Sender<Told>>>>,
+    waiting: Arc<Mutex<VecDeque<Waiting>>>,
     accepted: Arc<Notify>,
-    journal: Arc<Mutex<Journal>>,
+}
+
+/// A settle that was accepted, and the store before it.
+#[derive(Debug)]
+struct Waiting {
+    tell: oneshot::Sender<Told>,
+    before: MemoryStore,
 }
 
 impl Late {
@@ -46,7 +38,6 @@ impl Late {
             memory,
             waiting: Arc::default(),
             accepted: Arc::default(),
-            journal: Arc::default(),
         }
     }
 
@@ -66,43 +57,41 @@ impl Late {
         self.tell(Ok(Fate::Lost(Loss::NotHeld)));
     }
 
-    /// Nobody knows what became of it, but for the journal.
-    pub(crate) fn fail(&self, journal: Journal) {
-        *self.journal.lock().unwrap() = journal;
-        self.tell(Err(StoreError::OutcomeUnknown("planned".into())));
+    /// Its flush failed. What it has written is there all the same.
+    pub(crate) fn fail_and_keep(&self, error: StoreError) {
+        self.tell(Err(error));
+    }
+
+    /// Its flush failed, and all is as it was before it.
+    pub(crate) fn fail_and_go_back(&self, error: StoreError) {
+        let oldest = self.oldest();
+        self.memory.go_back_to(&oldest.before);
+        oldest.tell.send(Err(error)).unwrap();
     }
 
     fn tell(&self, told: Told) {
+        self.oldest().tell.send(told).unwrap();
+    }
+
+    fn oldest(&self) -> Waiting {
         let oldest = self.waiting.lock().unwrap().pop_front();
-        oldest.expect("a settle waits").send(told).unwrap();
+        oldest.expect("a settle waits")
     }
 
     async fn settle_late(&self, request: Settle) -> Result<Settled, StoreError> {
+        let before = self.memory.copy();
         let mut accepted = match self.memory.settle(request).await? {
             Settled::Accepted(accepted) => accepted,
             other => return Ok(other),
         };
         if accepted.next.is_some() {
             let (tell, told) = oneshot::channel();
-            self.waiting.lock().unwrap().push_back(tell);
+            let waiting = Waiting { tell, before };
+            self.waiting.lock().unwrap().push_back(waiting);
             accepted.durable = Durable::later(async { told.await.unwrap() });
             self.accepted.notify_one();
         }
         Ok(Settled::Accepted(accepted))
-    }
-
-    async fn look_up(&self, request: Lookup) -> Result<Known, StoreError> {
-        let journal = *self.journal.lock().unwrap();
-        let known = self.memory.lookup(request).await?;
-        Ok(match (journal, known) {
-            (Journal::Forgets, _) => Known::Unknown,
-            (Journal::Another, Known::Settled(mut entry)) => {
-                entry.fence = Some(Fence(0));
-                Known::Settled(entry)
-            }
-            (Journal::Expired, Known::Settled(entry)) => Known::Expired(entry.fingerprint),
-            (_, known) => known,
-        })
     }
 }
 
@@ -121,10 +110,6 @@ macro_rules! as_the_model {
                 self.settle_late(request).boxed()
             }
 
-            fn lookup(&self, request: Lookup) -> StoreFuture<'_, Known> {
-                self.look_up(request).boxed()
-            }
-
             $(fn $verb(&self, request: $request) -> StoreFuture<'_, $answer> {
                 self.memory.$verb(request)
             })+
@@ -141,6 +126,7 @@ as_the_model! {
     read: Read => Option<OrderView>;
     list: List => Page<OrderView>;
     history: History => Option<Page<Entry>>;
+    lookup: Lookup => Known;
     acquire: Acquire => Acquired;
     release: Release => Released;
     undo: Undo => Released;

@@ -171,13 +171,19 @@ async fn the_line_is_bounded() {
     handler.begun().await;
     let waiting = [world.add(patient("a")), world.add(patient("b"))];
     world.waiting(2).await;
-    for full in [patient("c"), patient("a"), request("d")] {
+    for full in [patient("c"), patient("a")] {
         let ended = world.add(full).await;
         assert!(
             matches!(ended, Ended::Denied(Denied::QueueFull)),
             "{ended:?}"
         );
     }
+    // Who does not ask to stand in line is told who holds the order, however long the line is.
+    let ended = world.add(request("d")).await;
+    assert!(
+        matches!(ended, Ended::Denied(Denied::Locked(_))),
+        "{ended:?}"
+    );
     handler.go();
     settled(first.await);
     for ended in join_all(waiting).await {
@@ -196,7 +202,7 @@ async fn the_node_is_bounded() {
     handler.begun().await;
     let ended = world.add(patient("other")).await;
     assert!(
-        matches!(ended, Ended::Denied(Denied::QueueFull)),
+        matches!(ended, Ended::Denied(Denied::NodeFull)),
         "{ended:?}"
     );
     handler.go();

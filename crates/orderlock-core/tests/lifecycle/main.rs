@@ -6,16 +6,19 @@
     reason = "a test fails loudly, in its helpers too"
 )]
 
+mod asked_first;
 mod bounds;
 mod checkpoint;
 mod clock;
 mod create;
 mod decide;
+mod declared;
 mod departed;
 mod drain;
 mod encoding;
 mod ending;
 mod faults;
+mod flushes;
 mod handover;
 mod keeping;
 mod known;
@@ -28,6 +31,9 @@ mod ready;
 mod repeats;
 mod resolve;
 mod told;
+mod told_in_time;
+mod undo;
 mod vanished;
+mod voided;
 mod words;
 mod world;

@@ -9,7 +9,7 @@ use orderlock_core::{
 };
 use orderlock_testkit::faults::{Fault, Gate, Verb};
 
-use crate::world::{Counter, Ending, World, patient, request, settled};
+use crate::world::{Counter, Ending, KEEPERS, World, patient, request, settled};
 
 pub(crate) fn add_on(
     node: &orderlock_core::Lifecycle,
@@ -42,8 +42,8 @@ async fn an_order_held_by_another_node_is_waited_for() {
     );
 
     let waiting = add_on(&other, patient("other"));
-    // Two keepers, the handler's limit, and the pause before the other node asks again.
-    world.runtime.sleeping(4).await;
+    // Two nodes' keepers, the handler's limit, and the pause before the other node asks again.
+    world.runtime.sleeping(2 * KEEPERS + 2).await;
     handler.go();
     settled(first.await);
     // The hint that the order was let go comes without any time passing.
@@ -61,7 +61,7 @@ async fn an_equal_request_on_another_node_gets_the_answer() {
     let (first, mut handler) = world.add_later(request("k"));
     handler.begun().await;
     let attached = add_on(&other, patient("k"));
-    world.runtime.sleeping(4).await;
+    world.runtime.sleeping(2 * KEEPERS + 2).await;
     handler.go();
     settled(first.await);
     assert_eq!(
@@ -114,7 +114,7 @@ async fn a_renewal_that_comes_late_does_not_end_the_session_after_it() {
     world.memory.join(again).await.unwrap();
     let renewing = Gate::new();
     store.fail_next(Verb::Renew, Fault::DelayAfter(renewing.clone()));
-    world.runtime.sleeping(1).await;
+    world.runtime.sleeping(KEEPERS).await;
     world.runtime.advance(Duration::from_millis(3_400));
     renewing.reached(1).await;
     let (ended, mut handler) = world.add_later(request("k"));
@@ -137,11 +137,11 @@ async fn a_session_is_kept_while_its_node_lives() {
     let (first, mut handler) = world.add_later(request("k"));
     handler.begun().await;
     for _ in 0..8 {
-        // The keeper sleeps for a third of the session between two renewals.
-        world.runtime.sleeping(2).await;
+        // A keeper sleeps for a third of the session between two renewals.
+        world.runtime.sleeping(KEEPERS + 1).await;
         world.runtime.advance(Duration::from_millis(3_400));
     }
-    world.runtime.sleeping(2).await;
+    world.runtime.sleeping(KEEPERS + 1).await;
     assert!(world.lifecycle.is_ready());
     handler.go();
     assert_eq!(

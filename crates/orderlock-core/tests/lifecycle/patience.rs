@@ -8,7 +8,7 @@ use orderlock_core::{Denied, Ended, Lifecycle, Limits, OperationRequest};
 use orderlock_testkit::faults::Verb;
 
 use crate::faults::{driven, world};
-use crate::world::{World, patient, request, settled};
+use crate::world::{KEEPERS, World, patient, request, settled};
 
 /// The same orders as another node sees them.
 pub(crate) fn elsewhere(world: &World, lifecycle: Lifecycle) -> World {
@@ -31,7 +31,7 @@ async fn who_does_not_ask_to_wait_does_not_wait_behind_one_that_does() {
     handler.begun().await;
     let elsewhere = elsewhere(&world, other);
     let waiting = elsewhere.add(patient("patient"));
-    world.runtime.sleeping(4).await;
+    world.runtime.sleeping(2 * KEEPERS + 2).await;
     let begun = world.runtime.elapsed();
     let ended = driven(&world.runtime, elsewhere.add(request("impatient"))).await;
     let Ended::Denied(Denied::Locked(running)) = ended else {
@@ -58,9 +58,9 @@ async fn whoever_is_attached_waits_as_long_as_it_asked_to() {
         wait: Duration::from_secs(1),
         ..request("same")
     });
-    world.runtime.sleeping(4).await;
+    world.runtime.sleeping(2 * KEEPERS + 2).await;
     let mut long = Box::pin(elsewhere.add(patient("same")));
-    world.runtime.sleeping(5).await;
+    world.runtime.sleeping(2 * KEEPERS + 3).await;
     let ended = driven(&world.runtime, short).await;
     assert!(
         matches!(ended, Ended::Denied(Denied::Locked(_))),

@@ -12,7 +12,7 @@ use orderlock_testkit::faults::{Fault, Plan, Verb};
 
 use crate::faults::{Faulty, driven, world};
 use crate::patience::elsewhere;
-use crate::world::{Counter, World, patient, request, settled};
+use crate::world::{Counter, KEEPERS, World, patient, request, settled};
 
 /// Lets everything happen that happens without the clock.
 async fn settle_down() {
@@ -86,7 +86,7 @@ async fn a_drain_ends_the_wait_for_an_order_that_another_node_holds() {
         }))
     };
     let waiting = node.run(patient("l"), work);
-    world.runtime.sleeping(4).await;
+    world.runtime.sleeping(2 * KEEPERS + 2).await;
     node.drain(Duration::from_secs(9)).await.unwrap();
     let ended = waiting.await;
     assert!(

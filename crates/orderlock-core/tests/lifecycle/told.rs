@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use orderlock_core::{
     Ended, Failed, LeaseId, LeaseViewState, Limits, LockedOrder, Operation, OrderType, Outcome,
-    Recovery, Runtime as _, Version,
+    Recovery, Runtime as _, Undone, Version,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
@@ -114,9 +114,10 @@ fn paying(key: &str) -> orderlock_core::OperationRequest {
 async fn a_failure_without_effect_leaves_no_mark() {
     let world = World::new().await;
     let declined = |order: LockedOrder<Counter>| async move {
-        Err::<Outcome<Counter>, _>(order.without_effect("no connection"))
+        Err::<Outcome<Counter>, Undone<&str>>(order.without_effect("no connection"))
     };
     let ended = world.lifecycle.run(paying("k"), declined).await;
+    let ended = ended.map_error(Undone::into_error);
     assert!(
         matches!(
             ended,
@@ -137,8 +138,8 @@ async fn a_failure_without_effect_leaves_no_mark() {
 async fn a_panic_after_such_a_declaration_leaves_the_mark() {
     let world = World::new().await;
     let panicking = |order: LockedOrder<Counter>| async move {
-        let failure = order.without_effect("no connection".to_owned());
-        panic!("{failure}, and worse");
+        let failure: Undone<String> = order.without_effect("no connection");
+        panic!("{}, and worse", failure.error());
         #[allow(unreachable_code, reason = "it gives the future its type")]
         Ok::<_, String>(Outcome::Unchanged)
     };

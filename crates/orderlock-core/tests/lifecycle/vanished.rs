@@ -14,7 +14,7 @@ use tokio::task::AbortHandle;
 
 use crate::faults::{Faulty, driven, world};
 use crate::patience::elsewhere;
-use crate::world::{Counter, Ending, PlainAnswers, World, patient, request, settled};
+use crate::world::{Counter, Ending, KEEPERS, PlainAnswers, World, patient, request, settled};
 
 /// A runtime whose tasks can be made to vanish.
 #[derive(Clone)]
@@ -95,7 +95,7 @@ async fn a_task_that_vanishes_blocks_its_order_for_a_session_at_most() {
     let (first, mut handler) = world.add_later(request("k"));
     handler.begun().await;
     let next = world.add(patient("l"));
-    world.runtime.sleeping(4).await;
+    world.runtime.sleeping(2 * KEEPERS + 2).await;
     mortal.vanish(task);
     let ended = first.await;
     assert!(matches!(ended, Ended::Unknown), "{ended:?}");
@@ -125,7 +125,7 @@ async fn so_does_one_that_was_about_to_give_back_what_its_successor_was_granted(
     let (first, mut handler) = world.add_later(request("k"));
     handler.begun().await;
     let gone = world.add(patient("gone"));
-    world.runtime.sleeping(4).await;
+    world.runtime.sleeping(2 * KEEPERS + 2).await;
     let (settling, releasing) = (Gate::new(), Gate::new());
     store.fail_next(Verb::Settle, Fault::DelayAfter(settling.clone()));
     store.fail_next(Verb::Undo, Fault::DelayBefore(releasing.clone()));

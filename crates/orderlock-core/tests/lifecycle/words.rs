@@ -34,6 +34,7 @@ fn denials() -> Vec<Denied> {
         Denied::InProgress(None),
         Denied::Locked(running),
         Denied::QueueFull,
+        Denied::NodeFull,
         Denied::VersionMismatch {
             current: Version(2),
         },

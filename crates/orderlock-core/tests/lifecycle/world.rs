@@ -50,6 +50,10 @@ impl Answers for PlainAnswers {
     }
 }
 
+/// How many tasks of a node wait on the clock though nothing is asked of it: the one that keeps its
+/// session, and the one that keeps house.
+pub(crate) const KEEPERS: usize = 2;
+
 pub(crate) struct World {
     pub(crate) runtime: TestRuntime,
     pub(crate) store: Arc<dyn OrderStore>,
@@ -205,10 +209,20 @@ impl World {
         (ended, Handler { begun, go })
     }
 
+    /// Waits until the node is done with all that goes on without a client.
+    pub(crate) async fn idle(&self) {
+        let idle = async {
+            while self.lifecycle.in_flight() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        crate::faults::driven(&self.runtime, idle).await;
+    }
+
     /// Waits until so many requests stand behind the one that runs. Each waits on the clock, as
-    /// do the keeper of the session and the limit of the running handler.
+    /// do the node's keepers and the limit of the running handler.
     pub(crate) async fn waiting(&self, requests: usize) {
-        self.runtime.sleeping(2 + requests).await;
+        self.runtime.sleeping(KEEPERS + 1 + requests).await;
     }
 }
 

@@ -24,7 +24,6 @@ mod nodes;
 mod opening;
 #[path = "../place/mod.rs"]
 mod place;
-mod plans;
 mod pooler;
 mod proxy;
 mod recheck;

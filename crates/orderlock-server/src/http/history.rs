@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use orderlock::OrderStore as _;
 use orderlock::problems::ORDER_NOT_FOUND;
 use orderlock::store::{Entry, History};
 use serde::Serialize;
@@ -64,8 +63,8 @@ pub(crate) async fn history(
         cursor: paging.cursor,
     };
     let _held = context.hold_page()?;
-    let store = context.orders.lifecycle().store();
-    let page = store.history(request).await.map_err(unread)?;
+    let lifecycle = context.orders.lifecycle();
+    let page = lifecycle.history(request).await.map_err(unread)?;
     let page = page.ok_or_else(|| ORDER_NOT_FOUND.described())?;
     let items = page.items.iter().map(HistoryItem::from).collect();
     Ok(Success::page(

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
+use orderlock::Problem;
 use orderlock::core::{LeaseId, LeaseView};
 use orderlock::problems::{BODY_INVALID, LOCK_NOT_FOUND};
 use orderlock::store::{BreakLease, Broken, Leases};
-use orderlock::{OrderStore as _, Problem};
 use orderlock_orders::{BodyShape, Command, OrderOperation};
 use serde::Serialize;
 use serde_json::json;
@@ -51,8 +51,8 @@ pub(crate) async fn list(
         limit: paging.limit,
         cursor: paging.cursor,
     };
-    let store = context.orders.lifecycle().store();
-    let page = store.leases(request).await.map_err(unread)?;
+    let lifecycle = context.orders.lifecycle();
+    let page = lifecycle.leases(request).await.map_err(unread)?;
     let items = page.items.iter().map(LockItem::from).collect();
     Ok(Success::page(
         items,
@@ -82,8 +82,8 @@ pub(crate) async fn break_one(
         actor: caller.principal,
         reason,
     };
-    let store = context.orders.lifecycle().store();
-    match store.break_lease(request).await.map_err(unread)? {
+    let lifecycle = context.orders.lifecycle();
+    match lifecycle.break_lease(request).await.map_err(unread)? {
         Broken::Broken(view) => {
             tracing::warn!(order = %view.target, lock = %view.id, "a lock was broken");
             Ok(Success::new(LockItem::from(&view)))

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
+use orderlock::Document;
 use orderlock::core::{LeaseView, LeaseViewState};
 use orderlock::problems::{DATA_DAMAGED, ORDER_NOT_FOUND};
 use orderlock::store::{List, OrderView, Read};
-use orderlock::{Document, OrderStore as _};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use utoipa::ToSchema;
@@ -58,8 +58,8 @@ pub(crate) async fn one(
     OrderTarget(target): OrderTarget,
     _: NoQuery,
 ) -> Result<Response, Refused> {
-    let store = context.orders.lifecycle().store();
-    let view = store.read(Read { target }).await.map_err(unread)?;
+    let lifecycle = context.orders.lifecycle();
+    let view = lifecycle.read(Read { target }).await.map_err(unread)?;
     let view = view.ok_or_else(|| ORDER_NOT_FOUND.described())?;
     Ok(answer(&view))
 }
@@ -97,8 +97,8 @@ pub(crate) async fn list(
         cursor: paging.cursor,
     };
     let _held = context.hold_page()?;
-    let store = context.orders.lifecycle().store();
-    let page = store.list(request).await.map_err(unread)?;
+    let lifecycle = context.orders.lifecycle();
+    let page = lifecycle.list(request).await.map_err(unread)?;
     Ok(page_of(
         &page.items,
         page.next.map(|next| next.0.to_string()),

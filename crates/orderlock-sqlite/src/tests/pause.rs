@@ -113,10 +113,10 @@ impl Paused {
 async fn a_process_that_was_paused_keeps_what_it_holds() {
     let paused = Paused::new().await;
     let (ended, go) = paused.begun("k").await;
-    paused.runtime.sleeping(2).await;
+    paused.runtime.sleeping(3).await;
     paused.runtime.advance(Duration::from_secs(60));
-    // The keeper has renewed, swept, and sleeps again beside the handler's limit.
-    paused.runtime.sleeping(2).await;
+    // The keepers have renewed and swept, and sleep again beside the handler's limit.
+    paused.runtime.sleeping(3).await;
     go.send(()).unwrap();
     let ended = ended.await;
     assert!(matches!(ended, Ended::Settled { .. }), "{ended:?}");
@@ -130,7 +130,7 @@ async fn a_process_that_was_paused_keeps_what_it_holds() {
 async fn a_process_that_was_paused_before_its_sweep_loses_its_leases_and_goes_on() {
     let paused = Paused::new().await;
     let (ended, go) = paused.begun("k").await;
-    paused.runtime.sleeping(2).await;
+    paused.runtime.sleeping(3).await;
     // Time passes for the store alone, before any task of the node can renew.
     paused.runtime.advance(Duration::from_secs(60));
     paused.store.sweep(Sweep { limit: 9 }).await.unwrap();

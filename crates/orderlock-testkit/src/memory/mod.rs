@@ -86,7 +86,8 @@ impl MemoryStore {
     }
 
     /// A store of its own that knows what this one knows now.
-    pub(crate) fn copy(&self) -> Self {
+    #[must_use]
+    pub fn copy(&self) -> Self {
         let state = self.state().clone();
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -95,7 +96,7 @@ impl MemoryStore {
     }
 
     /// Forgets all that has happened since a copy was made.
-    pub(crate) fn go_back_to(&self, copy: &Self) {
+    pub fn go_back_to(&self, copy: &Self) {
         let state = copy.state().clone();
         *self.state() = state;
     }

@@ -233,23 +233,24 @@ impl Book {
         self.ended_sessions.extend(all.into_values());
     }
 
-    /// The handler of an external operation has begun, or has declared that nothing happened.
-    pub(super) fn outside(&mut self, target: &Target, name: &str, touched: bool) {
-        let holder = self
-            .holders
-            .get(target)
-            .and_then(|fence| self.grants.get(fence));
-        let Some((_, key)) = holder.cloned() else {
-            return;
-        };
-        if self.names.get(&key).is_none_or(|holding| holding != name) {
-            return;
-        }
-        if touched {
-            self.touched.entry(target.clone()).or_default().insert(key);
-        } else {
+    /// The handler of an external operation has begun. True if no earlier run of its key had.
+    pub(super) fn touch(&mut self, target: &Target, name: &str) -> bool {
+        let key = self.holding(target, name);
+        key.is_some_and(|key| self.touched.entry(target.clone()).or_default().insert(key))
+    }
+
+    /// The handler has declared that nothing happened.
+    pub(super) fn untouch(&mut self, target: &Target, name: &str) {
+        if let Some(key) = self.holding(target, name) {
             self.settled_outside(target, key);
         }
+    }
+
+    /// The key that holds an order, if it has this name.
+    fn holding(&self, target: &Target, name: &str) -> Option<KeyId> {
+        let (_, key) = self.grants.get(self.holders.get(target)?)?;
+        let named = self.names.get(key).is_some_and(|holding| holding == name);
+        named.then_some(*key)
     }
 
     pub(super) fn violation(&mut self, what: impl Into<String>) {
@@ -265,6 +266,7 @@ impl Book {
             .collect();
         for (target, fence) in gone {
             self.holders.remove(&target);
+            self.freed.insert(target, self.now);
             self.voided.insert(fence);
             self.causes.insert(fence, cause);
         }

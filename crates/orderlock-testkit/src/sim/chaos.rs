@@ -117,7 +117,7 @@ fn deal(scene: &Arc<Scene>, blow: Blow) -> bool {
                     actor: operator(),
                     reason: "planned".into(),
                 };
-                drop(now(scene.break_lease(request)));
+                break_lease(scene, request);
                 true
             }),
         Blow::Sweep => {
@@ -140,6 +140,21 @@ fn deal(scene: &Arc<Scene>, blow: Blow) -> bool {
             scene.lose_power();
             now(scene.note_voided(Cause::Restart));
             restart_dead(scene, usize::MAX)
+        }
+    }
+}
+
+/// An operator asks a node to break a lease, or does it elsewhere.
+fn break_lease(scene: &Arc<Scene>, request: BreakLease) {
+    match scene.some_node().filter(|_| scene.dice().chance(5_000)) {
+        None => drop(now(scene.break_lease(request))),
+        Some(slot) => {
+            let lifecycle = slot.lifecycle.clone();
+            let asks = async move {
+                // It is for the operator to ask again.
+                let _perhaps = lifecycle.break_lease(request).await;
+            };
+            scene.executor.spawn(slot.tag, asks.boxed());
         }
     }
 }

@@ -13,7 +13,7 @@ use futures_util::future::{Either, select};
 use orderlock_core::store::Read;
 use orderlock_core::{
     Body, Caller, CreateRequest, Denied, Ended, Failed, Fingerprint, IdempotencyKey, LockedOrder,
-    Operation, OperationRequest, OrderStore as _, Outcome, Target, Version,
+    Operation, OperationRequest, OrderStore as _, Outcome, Target, Undone, Version,
 };
 use tokio::sync::oneshot;
 
@@ -23,7 +23,7 @@ use super::order::{Odd, Tally, name};
 use super::plan::Intent;
 use super::scene::{Scene, Slot, Told, caller, idempotency_key, lock, order_id};
 
-/// In this time whoever waits for an order asks for it several times.
+/// In this time whoever waits for an order that was let go asks for it several times.
 const LONG_FREE: Duration = Duration::from_secs(2);
 
 /// Asks until its key is settled or it has lost patience.
@@ -48,7 +48,7 @@ pub(super) async fn ask(scene: &Arc<Scene>, intent: &Intent) -> bool {
     let (who, fingerprint) = (request.caller.clone(), request.fingerprint);
     let (target, key) = (who.target(&request.order), request.key.clone());
     let ran = Arc::new(Mutex::new(None));
-    let patient = !request.wait.is_zero();
+    let wait = request.wait;
     let run: std::pin::Pin<Box<dyn Future<Output = Ended<String>> + Send>> =
         if intent.odd_type && !scene.is_calm() {
             let odd = |_: LockedOrder<Odd>| async { Ok(Outcome::Unchanged) };
@@ -58,12 +58,16 @@ pub(super) async fn ask(scene: &Arc<Scene>, intent: &Intent) -> bool {
             let (target, name, ran) = (target.clone(), name(&who, &key), Arc::clone(&ran));
             let work =
                 move |order: LockedOrder<Tally>| handle(scene, operation, target, name, ran, order);
-            slot.lifecycle.run(request, work).boxed()
+            let ended = slot.lifecycle.run(request, work);
+            ended
+                .map(|ended| ended.map_error(Undone::into_error))
+                .boxed()
         };
     let (begun, disturbed) = (
         scene.executor.elapsed(),
         scene.disturbed.load(Ordering::Relaxed),
     );
+    let paused = scene.executor.is_paused(slot.tag);
     let goes = !scene.is_calm() && scene.dice().chance(scene.plan.leaving);
     let patience = if goes { scene.dice().below(60) } else { 0 };
     let leaves = async move {
@@ -80,13 +84,13 @@ pub(super) async fn ask(scene: &Arc<Scene>, intent: &Intent) -> bool {
             return false;
         }
     };
-    if scene.disturbed.load(Ordering::Relaxed) == disturbed {
-        check_time(scene, scene.executor.elapsed() - begun);
+    if !paused && scene.disturbed.load(Ordering::Relaxed) == disturbed {
+        check_time(scene, wait, scene.executor.elapsed() - begun);
     }
     note(scene, &slot, &ended);
     if !slot.is_dead() {
         let ran = lock(&ran).take();
-        check_told(scene, &target, patient, ran, &ended);
+        check_told(scene, &target, !wait.is_zero(), ran, &ended);
     }
     tell(scene, (&target, name(&who, &key), fingerprint), ended)
 }
@@ -120,7 +124,16 @@ fn check_told(
     }
     let free = book.free_since(target);
     let waited = matches!(ended, Ended::Denied(Denied::Locked(_))) && patient;
-    if gentle && waited && free.is_some_and(|since| scene.executor.elapsed() - since > LONG_FREE) {
+    // A node learns with its next renewal that a lease was broken elsewhere.
+    let renewal = if scene.plan.broken {
+        scene.plan.limits.session / 3
+    } else {
+        Duration::ZERO
+    };
+    let quiet = gentle || scene.plan.broken && !scene.is_calm();
+    let long_free =
+        free.is_some_and(|since| scene.executor.elapsed() - since > LONG_FREE + renewal);
+    if quiet && waited && long_free {
         book.violation("a request gave up waiting for an order that had long been free");
     }
     drop(book);
@@ -138,12 +151,12 @@ fn check_told(
     }
 }
 
-/// An undisturbed request ends within the sum of the bounds on its way.
-fn check_time(scene: &Scene, took: Duration) {
+/// An undisturbed request is told within its own wait, its handler's time, and one limit for the
+/// store.
+fn check_time(scene: &Scene, wait: Duration, took: Duration) {
     let limits = &scene.plan.limits;
-    let verb = (limits.store * 2) * (limits.repeats + 1);
-    if took > limits.wait + limits.handler + verb * 12 {
-        let late = format!("a request took {took:?}, longer than all its bounds together");
+    if took > wait.min(limits.wait) + limits.handler + limits.store {
+        let late = format!("a request took {took:?}, longer than its bounds together");
         scene.book().violation(late);
     }
 }

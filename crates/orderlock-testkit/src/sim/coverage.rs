@@ -26,6 +26,7 @@ const ENDS: &[&str] = &[
     "denied locked",
     "denied notFound",
     "denied outcomeUnknown",
+    "denied nodeFull",
     "denied queueFull",
     "denied shuttingDown",
     "denied storeUnavailable",

@@ -225,6 +225,12 @@ impl Executor {
         state.paused.insert(tag, until);
     }
 
+    pub(super) fn is_paused(&self, tag: Tag) -> bool {
+        let state = self.state();
+        let until = state.paused.get(&tag);
+        until.is_some_and(|until| *until > state.elapsed)
+    }
+
     pub(super) fn resume_all(&self) {
         self.state().paused.clear();
     }

@@ -4,7 +4,9 @@ use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use orderlock_core::{Effect, Fence, LockedOrder, Operation, Outcome, Problem, Recovery, Target};
+use orderlock_core::{
+    Effect, Fence, LockedOrder, Operation, Outcome, Problem, Recovery, Target, Undone,
+};
 
 use super::executor::Executor;
 use super::order::Tally;
@@ -26,6 +28,8 @@ pub(super) enum Behaviour {
     Error,
     /// Fails and declares that nothing happened outside.
     Harmless,
+    /// Declares that of one failure, goes on, and fails otherwise.
+    HarmlessFirst,
     /// Panics before its first await.
     PanicAtOnce,
     /// Panics after an await.
@@ -47,13 +51,14 @@ pub(super) enum Behaviour {
 }
 
 impl Behaviour {
-    pub(super) const ALL: [Self; 15] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::Apply,
         Self::ApplyWithError,
         Self::Refuse,
         Self::Unchanged,
         Self::Error,
         Self::Harmless,
+        Self::HarmlessFirst,
         Self::PanicAtOnce,
         Self::PanicLater,
         Self::PanicInDrop,
@@ -114,22 +119,15 @@ pub(super) async fn handle(
     name: String,
     ran: Arc<Mutex<Option<Ran>>>,
     order: LockedOrder<Tally>,
-) -> Result<Outcome<Tally>, String> {
-    let grant = order.lease_id().grant();
-    let (fence, _) = grant.expect("a handler's lease is named by its grant");
-    let ground = scene.ground(fence);
-    if ground.is_some() {
-        scene.count("chaos: ran before a flush".into());
-    }
-    *lock(&ran) = Some(Ran { fence, ground });
+) -> Result<Outcome<Tally>, Undone<String>> {
+    *lock(&ran) = Some(on_what(&scene, &order));
     let how = scene.behaviour();
     scene.trace.note(format_args!("handler {name} {how:?}"));
     scene.count(format!("handler: {how:?}"));
     check(&scene, &operation, &name, &order);
     let external = matches!(operation.effect(), Effect::External(_));
-    if external {
-        scene.book().outside(&target, &name, true);
-    }
+    // What an earlier run of the key has done stays done.
+    let first = external && scene.book().touch(&target, &name);
     let changed = (*order).clone().with_effect(&name);
     if how == Behaviour::PanicAtOnce {
         resume_unwind(Box::new("planned"));
@@ -140,10 +138,17 @@ pub(super) async fn handle(
         Behaviour::ApplyWithError => Outcome::AppliedWithError(changed, refusal()),
         Behaviour::Refuse => Outcome::Refused(refusal()),
         Behaviour::Unchanged => Outcome::Unchanged,
-        Behaviour::Error => return Err("planned".into()),
+        Behaviour::Error => Err("planned".to_owned())?,
         Behaviour::Harmless => {
-            scene.book().outside(&target, &name, false);
-            return Err(order.without_effect("planned".into()));
+            if first {
+                scene.book().untouch(&target, &name);
+            }
+            return Err(order.without_effect("planned"));
+        }
+        Behaviour::HarmlessFirst => {
+            let survived: Undone<String> = order.without_effect("planned");
+            drop(survived);
+            Err("planned otherwise".to_owned())?
         }
         Behaviour::PanicAtOnce | Behaviour::PanicLater => resume_unwind(Box::new("planned")),
         Behaviour::PanicInDrop => {
@@ -161,7 +166,7 @@ pub(super) async fn handle(
             let order = checkpoint(order, &name).await?;
             Executor::yields(scene.few()).await;
             if how == Behaviour::CheckpointThenFail {
-                return Err("planned".into());
+                Err("planned".to_owned())?;
             }
             Outcome::Applied((*order).clone().with_effect(&name))
         }
@@ -175,6 +180,17 @@ pub(super) async fn handle(
             Outcome::Applied(changed)
         }
     })
+}
+
+/// Which grant a run holds, and what that stands on.
+fn on_what(scene: &Scene, order: &LockedOrder<Tally>) -> Ran {
+    let grant = order.lease_id().grant();
+    let (fence, _) = grant.expect("a handler's lease is named by its grant");
+    let ground = scene.ground(fence);
+    if ground.is_some() {
+        scene.count("chaos: ran before a flush".into());
+    }
+    Ran { fence, ground }
 }
 
 /// Makes the key's checkpoint, unless an earlier run has made it.

@@ -34,6 +34,8 @@ pub struct Plan {
     pub(super) flushes_late: bool,
     /// Whether nothing goes wrong in this run but that answers and flushes take their time.
     pub(super) gentle: bool,
+    /// Whether nothing goes wrong but that operators break leases.
+    pub(super) broken: bool,
     /// A bug for the schedules to find: a settle is called durable when it is accepted.
     pub(super) lies: bool,
 }
@@ -87,12 +89,14 @@ impl Plan {
             leaving: if dice.chance(3_000) { 2_500 } else { 0 },
             flushes_late: dice.chance(4_000),
             gentle: false,
+            broken: false,
             lies: false,
         };
         match dice.below(100) {
             0..6 => plan.doubled(),
             6..16 => plan.gentle(),
             16..20 => plan.paused(),
+            20..25 => plan.broken(),
             _ => plan,
         }
     }
@@ -142,6 +146,20 @@ impl Plan {
             blows: vec![(Blow::Pause, 500), (Blow::Sweep, 300)],
             behaviours: vec![Behaviour::Apply, Behaviour::Long],
             gentle: false,
+            ..self
+        }
+    }
+
+    /// The same plan in which operators break leases of handlers that take their time, and nothing
+    /// else happens. Whoever waits for such an order has its turn, on the holder's node too.
+    #[must_use]
+    pub fn broken(self) -> Self {
+        Self {
+            strikes: Vec::new(),
+            blows: vec![(Blow::Break, 200)],
+            behaviours: vec![Behaviour::Apply, Behaviour::Slow],
+            gentle: false,
+            broken: true,
             ..self
         }
     }

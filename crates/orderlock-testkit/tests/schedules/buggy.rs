@@ -44,6 +44,8 @@ pub(crate) enum Bug {
     LooksTheKeyUpFirst,
     /// Voids nothing at a renewal: a grant whose answer was lost stays.
     KeepsTheUnknown,
+    /// Does not say at a renewal which leases were broken.
+    KeepsBreaksToItself,
     /// Says for ever what it said first: whoever waits is never woken.
     RemembersHeld,
 }
@@ -170,7 +172,14 @@ impl Buggy {
             let all = self.memory.lock().unwrap().keys.keys().copied().collect();
             request.known = all;
         }
-        self.inner.renew(request).await
+        let renewed = self.inner.renew(request).await?;
+        Ok(match renewed {
+            Renewed::Extended { .. } if self.bug == Bug::KeepsBreaksToItself => {
+                let voided = Vec::new();
+                Renewed::Extended { voided }
+            }
+            told => told,
+        })
     }
 
     async fn settle_badly(&self, mut request: Settle) -> Result<Settled, StoreError> {

@@ -151,6 +151,13 @@ fn a_lost_wake_up_is_found() {
 }
 
 #[test]
+fn a_broken_lease_that_its_node_is_not_told_of_is_found() {
+    found(Bug::KeepsBreaksToItself, 5_000, |seed| {
+        Plan::of(seed).broken()
+    });
+}
+
+#[test]
 fn an_acknowledged_settle_that_was_never_flushed_is_found() {
     found_lying("one key was told two answers", 5_000);
 }

@@ -12,7 +12,8 @@ use orderlock_core::{LockedOrder, OrderType, Outcome};
 /// It is implemented for async functions and closures whose first argument is
 /// [`LockedOrder<T>`], followed by up to twelve extractors of which the last may take the body,
 /// and whose result is `Result<Outcome<T>, E>` with any `E: IntoResponse`
-/// ([`Failure`](crate::Failure), if there is nothing to say).
+/// ([`Failure`](crate::Failure), if there is nothing to say; [`Undone`](crate::Undone) of one, if the
+/// handler declares of some failures that nothing happened outside).
 #[diagnostic::on_unimplemented(
     message = "this function cannot run under the lock of `{T}`",
     label = "not a handler of a locked `{T}`",

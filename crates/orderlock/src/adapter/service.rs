@@ -11,7 +11,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, header};
 use http_body_util::{BodyExt as _, Full, Limited};
-use orderlock_core::{Answer, Ended, Lifecycle, LockedOrder, Operation, OrderType};
+use orderlock_core::axum::WithoutEffect;
+use orderlock_core::{Answer, Ended, Lifecycle, LockedOrder, Operation, OrderType, Undone};
 
 use super::OrderHandler;
 use crate::answer::{Asked, Reply};
@@ -143,7 +144,9 @@ where
                 Err(error) => Err(Rendered::of(error, &lifecycle).await),
             }
         };
-        let ended = entrance.run(wanted, work, Rendered::answer).await;
+        let describe = |failed: &Undone<Rendered>| failed.error().answer();
+        let ended = entrance.run(wanted, work, describe).await;
+        let ended = ended.map_error(Undone::into_error);
         Ok(told(&entrance, &asked, ended))
     }
 }
@@ -160,8 +163,19 @@ fn told(entrance: &Entrance, asked: &Asked, ended: Ended<Rendered>) -> Response 
 struct Rendered(Reply, bytes::Bytes);
 
 impl Rendered {
-    async fn of(error: impl IntoResponse, lifecycle: &Lifecycle) -> Self {
-        let (parts, body) = error.into_response().into_parts();
+    /// The answer, with what the handler has declared of the error.
+    async fn of(error: impl IntoResponse, lifecycle: &Lifecycle) -> Undone<Self> {
+        let mut response = error.into_response();
+        let declared = response.extensions_mut().remove::<WithoutEffect>();
+        let rendered = Self::read(response, lifecycle).await;
+        match declared {
+            Some(WithoutEffect) => Undone::without_effect(rendered),
+            None => Undone::with_unknown_effect(rendered),
+        }
+    }
+
+    async fn read(response: Response, lifecycle: &Lifecycle) -> Self {
+        let (parts, body) = response.into_parts();
         let mistake = if parts.status.is_success() {
             tracing::error!("a handler's error was answered with success; nothing was applied");
             problems::OUTCOME_MISSING.described()

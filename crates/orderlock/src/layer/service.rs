@@ -9,8 +9,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::{Method, Request, Response};
 use http_body_util::{Either, Full};
-use orderlock_core::axum::{CarriedLock, CarriedOutcome};
-use orderlock_core::{Answer, Answers, Document, LockedOrder, Operation, Outcome, Problem};
+use orderlock_core::axum::{CarriedLock, CarriedOutcome, WithoutEffect};
+use orderlock_core::{Answer, Answers, Document, LockedOrder, Operation, Outcome, Problem, Undone};
 use tower::ServiceExt as _;
 use tower_service::Service;
 
@@ -140,9 +140,9 @@ where
     let request = Request::from_parts(parts, Either::Left(Full::new(body)));
     let work = move |order| locked(inner, request, order);
     let answers = std::sync::Arc::clone(entrance.lifecycle.answers());
-    let describe = move |passed: &Passed<R, S::Error>| passed.describe(&*answers);
+    let describe = move |passed: &Undone<Passed<R, S::Error>>| passed.error().describe(&*answers);
     let ended = entrance.run(wanted, work, describe).await;
-    match entrance.answer(&asked, ended) {
+    match entrance.answer(&asked, ended.map_error(Undone::into_error)) {
         Ok(reply) => Ok(reply.map(Either::Left)),
         Err(Passed::Response(passed)) => Ok(passed.response.map(Either::Right)),
         Err(Passed::Error(error)) => Err(error),
@@ -155,23 +155,32 @@ async fn locked<S, B, R>(
     inner: S,
     mut request: Request<RequestBody<B>>,
     order: LockedOrder<Document>,
-) -> Result<Outcome<Document>, Passed<R, S::Error>>
+) -> Result<Outcome<Document>, Undone<Passed<R, S::Error>>>
 where
     S: Service<Request<RequestBody<B>>, Response = Response<R>>,
     R: http_body::Body<Data = Bytes>,
 {
     let lock = CarriedLock::new(order);
     request.extensions_mut().insert(lock.clone());
-    let mut response = inner.oneshot(request).await.map_err(Passed::Error)?;
+    let unknown = Undone::with_unknown_effect;
+    let response = inner.oneshot(request).await;
+    let mut response = response.map_err(|error| unknown(Passed::Error(error)))?;
     let carried = response.extensions_mut().remove::<CarriedOutcome>();
     let mistake = match carried.and_then(|carried| carried.take()) {
         Some(outcome) if lock.is_taken() => return Ok(outcome),
         Some(_) => problems::ORDER_NOT_TAKEN,
         None if response.status().is_success() => problems::OUTCOME_MISSING,
-        None => return Err(Passed::Response(PassedResponse::new(response))),
+        None => {
+            let declared = response.extensions_mut().remove::<WithoutEffect>();
+            let passed = Passed::Response(PassedResponse::new(response));
+            return Err(match declared {
+                Some(WithoutEffect) => Undone::without_effect(passed),
+                None => unknown(passed),
+            });
+        }
     };
     tracing::error!(kind = mistake.kind, "{}", mistake.what);
-    Err(Passed::Mistake(mistake))
+    Err(unknown(Passed::Mistake(mistake)))
 }
 
 impl<R: http_body::Body<Data = Bytes>, E> Passed<R, E> {

@@ -9,8 +9,9 @@ use crate::client::{Ask, Told};
 use crate::world::{Door, HANDLER, Lock, Seen, World};
 
 /// How the outcome came to be unknown.
-const CAUSES: [&str; 6] = [
+const CAUSES: [&str; 7] = [
     "fail",
+    "surviveAndFail",
     "panic",
     "hang",
     "lease lost",

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::extract::{Json, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use orderlock::{LockedOrder, OrderType, Outcome, Problem};
+use orderlock::{LockedOrder, OrderType, Outcome, Problem, Undone};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -95,7 +95,7 @@ pub(crate) async fn act(
     order: LockedOrder<Order>,
     State(probe): State<Probe>,
     Json(command): Json<Command>,
-) -> Result<Outcome<Order>, GatewayDown> {
+) -> Result<Outcome<Order>, Undone<GatewayDown>> {
     probe.begin().await;
     let counted = Order {
         count: order.count + 1,
@@ -106,8 +106,13 @@ pub(crate) async fn act(
         "applyWithError" => Ok(Outcome::AppliedWithError(counted, declined())),
         "refuse" => Ok(Outcome::Refused(declined())),
         "unchanged" => Ok(Outcome::Unchanged),
-        "fail" => Err(GatewayDown),
+        "fail" => Err(GatewayDown.into()),
         "failWithoutEffect" => Err(order.without_effect(GatewayDown)),
+        "surviveAndFail" => {
+            let survived: Undone<GatewayDown> = order.without_effect(GatewayDown);
+            drop(survived);
+            Err(GatewayDown)?
+        }
         "panic" => panic!("the handler was told to panic"),
         "hang" => std::future::pending().await,
         "wait" => {
@@ -116,7 +121,7 @@ pub(crate) async fn act(
         }
         "waitAndFail" => {
             probe.wait().await;
-            Err(GatewayDown)
+            Err(GatewayDown)?
         }
         "grow" => {
             let filling = "x".repeat(8192);
@@ -124,7 +129,7 @@ pub(crate) async fn act(
         }
         "checkpointAndFail" => {
             let _order = order.checkpoint(counted).await.map_err(|_| GatewayDown)?;
-            Err(GatewayDown)
+            Err(GatewayDown)?
         }
         "checkpointAndHang" => {
             let _order = order.checkpoint(counted).await.map_err(|_| GatewayDown)?;

@@ -7,6 +7,7 @@
     reason = "what helps a test may fail as loudly as the test itself"
 )]
 
+mod blocked;
 mod client;
 mod coverage;
 mod external;

@@ -81,7 +81,7 @@ async fn by_the_request(door: Door, kinds: &mut BTreeSet<String>) {
         .header("content-length", "900")
         .begin(world.address)
         .await;
-    world.runtime.sleeping(2).await;
+    world.runtime.sleeping(3).await;
     world.runtime.advance(Duration::from_secs(3));
     seen(kinds, &Told::read(slow).await);
     // A body that breaks off.

@@ -311,8 +311,8 @@ async fn a_body_that_is_too_slow_locks_nothing() {
         let world = World::new(door).await;
         let slow = Ask::act("act", "k-1", "apply").header("content-length", "900");
         let connection = slow.begin(world.address).await;
-        // The keeper of the session sleeps, and the body's time runs.
-        world.runtime.sleeping(2).await;
+        // The node's two keepers sleep, and the body's time runs.
+        world.runtime.sleeping(3).await;
         assert_eq!(world.orders.lifecycle().in_flight(), 0);
         world.runtime.advance(Duration::from_secs(3));
         crate::client::Told::read(connection)
