@@ -258,7 +258,10 @@ async fn what_was_told_without_a_look_at_the_key_says_nothing_of_it() {
             assert!(told.json().get("applied").is_none(), "{}", told.json());
         }
         world.orders.drain(Duration::ZERO).await.unwrap();
-        let told = world.ask(&good()).await.expect(503, "shutting-down");
+        // What is stored is replayed all the same.
+        assert!(world.ask(&good()).await.success().replayed());
+        let new = Ask::act("act", "k-2", "apply");
+        let told = world.ask(&new).await.expect(503, "shutting-down");
         assert!(told.json().get("applied").is_none(), "{}", told.json());
     }
 }
