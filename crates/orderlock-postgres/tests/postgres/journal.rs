@@ -52,7 +52,7 @@ async fn is_slow(world: &World) {
 
 #[tokio::test]
 async fn an_entry_that_commits_late_is_skipped_by_nobody() {
-    let world = World::new().await;
+    let world = World::waiting(PostgresOptions::default()).await;
     world.order("slow").await;
     world.order("quick").await;
     let (slow, quick) = (

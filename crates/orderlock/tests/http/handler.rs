@@ -109,8 +109,7 @@ pub(crate) async fn act(
         "fail" => Err(GatewayDown.into()),
         "failWithoutEffect" => Err(order.without_effect(GatewayDown)),
         "surviveAndFail" => {
-            let survived: Undone<GatewayDown> = order.without_effect(GatewayDown);
-            drop(survived);
+            let _survived: Undone<GatewayDown> = order.without_effect(GatewayDown);
             Err(GatewayDown)?
         }
         "panic" => panic!("the handler was told to panic"),
