@@ -65,10 +65,11 @@ inventory! {
     read: LOOKUP READ;
     resolve: LOCK RESOLVE;
     retention: KEEP SEEN;
-    sessions: ALL BEGIN END END_LAPSED END_OTHERS EXTEND KEEP_SECRET NAMED VOID;
+    sessions: ALL BEGIN END END_LAPSED END_OTHERS EXTEND KEEP_SECRET NAMED;
     settle_facts: SETTLE_FACTS;
     statements: GRANT LET_GO SETTLE;
     stream: HORIZON LAG SINCE;
+    void: VOID;
     waits: FORGET WAIT;
 }
 

@@ -55,6 +55,7 @@ mod stream;
 mod tls;
 mod trials;
 mod turns;
+mod void;
 mod waits;
 mod watch;
 mod writes;

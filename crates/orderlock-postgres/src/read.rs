@@ -65,7 +65,7 @@ pub(crate) static LOOKUP: Sql = Sql {
         entry_columns!(),
         ", e.order_row
                 FROM keys k JOIN entries e ON e.order_row = k.order_row AND e.number = k.number
-                WHERE k.key_hash = r.key_hash AND e.key_id = r.key_id AND e.tenant = r.tenant
+                WHERE k.key_hash = r.key_hash AND e.key_id = r.key_id
                 ORDER BY k.number DESC LIMIT 1
             ) key ON true
         ORDER BY r.place"

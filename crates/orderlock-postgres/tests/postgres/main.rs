@@ -24,6 +24,7 @@ mod nodes;
 mod opening;
 #[path = "../place/mod.rs"]
 mod place;
+mod plans;
 mod pooler;
 mod proxy;
 mod recheck;
