@@ -133,7 +133,8 @@ mod tests {
 
     #[test]
     fn if_match_is_a_list_of_tags_or_any() {
-        let cases: [(&[&[u8]], Option<&[u64]>); 16] = [
+        type Case<'a> = (&'a [&'a [u8]], Option<&'a [u64]>);
+        let cases: [Case<'_>; 16] = [
             (&[], None),
             (&[b"*"], None),
             (&[b" * "], None),
