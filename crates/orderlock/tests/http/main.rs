@@ -10,6 +10,7 @@
 mod blocked;
 mod client;
 mod coverage;
+mod creation;
 mod external;
 mod failing;
 mod handler;
