@@ -52,6 +52,7 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 
+mod dice;
 pub mod faults;
 pub mod fixtures;
 mod memory;
@@ -59,7 +60,9 @@ mod property;
 mod runtime;
 pub mod sim;
 pub mod suite;
+pub mod tally;
 
+pub use dice::Dice;
 pub use memory::MemoryStore;
 pub use runtime::TestRuntime;
 pub use suite::StoreFactory;

@@ -66,7 +66,7 @@ pub(super) struct Book {
 
 impl Book {
     pub(super) fn name(&mut self, claim: &Claim) {
-        let name = || super::order::name(&claim.caller, &claim.key);
+        let name = || crate::tally::name(&claim.caller, &claim.key);
         self.names.entry(claim.key_id).or_insert_with(name);
     }
 

@@ -17,8 +17,8 @@ use crate::fixtures::RETENTION;
 
 use super::book::Cause;
 use super::disk::Flushed;
-use super::order::Tally;
 use super::scene::{Scene, lock};
+use crate::tally::Tally;
 
 /// A blow from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

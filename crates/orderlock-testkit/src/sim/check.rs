@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use orderlock_core::store::{Entry, History, Read, Sweep};
-use orderlock_core::{LeaseViewState, OrderStore as _, OutcomeKind, Version};
+use orderlock_core::store::{History, Read, Sweep};
+use orderlock_core::{LeaseViewState, OrderStore as _, Version};
 
 use super::chaos::{leases, now, resolve_marks};
 use super::client;
-use super::order::Tally;
 use super::plan::Intent;
-use super::scene::{Scene, Told, caller, lock, order_id};
+use super::scene::{Scene, caller, lock, order_id};
+use crate::tally::{self, Tally, Told};
 
 /// How often a key is asked for again before the order counts as stuck.
 const RETRIES: usize = 6;
@@ -139,96 +139,24 @@ pub(super) fn after(scene: &Scene) {
             .flatten();
         if let (Some(page), Some(view)) = (page, view) {
             let last = view.document.decode::<Tally>().unwrap_or_default();
-            journal(scene, &page.items, &last, view.version);
+            let names = scene.book().names.clone();
+            let wrong = tally::journal(&page.items, &names, &last, view.version);
+            wrong
+                .into_iter()
+                .for_each(|what| scene.book().violation(what));
             let told = lock(&scene.told);
             let here = told.iter().filter(|told| told.target == view.target);
             let mut first: BTreeMap<&str, &Told> = BTreeMap::new();
             for told in here {
-                answered(scene, &page.items, told);
+                let wrong = tally::answered(&page.items, &names, told);
+                wrong
+                    .into_iter()
+                    .for_each(|what| scene.book().violation(what));
                 // An answer may be past its retention, so they are compared with each other too.
                 if first.entry(&told.name).or_insert(told).answer != told.answer {
                     scene.book().violation("one key was told two answers");
                 }
             }
         }
-    }
-}
-
-/// The journal has no gap, each of its changes is that of its own key alone, and folding it gives
-/// the order.
-fn journal(scene: &Scene, entries: &[Entry], last: &Tally, version: Version) {
-    let mut book = scene.book();
-    let (mut order, mut at) = (Tally::default(), Version(0));
-    let mut finals: BTreeMap<&str, usize> = BTreeMap::new();
-    for (number, entry) in (1..).zip(entries) {
-        let name = book.names.get(&entry.key_id).cloned().unwrap_or_default();
-        let after = match entry.outcome {
-            OutcomeKind::Applied | OutcomeKind::AppliedWithError => {
-                order.clone().with_effect(&name)
-            }
-            OutcomeKind::Checkpoint => order.clone().with_part(&name),
-            _ => order.clone(),
-        };
-        if entry.outcome.moves_version() {
-            at = at.next();
-        }
-        let change = entry
-            .change
-            .as_ref()
-            .and_then(|change| change.decode::<Tally>().ok());
-        if entry.number != number {
-            book.violation("an entry's number does not follow the one before it");
-        }
-        if entry.version != at {
-            book.violation("a version does not follow the one before it");
-        }
-        if change.is_some() != entry.outcome.moves_version() {
-            book.violation("an entry's change does not fit its outcome");
-        }
-        if change.is_some_and(|change| change != after) {
-            book.violation("a change is not its own key's alone");
-        }
-        order = after;
-    }
-    for entry in entries.iter().filter(|entry| entry.outcome.is_final()) {
-        if let Some(name) = book.names.get(&entry.key_id) {
-            *finals.entry(name).or_default() += 1;
-        }
-    }
-    if finals.values().any(|times| *times > 1) {
-        book.violation("a key has two final entries");
-    }
-    if order != *last || at != version {
-        book.violation("the journal does not fold to the order");
-    }
-    if last
-        .effects
-        .values()
-        .chain(last.parts.values())
-        .any(|times| *times > 1)
-    {
-        book.violation("a key has taken effect twice");
-    }
-}
-
-/// What a client was told is in the journal, was asked by it, and never differs.
-fn answered(scene: &Scene, entries: &[Entry], told: &Told) {
-    let mut book = scene.book();
-    let entry = entries.iter().rev().find(|entry| {
-        entry.outcome.is_final() && book.names.get(&entry.key_id) == Some(&told.name)
-    });
-    let Some(entry) = entry else {
-        return book.violation("an acknowledged settle is not in the journal");
-    };
-    let same = entry
-        .answer
-        .as_ref()
-        .is_none_or(|answer| *answer == told.answer);
-    let (outcome, fingerprint) = (entry.outcome, entry.fingerprint);
-    if !same || outcome != told.outcome {
-        book.violation("a client was told another answer than the journal has");
-    }
-    if fingerprint != told.fingerprint {
-        book.violation("a request was given the answer to another one");
     }
 }

@@ -19,9 +19,9 @@ use tokio::sync::oneshot;
 
 use super::executor::Executor;
 use super::handlers::{Ran, handle, operation};
-use super::order::{Odd, Tally, name};
 use super::plan::Intent;
-use super::scene::{Scene, Slot, Told, caller, idempotency_key, lock, order_id};
+use super::scene::{Scene, Slot, caller, idempotency_key, lock, order_id};
+use crate::tally::{Odd, Tally, Told, name};
 
 /// In this time whoever waits for an order that was let go asks for it several times.
 const LONG_FREE: Duration = Duration::from_secs(2);

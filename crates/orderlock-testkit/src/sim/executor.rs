@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
-use super::dice::Dice;
 use super::trace::Trace;
+use crate::dice::Dice;
 
 /// Whose task it is: a run of a node, or one of those below.
 pub(super) type Tag = u64;

@@ -9,9 +9,9 @@ use orderlock_core::{
 };
 
 use super::executor::Executor;
-use super::order::Tally;
 use super::plan::Plan;
 use super::scene::{Scene, lock};
+use crate::tally::Tally;
 
 /// How one run of a handler goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

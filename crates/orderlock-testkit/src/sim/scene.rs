@@ -6,24 +6,21 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use orderlock_core::{
-    Answer, Caller, Fingerprint, IdempotencyKey, Lifecycle, OrderId, OrderStore, OutcomeKind,
-    Principal, Target, Tenant,
-};
+use orderlock_core::{Caller, IdempotencyKey, Lifecycle, OrderId, OrderStore, Principal, Tenant};
 
 use super::book::Book;
 use super::coverage::Coverage;
-use super::dice::Dice;
 use super::disk::Disk;
 use super::event::Event;
 use super::executor::{Executor, OUTSIDE, Tag};
 use super::handlers::Behaviour;
-use super::order::Plain;
 use super::plan::{Key, Plan};
 use super::runtime::{NodeRuntime, WallClock};
 use super::store::{NodeStore, Strike};
 use super::trace::Trace;
 use crate::MemoryStore;
+use crate::dice::Dice;
+use crate::tally::{Plain, Told};
 
 /// One run of a node's process.
 #[derive(Clone)]
@@ -39,16 +36,6 @@ impl Slot {
     pub(super) fn is_dead(&self) -> bool {
         self.dead.load(Ordering::Acquire)
     }
-}
-
-/// What a client was told for good.
-#[derive(Clone, Debug)]
-pub(super) struct Told {
-    pub(super) target: Target,
-    pub(super) name: String,
-    pub(super) fingerprint: Fingerprint,
-    pub(super) answer: Answer,
-    pub(super) outcome: OutcomeKind,
 }
 
 pub(super) struct Scene {

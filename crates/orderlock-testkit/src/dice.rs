@@ -1,35 +1,37 @@
-//! Every choice of a schedule, drawn from its seed.
+//! Every choice of a run, drawn from its seed.
 
 use std::time::Duration;
 
 /// Numbers that follow from a seed and look random.
 #[derive(Clone, Debug)]
-pub(super) struct Dice(u64);
+pub struct Dice(u64);
 
 impl Dice {
     /// Different purposes of one seed draw from different numbers.
-    pub(super) fn new(seed: u64, purpose: u64) -> Self {
+    #[must_use]
+    pub fn new(seed: u64, purpose: u64) -> Self {
         Self(mix(mix(seed).wrapping_add(purpose)))
     }
 
-    pub(super) fn number(&mut self) -> u64 {
+    /// Any number.
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mix(self.0)
     }
 
     /// A number below the bound; 0 for a bound of 0.
-    pub(super) fn below(&mut self, bound: usize) -> usize {
+    pub fn below(&mut self, bound: usize) -> usize {
         let bound = u64::try_from(bound).unwrap_or(u64::MAX).max(1);
         usize::try_from(self.number() % bound).unwrap_or(0)
     }
 
     /// True so many times in ten thousand.
-    pub(super) fn chance(&mut self, per_ten_thousand: u32) -> bool {
+    pub fn chance(&mut self, per_ten_thousand: u32) -> bool {
         self.number() % 10_000 < u64::from(per_ten_thousand)
     }
 
     /// A whole number of milliseconds up to this long, short ones more often.
-    pub(super) fn duration(&mut self, longest: Duration) -> Duration {
+    pub fn duration(&mut self, longest: Duration) -> Duration {
         let longest = u64::try_from(longest.as_millis())
             .unwrap_or(u64::MAX)
             .max(1);
@@ -37,7 +39,11 @@ impl Dice {
         Duration::from_millis(self.number() % bound)
     }
 
-    pub(super) fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+    /// One of these.
+    ///
+    /// # Panics
+    /// If there are none.
+    pub fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len())]
     }
 }
