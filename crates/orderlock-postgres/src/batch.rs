@@ -196,7 +196,7 @@ impl<W: Work> Shared<W> {
         let crowded = queue.waiting.len() >= CROWD && queue.under_way < self.bounds.lanes;
         if queue.under_way == 0 || crowded {
             queue.under_way += 1;
-            let lane = Lane(Arc::clone(self));
+            let lane = Lane::new(self);
             drop(queue);
             self.runtime.spawn(lane.run().boxed());
         }
@@ -245,13 +245,25 @@ pub(crate) enum Met {
 }
 
 /// One batch after the other, until nobody waits.
-struct Lane<W: Work>(Arc<Shared<W>>);
+struct Lane<W: Work> {
+    shared: Arc<Shared<W>>,
+    /// Whether it came to its end, and was not dropped on its way.
+    ended: bool,
+}
 
 impl<W: Work> Lane<W> {
-    async fn run(self) {
+    fn new(shared: &Arc<Shared<W>>) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            ended: false,
+        }
+    }
+
+    async fn run(mut self) {
         loop {
-            let mut jobs = self.0.next();
+            let mut jobs = self.shared.next();
             if jobs.is_empty() {
+                self.ended = true;
                 break;
             }
             // Each batch locks its orders in this order, so that none waits for another in a ring.
@@ -260,9 +272,10 @@ impl<W: Work> Lane<W> {
                 .into_iter()
                 .map(|job| (job.request, (job.answer, job._turn, job._room)))
                 .unzip();
-            let careful = self.0.lock().careful > 0;
-            let (verdicts, met) = carry_out(&self.0.work, &self.0.pool, requests, careful).await;
-            self.0.count(verdicts.len(), met);
+            let careful = self.shared.lock().careful > 0;
+            let (verdicts, met) =
+                carry_out(&self.shared.work, &self.shared.pool, requests, careful).await;
+            self.shared.count(verdicts.len(), met);
             for (asking, verdict) in asking.into_iter().zip(verdicts) {
                 let (answer, turn, room) = asking;
                 match verdict {
@@ -272,14 +285,14 @@ impl<W: Work> Lane<W> {
                         let _gone = answer.send(told);
                     }
                     Verdict::Locked { request, doubtful } => {
-                        let shared = Arc::clone(&self.0);
+                        let shared = Arc::clone(&self.shared);
                         let alone = async move {
                             let told =
                                 wait_alone(&shared.work, &shared.pool, request, doubtful).await;
                             drop((turn, room));
                             let _gone = answer.send(told);
                         };
-                        self.0.runtime.spawn(alone.boxed());
+                        self.shared.runtime.spawn(alone.boxed());
                     }
                 }
             }
@@ -289,14 +302,21 @@ impl<W: Work> Lane<W> {
 
 impl<W: Work> Drop for Lane<W> {
     fn drop(&mut self) {
-        let mut queue = self.0.lock();
+        let mut queue = self.shared.lock();
         queue.under_way -= 1;
+        if !self.ended && !std::thread::panicking() {
+            // Its runtime has ended, and drops whatever it is given: nobody carries out what waits.
+            let left = std::mem::take(&mut queue.waiting);
+            drop(queue);
+            drop(left);
+            return;
+        }
         // A request may have come in after the last look.
         if !queue.waiting.is_empty() && queue.under_way == 0 {
             queue.under_way += 1;
-            let lane = Self(Arc::clone(&self.0));
+            let lane = Self::new(&self.shared);
             drop(queue);
-            self.0.runtime.spawn(lane.run().boxed());
+            self.shared.runtime.spawn(lane.run().boxed());
         }
     }
 }

@@ -12,6 +12,7 @@ mod batching;
 mod chains;
 mod cluster;
 mod doubt;
+mod ending;
 mod environment;
 mod failover;
 mod fairness;
