@@ -18,6 +18,7 @@ use orderlock_core::{Runtime, StoreError, Target};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::error::{Broken, Failure};
+use crate::planted::{Planted, is_planted};
 use crate::pool::Pool;
 use crate::settings::Waits;
 use crate::trials::{Verdict, carry_out, wait_alone};
@@ -224,6 +225,7 @@ impl<W: Work> Shared<W> {
         queue.done.held_up += u64::from(met == Met::ByWaiting);
         queue.careful = match met {
             Met::Nothing => queue.careful.saturating_sub(1),
+            _ if is_planted(Planted::OneLane) => 0,
             Met::ByWaiting | Met::Beforehand => CAREFUL,
         };
     }

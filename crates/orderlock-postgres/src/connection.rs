@@ -16,6 +16,7 @@ use crate::error::{Broken, Failure};
 use crate::link::Link;
 pub(crate) use crate::link::{Batched, Commit, Parameters, Sql};
 use crate::parked::Parked;
+use crate::planted::twisted;
 use crate::pool::{For, Manager, Share};
 use crate::settings::Waits;
 
@@ -322,7 +323,8 @@ impl Connection {
     /// Even to be looked through, a statement needs its tables.
     async fn prepare(&self, sql: &'static Sql) -> Result<Statement, Failure> {
         let link = self.link();
-        let prepare = || link.client.prepare_typed(sql.text, sql.types);
+        let text = twisted(sql.text);
+        let prepare = || link.client.prepare_typed(&text, sql.types);
         match prepare().await.map_err(Failure::from) {
             Err(failure) if failure.is_of_a_lock() && self.waits == Waits::Patiently => {
                 let begin = link.begins.of(self.waits, Commit::Unflushed);

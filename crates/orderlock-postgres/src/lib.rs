@@ -36,6 +36,7 @@ mod operator;
 mod options;
 mod pages;
 mod parked;
+mod planted;
 mod pool;
 mod read;
 mod release;
@@ -68,3 +69,7 @@ pub use options::PostgresOptions;
 pub use store::PostgresStore;
 pub use stream::Lag;
 pub use writes::Statistics;
+
+#[cfg(feature = "planted-faults")]
+#[doc(hidden)]
+pub use planted::{Planted, plant};

@@ -4,6 +4,7 @@
 //! they count as free, and sweeps clear them away, a piece of the table at a time.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use orderlock_core::store::{Join, Joined, Leave, Left, Renew, Renewed, Sweep, Swept};
 use orderlock_core::{Fence, Secret, SessionId, StoreError};
@@ -12,6 +13,7 @@ use tokio_postgres::types::Type;
 use crate::clock::{span_from_sql, span_to_sql};
 use crate::connection::{Commit, Connection, Sql};
 use crate::error::Failure;
+use crate::planted::measured;
 use crate::pool::For;
 use crate::rows::{Columns, Id, hash};
 use crate::store::Inner;
@@ -133,8 +135,7 @@ pub(crate) async fn join(inner: &Inner, request: &Join) -> Result<Joined, StoreE
         return Err(Failure::impossible(why).not_applied());
     };
     let renewals = Columns::of(begun).next()?;
-    let now = inner.runtime.now();
-    inner.watch.note(request.session, renewals, now);
+    inner.watch.note(request.session, renewals, steady(inner));
     let kept = kept.first();
     let kept = kept.ok_or_else(|| Failure::unreadable("the store has no row of its own"))?;
     let secret = Secret::new(hash(Columns::of(kept).next()?)?);
@@ -203,7 +204,7 @@ async fn extend(
         let mut fences = known.clone();
         fences.extend(broken.iter().map(|fence| fence.0));
         inner.watch.keep_named(session, Named { renewals, fences });
-        inner.watch.note(session, renewals, inner.runtime.now());
+        inner.watch.note(session, renewals, steady(inner));
         let voided = broken.iter().map(|fence| fence.0);
         let voided = voided.filter(|fence| known.contains(fence)).map(Fence);
         return Ok(Renewed::Extended {
@@ -243,11 +244,16 @@ pub(crate) async fn leave(inner: &Inner, request: &Leave) -> Result<Left, StoreE
     })
 }
 
+/// The time that sessions are measured by: it never goes back.
+fn steady(inner: &Inner) -> Instant {
+    measured(inner.runtime.now(), inner.clock.parameter())
+}
+
 /// Ends the sessions that are lapsed, and clears away what is left of ended ones, within bounds.
 pub(crate) async fn sweep(inner: &Inner, request: &Sweep) -> Result<Swept, StoreError> {
     let now = inner.clock.parameter();
     let connection = inner.pool.connection(For::Life).await?;
-    let asked = inner.runtime.now();
+    let asked = steady(inner);
     let rows = connection.query(&ALL, &[]).await?;
     let mut all = Vec::with_capacity(rows.len());
     for row in &rows {
@@ -259,7 +265,7 @@ pub(crate) async fn sweep(inner: &Inner, request: &Sweep) -> Result<Swept, Store
             span_from_sql(columns.next()?),
         ));
     }
-    let lapsed = inner.watch.lapsed(&all, asked, inner.runtime.now());
+    let lapsed = inner.watch.lapsed(&all, asked, steady(inner));
     let (ids, renewals): (Vec<_>, Vec<i64>) = lapsed
         .into_iter()
         .map(|(id, renewals)| (Id::from(id), renewals))

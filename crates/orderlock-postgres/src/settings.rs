@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use crate::connection::Commit;
+use crate::planted::{Planted, is_planted};
 
 /// The server's version from which a transaction as a whole may be given a time.
 const HAS_TRANSACTION_TIMEOUT: i32 = 170_000;
@@ -61,6 +62,9 @@ pub(crate) struct Settings {
 impl Settings {
     /// How long a batch waits for a row.
     fn haste(&self) -> Duration {
+        if is_planted(Planted::OneLane) {
+            return self.lock();
+        }
         (self.patience / HASTE_PART).clamp(HASTE.0, HASTE.1)
     }
 

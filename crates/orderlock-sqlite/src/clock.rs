@@ -7,6 +7,7 @@ use orderlock_core::store::{RetentionClock, RetentionTime};
 use orderlock_core::{Runtime, Timestamp};
 
 use crate::leases::lock;
+use crate::planted::{Planted, is_planted};
 
 /// One moment, by each clock.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +39,10 @@ impl Clock {
 
     pub(crate) fn now(&self) -> Now {
         let (wall, instant) = (self.runtime.wall(), self.runtime.now());
-        let retention = lock(&self.retention).at(wall, instant);
+        let mut retention = lock(&self.retention).at(wall, instant);
+        if is_planted(Planted::AnyClock) {
+            (retention.earliest, retention.latest) = (wall, wall);
+        }
         Now {
             wall,
             instant,

@@ -10,6 +10,7 @@ use tokio::sync::mpsc as answers;
 
 use crate::leases::lock;
 use crate::place::{Place, beside};
+use crate::planted::refused;
 
 /// What is flushed: the log of a file, or a stand-in of a test.
 pub(crate) trait Log: Send {
@@ -37,6 +38,7 @@ impl LogFile {
 
 impl Log for LogFile {
     fn flush(&mut self) -> io::Result<()> {
+        refused()?;
         self.file.sync_data()?;
         // Nothing is answered that lies in a file which a restart would not find.
         self.place.check()

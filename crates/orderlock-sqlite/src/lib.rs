@@ -62,6 +62,7 @@ mod orders;
 mod owner;
 mod pages;
 mod place;
+mod planted;
 mod readers;
 mod rows;
 mod secure;
@@ -79,3 +80,7 @@ mod writer;
 pub use open::OpenError;
 pub use options::SqliteOptions;
 pub use store::{SqliteStore, Statistics};
+
+#[cfg(feature = "planted-faults")]
+#[doc(hidden)]
+pub use planted::{Planted, plant, refuse_flushes};
