@@ -16,6 +16,7 @@ mod server;
 mod steps;
 mod tidy;
 mod tools;
+mod torture;
 mod walkthrough;
 
 use std::ffi::OsString;
@@ -46,6 +47,9 @@ enum Task {
         #[arg(long, value_enum)]
         without: Vec<Part>,
     },
+    /// Tortures the stores: nodes, clients and faults of every kind over real servers, for as long
+    /// as is wished.
+    Torture(torture::Wish),
     /// Runs one command beside the servers that its tests need, such as
     /// `cargo xtask with mongodb -- cargo test -p orderlock-mongodb`.
     With {
@@ -78,6 +82,7 @@ fn run(task: Task, workspace: &Workspace) -> Result<String> {
             let steps = step.map_or_else(|| Step::ALL.to_vec(), |one| vec![one]);
             steps::run(&steps, &without, workspace)
         }
+        Task::Torture(wish) => torture::by_hand(&wish, workspace),
         Task::With { parts, command } => parts::run_with(&parts, &command, workspace),
     }
 }

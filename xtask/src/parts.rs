@@ -90,6 +90,13 @@ impl Provided {
         })
     }
 
+    /// What a program is told that starts servers of its own: where those of the servers are.
+    pub(crate) fn programs(&self) -> Vec<(&'static str, String)> {
+        let postgres = self.postgres.as_ref().map(postgres::Programs::variable);
+        let mongodb = self.mongodb.as_ref().map(mongodb::Programs::variable);
+        postgres.into_iter().chain(mongodb).collect()
+    }
+
     /// Starts the servers of the parts that one step asks for.
     ///
     /// # Errors

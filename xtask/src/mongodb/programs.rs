@@ -59,7 +59,18 @@ pub(super) enum Server {
     Installed(PathBuf),
 }
 
+/// The variable that says where the server's program is, for who starts servers of its own.
+const PROGRAM: &str = "ORDERLOCK_TEST_MONGODB_PROGRAM";
+
 impl Programs {
+    /// The server's program, or where the server is that somebody has named.
+    pub(crate) fn variable(&self) -> (&'static str, String) {
+        match &self.server {
+            Server::Named(uri) => (URI, uri.clone()),
+            Server::Installed(program) => (PROGRAM, program.display().to_string()),
+        }
+    }
+
     /// Finds them, or installs them where that needs nobody's consent: Debian's packages as root,
     /// and all else into folders beside what cargo builds.
     ///

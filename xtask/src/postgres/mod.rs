@@ -80,10 +80,10 @@ impl Server {
     /// What tests are told of it: where to connect as superuser, and where the programs are with
     /// which they start clusters and poolers of their own.
     pub(crate) fn variables(&self) -> [(&'static str, String); 3] {
-        let Programs { folder, pooler, .. } = &self.programs;
+        let pooler = &self.programs.pooler;
         [
             ("ORDERLOCK_TEST_POSTGRES_URL", self.url.clone()),
-            ("ORDERLOCK_TEST_POSTGRES_BIN", folder.display().to_string()),
+            self.programs.variable(),
             ("ORDERLOCK_TEST_PGBOUNCER", pooler.display().to_string()),
         ]
     }

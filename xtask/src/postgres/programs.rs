@@ -42,7 +42,15 @@ pub(crate) struct Programs {
     pub(super) pooler: PathBuf,
 }
 
+/// The variable that says where the folder is.
+const FOLDER: &str = "ORDERLOCK_TEST_POSTGRES_BIN";
+
 impl Programs {
+    /// Where they are, for who starts clusters of its own.
+    pub(crate) fn variable(&self) -> (&'static str, String) {
+        (FOLDER, self.folder.display().to_string())
+    }
+
     /// Finds them, or installs them where that needs nobody's consent. What is only unpacked goes
     /// into this folder.
     ///

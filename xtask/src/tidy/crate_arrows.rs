@@ -5,7 +5,7 @@ use crate::cargo::{Dependency, Package, Workspace};
 
 /// Each room, and the rooms that it may use. A new arrow is a decision: write it down in
 /// `docs/decisions/`, then here.
-const ROOMS: [(&str, &[&str]); 10] = [
+const ROOMS: [(&str, &[&str]); 11] = [
     ("orderlock-server", &["orderlock-orders", "orderlock"]),
     ("orderlock-orders", &["orderlock-core"]),
     (
@@ -23,6 +23,16 @@ const ROOMS: [(&str, &[&str]); 10] = [
     ("orderlock-testkit", &["orderlock-core"]),
     ("orderlock-core", &[]),
     ("orderlock-bench", &["orderlock-orders", "orderlock"]),
+    (
+        "orderlock-torture",
+        &[
+            "orderlock-core",
+            "orderlock-mongodb",
+            "orderlock-postgres",
+            "orderlock-sqlite",
+            "orderlock-testkit",
+        ],
+    ),
     ("xtask", &[]),
 ];
 

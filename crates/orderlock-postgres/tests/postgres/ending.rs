@@ -13,7 +13,7 @@ fn verbs_that_wait_go_with_their_runtime() {
         .enable_all()
         .build()
         .unwrap();
-    let waiting = runtime.block_on(async {
+    let [waiting] = runtime.block_on(async {
         let world = World::new().await;
         for order in ["o1", "o2"] {
             world.order(order).await;
@@ -24,7 +24,7 @@ fn verbs_that_wait_go_with_their_runtime() {
         // Taken in at its first poll, behind the batch that waits for its order.
         let second = world.store.acquire(world.request("o2", "k2"));
         assert!(second.now_or_never().is_none());
-        first
+        [first]
     });
     drop(runtime);
     assert!(waiting.is_finished(), "nobody waits for ever");

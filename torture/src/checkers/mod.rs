@@ -1,0 +1,15 @@
+//! What must be true: while the run goes on, of each order when it is closed, and when all is over.
+
+mod book;
+mod close;
+mod end;
+mod given_up;
+mod marks;
+mod stream;
+mod watch;
+
+pub(crate) use book::Book;
+pub(crate) use close::{keep_tales, may_be_expired};
+pub(crate) use end::{never_struck, quiesce};
+pub(crate) use stream::{Streams, read as read_stream};
+pub(crate) use watch::Watched;

@@ -1,0 +1,148 @@
+//! The torture: several nodes over a real store, clients that use every verb, faults at the store, at
+//! the nodes and on the way between, and checkers that know the promises.
+//!
+//! `cargo xtask torture` finds the servers' programs and runs it; `docs/how-to/run-the-torture.md`
+//! says more.
+
+#![allow(clippy::print_stdout, reason = "a harness shows what it has seen")]
+
+mod checkers;
+mod clients;
+mod clock;
+mod faults;
+mod ledger;
+mod node;
+mod plan;
+mod planted;
+mod report;
+mod run;
+mod scene;
+mod stores;
+mod tale;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+use orderlock_core::{Runtime as _, TokioRuntime};
+
+use plan::Plan;
+use planted::Planted;
+use report::Report;
+use stores::Kind;
+
+/// Tortures a store, and tells whether its promises held.
+#[derive(Debug, Parser)]
+struct Cli {
+    /// Only this store; all of them if none is named.
+    #[arg(long, value_enum)]
+    store: Option<Kind>,
+    /// How long each run lasts. The first round of faults is played to its end.
+    #[arg(long, default_value_t = 90)]
+    seconds: u64,
+    /// What clients and faults are drawn from; another one each time if none is named.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Takes one cure out of its store: then a promise must be found broken.
+    #[arg(long, value_enum)]
+    plant: Option<Planted>,
+    /// Leaves a kind of fault out, by its name in the table; once for each. Such a run looks past a
+    /// fault that is known, and proves less.
+    #[arg(long)]
+    without: Vec<String>,
+}
+
+/// A node that vanishes may be in the middle of something, which then finds its timers gone.
+const VANISHED: &str = "it is being shutdown";
+
+fn main() -> ExitCode {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let words = panic.payload_as_str().unwrap_or_default();
+        if !words.contains(VANISHED) {
+            told(panic);
+        }
+    }));
+    match torture(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("RED: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn torture(cli: &Cli) -> Result<()> {
+    let seed = cli.seed.unwrap_or_else(|| {
+        let random = TokioRuntime.random();
+        u64::try_from(random % 1_000_000_000).unwrap_or(0)
+    });
+    let stores = match (cli.plant, cli.store) {
+        (Some(planted), _) => vec![planted.store()],
+        (None, Some(store)) => vec![store],
+        (None, None) => Kind::ALL.to_vec(),
+    };
+    if let Some(planted) = cli.plant {
+        planted.plant();
+    }
+    for store in stores {
+        let length = Duration::from_secs(cli.seconds);
+        let plan = Plan {
+            without: cli.without.clone(),
+            ..Plan::new(seed, store, length, cli.plant)
+        };
+        judge(&plan)?;
+    }
+    Ok(())
+}
+
+/// Runs a plan, and says what it found.
+fn judge(plan: &Plan) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let outcome = runtime.block_on(run::run(plan.clone()))?;
+    let report = Report {
+        plan,
+        outcome: &outcome,
+    };
+    println!("{report}");
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    let pages = &outcome.pages;
+    let red = pages.broken.is_empty() == plan.planted.is_some() || !outcome.never_struck.is_empty();
+    if red {
+        println!("what happened last:");
+        pages.lines.iter().for_each(|line| println!("{line}"));
+    }
+    let took = outcome.took.as_secs_f64();
+    let (store, seed, seconds) = (plan.store.name(), plan.seed, plan.length.as_secs());
+    if plan.planted.is_some() {
+        ensure!(
+            !pages.broken.is_empty(),
+            "the planted fault was not found within {took:.0} s; seed {seed}"
+        );
+        println!(
+            "the planted fault was found after {took:.0} s: {}",
+            pages.broken[0]
+        );
+        return Ok(());
+    }
+    let again = format!(
+        "to draw the same again: cargo xtask torture --store {store} --seconds {seconds} --seed {seed}"
+    );
+    ensure!(
+        pages.broken.is_empty(),
+        "on {store}, a promise broke: {}\n{again}",
+        pages.broken.join("; ")
+    );
+    let never: Vec<_> = outcome.never_struck.iter().map(|it| it.name()).collect();
+    ensure!(
+        never.is_empty(),
+        "on {store}, never struck: {}; such a run proves nothing of them\n{again}",
+        never.join(", ")
+    );
+    println!("{store}: every promise held for {took:.0} s");
+    Ok(())
+}

@@ -1,0 +1,54 @@
+//! Faults that are planted for the harness to find: each takes one cure out of a store.
+
+use clap::ValueEnum;
+use orderlock_postgres::Planted as OnPostgres;
+use orderlock_sqlite::Planted as OnSqlite;
+
+use crate::stores::Kind;
+
+/// A planted fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Planted {
+    /// PostgreSQL: a grant that has waited looks at a part of what it was decided on.
+    StaleGrant,
+    /// PostgreSQL: a writer that has a number and no lock on it yet holds no reader back.
+    EarlyHorizon,
+    /// PostgreSQL: a renewal compares every grant with every other.
+    SquareRenewal,
+    /// PostgreSQL: a row that somebody has locked holds all others up.
+    OneLane,
+    /// PostgreSQL: a deadline that no sane clock can have set is believed.
+    FarDeadline,
+    /// MongoDB: a document that was replaced is taken for one that was never seen.
+    Replaced,
+    /// SQLite: what has expired by any clock is forgotten for good.
+    AnyClock,
+}
+
+impl Planted {
+    /// The store that it is planted in.
+    pub(crate) fn store(self) -> Kind {
+        match self {
+            Self::AnyClock => Kind::Sqlite,
+            Self::Replaced => Kind::Mongodb,
+            Self::StaleGrant
+            | Self::EarlyHorizon
+            | Self::SquareRenewal
+            | Self::OneLane
+            | Self::FarDeadline => Kind::Postgres,
+        }
+    }
+
+    /// Takes the cure out, in this process.
+    pub(crate) fn plant(self) {
+        match self {
+            Self::StaleGrant => orderlock_postgres::plant(OnPostgres::StaleGrant),
+            Self::EarlyHorizon => orderlock_postgres::plant(OnPostgres::EarlyHorizon),
+            Self::SquareRenewal => orderlock_postgres::plant(OnPostgres::SquareRenewal),
+            Self::OneLane => orderlock_postgres::plant(OnPostgres::OneLane),
+            Self::FarDeadline => orderlock_postgres::plant(OnPostgres::FarDeadline),
+            Self::AnyClock => orderlock_sqlite::plant(OnSqlite::AnyClock),
+            Self::Replaced => {}
+        }
+    }
+}
