@@ -248,8 +248,9 @@ impl<T> OrderLock<T> {
         &self.entrance.lifecycle
     }
 
-    /// Creates an order, at most once for each caller and key. Its id is derived from both if
-    /// none is given. The operation is called `create`, and the order is its body.
+    /// Creates an order, at most once for each caller and key, whatever its id. The id is derived
+    /// from both if none is given; one of your own may be drawn anew on each retry, since the key's
+    /// order keeps the id of the first. The operation is called `create`, and the order is its body.
     ///
     /// The order is inserted with its first entry in one write; what is returned is durable.
     pub async fn create(
@@ -276,7 +277,8 @@ impl<T> OrderLock<T> {
         let body = Body::Json(document.as_bytes());
         let request = CreateRequest {
             caller: caller.clone(),
-            fingerprint: Fingerprint::of(&operation, order_id.as_ref(), body),
+            // Not of the id: it may be another one on each retry.
+            fingerprint: Fingerprint::of(&operation, None, body),
             order: order_id,
             key,
             operation,

@@ -1,13 +1,12 @@
 //! One request, and what is made of its answer.
 
-use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use orderlock_core::store::Read;
 use orderlock_core::{
     Body, Denied, Ended, Failed, Fence, Fingerprint, LockedOrder, OperationRequest,
-    OrderStore as _, Outcome, Version,
+    OrderStore as _, Outcome, Undone, Version,
 };
 use orderlock_testkit::tally::{self, Odd, Tally};
 
@@ -81,7 +80,7 @@ async fn run(
     tale: &Arc<Tale>,
     ask: &Ask,
     ran: &Arc<Mutex<Option<Fence>>>,
-) -> Option<Ended<String>> {
+) -> Option<Ended<Undone<String>>> {
     let expected = if ask.expects {
         let (store, target) = (Arc::clone(node.lifecycle.store()), tale.target());
         let view = node.serve(async move { store.read(Read { target }).await });
@@ -129,7 +128,7 @@ fn check(
     node: &Node,
     tale: &Tale,
     (begun, ran): (Instant, Option<Fence>),
-    ended: &Ended<String>,
+    ended: &Ended<Undone<String>>,
 ) {
     let nothing_applied = matches!(
         ended,
@@ -211,7 +210,7 @@ pub(crate) fn tell<E>(
 }
 
 /// How a request ended, in words.
-pub(crate) fn word<E: Debug>(ended: &Ended<E>) -> String {
+pub(crate) fn word<E>(ended: &Ended<E>) -> String {
     match ended {
         Ended::Failed { failure, .. } => format!(
             "failed: {}",

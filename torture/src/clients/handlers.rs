@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use orderlock_core::{Effect, Fence, LockedOrder, Operation, Outcome, Problem, Recovery};
+use orderlock_core::{Effect, Fence, LockedOrder, Operation, Outcome, Problem, Recovery, Undone};
 use orderlock_testkit::tally::Tally;
 
 use crate::ledger::lock;
@@ -22,6 +22,8 @@ enum Behaviour {
     Error,
     /// Fails and declares that nothing happened outside.
     Harmless,
+    /// Fails harmlessly, goes on, and fails otherwise.
+    HarmlessFirst,
     Panic,
     TooLarge,
     Checkpoint,
@@ -48,7 +50,7 @@ const DRAWN: [Behaviour; 24] = [
     Behaviour::Error,
     Behaviour::Error,
     Behaviour::Harmless,
-    Behaviour::Harmless,
+    Behaviour::HarmlessFirst,
     Behaviour::Panic,
     Behaviour::TooLarge,
     Behaviour::Checkpoint,
@@ -88,14 +90,15 @@ impl Drop for Running {
 pub(super) async fn handle(
     work: Work,
     order: LockedOrder<Tally>,
-) -> Result<Outcome<Tally>, String> {
+) -> Result<Outcome<Tally>, Undone<String>> {
     work.running.fetch_add(1, Ordering::AcqRel);
     let _running = Running(Arc::clone(&work.running));
     *lock(&work.ran) = order.lease_id().grant().map(|(fence, _)| fence);
     let how = work.behaviour();
     work.check(&order);
     let name = &work.name;
-    work.outside(true);
+    // What an earlier run of the key has done stays done.
+    let first = work.outside(true);
     let changed = (*order).clone().with_effect(name);
     work.scene.pause(Duration::from_millis(3)).await;
     Ok(match how {
@@ -103,10 +106,17 @@ pub(super) async fn handle(
         Behaviour::ApplyWithError => Outcome::AppliedWithError(changed, refusal()),
         Behaviour::Refuse => Outcome::Refused(refusal()),
         Behaviour::Unchanged => Outcome::Unchanged,
-        Behaviour::Error => return Err("planned".into()),
+        Behaviour::Error => Err("planned".to_owned())?,
         Behaviour::Harmless => {
-            work.outside(false);
-            return Err(order.without_effect("planned".into()));
+            if first {
+                work.outside(false);
+            }
+            return Err(order.without_effect("planned"));
+        }
+        Behaviour::HarmlessFirst => {
+            let survived: Undone<String> = order.without_effect("planned");
+            drop(survived);
+            Err("planned otherwise".to_owned())?
         }
         // Without the panic hook, which would print it.
         Behaviour::Panic => resume_unwind(Box::new("planned")),
@@ -118,7 +128,7 @@ pub(super) async fn handle(
             let order = checkpoint(order, name).await?;
             work.scene.pause(Duration::from_millis(3)).await;
             if how == Behaviour::CheckpointThenFail {
-                return Err("planned".into());
+                Err("planned".to_owned())?;
             }
             Outcome::Applied((*order).clone().with_effect(name))
         }
@@ -160,20 +170,21 @@ impl Work {
     }
 
     /// The handler of an external operation has begun, or has declared that nothing happened.
-    fn outside(&self, touched: bool) {
+    /// Whether that is news.
+    fn outside(&self, touched: bool) -> bool {
         if !matches!(self.operation.effect(), Effect::External(_)) {
-            return;
+            return false;
         }
         let mut book = lock(&self.tale.book);
         let name = &self.name;
         let key = book.names.iter().find(|(_, known)| *known == name);
         let Some(key) = key.map(|(key, _)| *key) else {
-            return;
+            return false;
         };
         if touched {
-            book.outside.insert(key);
+            book.outside.insert(key)
         } else {
-            book.outside.remove(&key);
+            book.outside.remove(&key)
         }
     }
 

@@ -206,7 +206,6 @@ async fn mistakes(kinds: &mut BTreeSet<String>) {
         ("/nameless/o-1", "order-id-missing"),
     ] {
         let told = world.ask(&ask(path)).await.expect(500, kind);
-        // What the route itself lacks is found before a key is looked up.
         let granted = ["outcome-missing", "order-not-taken", "handler-failed"].contains(&kind);
         assert_eq!(told.json()["applied"] == "none", granted, "{kind}");
         if kind != "handler-failed" && kind != "lock-missing" {
