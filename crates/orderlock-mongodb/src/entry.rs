@@ -49,7 +49,8 @@ impl Record {
     }
 
     /// Whether these are one entry, wherever it stands, and whether or not its answer is there still.
-    /// A number does not tell: it is given again if somebody has replaced the order.
+    /// A number does not tell: it is given again if somebody has replaced the order. Only of what an
+    /// operator did it has to: two acts about one key at one moment differ in nothing else.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         fn name(entry: &Entry) -> impl PartialEq {
             (
@@ -57,6 +58,7 @@ impl Record {
                 (entry.fence, entry.step, entry.outcome),
                 // As it is kept.
                 (entry.at.as_microsecond(), entry.version),
+                entry.reason.is_some().then_some(entry.number),
             )
         }
         name(&self.entry) == name(&other.entry)
