@@ -1,6 +1,7 @@
 //! Faults that are planted for the harness to find: each takes one cure out of a store.
 
 use clap::ValueEnum;
+use orderlock_mongodb::Planted as OnMongodb;
 use orderlock_postgres::Planted as OnPostgres;
 use orderlock_sqlite::Planted as OnSqlite;
 
@@ -48,7 +49,7 @@ impl Planted {
             Self::OneLane => orderlock_postgres::plant(OnPostgres::OneLane),
             Self::FarDeadline => orderlock_postgres::plant(OnPostgres::FarDeadline),
             Self::AnyClock => orderlock_sqlite::plant(OnSqlite::AnyClock),
-            Self::Replaced => {}
+            Self::Replaced => orderlock_mongodb::plant(OnMongodb::Replaced),
         }
     }
 }

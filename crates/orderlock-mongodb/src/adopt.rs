@@ -18,6 +18,7 @@ use crate::json;
 use crate::lease::mark_to_fields;
 use crate::marks;
 use crate::operator::still;
+use crate::planted::{Planted, is_planted};
 use crate::relay;
 use crate::store::Inner;
 
@@ -47,6 +48,9 @@ pub(crate) fn dropped_ours(inner: &Inner, order: &OrderDocument) -> bool {
 /// Takes an order up again of which somebody has dropped what Orderlock had written. Says whether it
 /// was one, and so is to be looked at again.
 pub(crate) async fn take_up(inner: &Arc<Inner>, order: &OrderDocument) -> Result<bool, StoreError> {
+    if is_planted(Planted::Replaced) {
+        return Ok(false);
+    }
     // A service that holds the order may write all of it once more.
     if order.turn.is_some() || matches!(order.locked, Locked::Foreign(_)) {
         return Ok(false);
@@ -106,7 +110,8 @@ pub(crate) async fn write_back(inner: &Inner, order: &OrderDocument) -> Result<b
     Ok(true)
 }
 
-/// The version that a replaced order had, as far as the journal knows: for those who only look.
+/// The version that a replaced order had, as far as the journal knows, and the mark that is open in
+/// it: for those who only look.
 pub(crate) async fn recall(
     inner: &Inner,
     mut order: OrderDocument,
@@ -116,6 +121,7 @@ pub(crate) async fn recall(
         if let Some(last) = last.map_err(Failure::not_applied)? {
             order.version = last.entry.version;
         }
+        order.mark = marks::kept(inner, &order).await?;
     }
     Ok(order)
 }

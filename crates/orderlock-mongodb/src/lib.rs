@@ -53,6 +53,7 @@ mod operator;
 mod options;
 mod order_id;
 mod pace;
+mod planted;
 mod read;
 mod relay;
 mod release;
@@ -72,3 +73,7 @@ mod watch;
 pub use open::OpenError;
 pub use options::MongodbOptions;
 pub use store::MongodbStore;
+
+#[cfg(feature = "planted-faults")]
+#[doc(hidden)]
+pub use planted::{Planted, plant};

@@ -66,7 +66,9 @@ impl Book {
         asked.given_up.get_or_insert(now);
         asked.gives_up += 1;
         let (key, sent) = (asked.key, asked.sent);
-        if self.marks.certain(key, sent).is_none() {
+        if self.marks.certain(key, sent).is_some() {
+            self.marks.taken_back(key);
+        } else {
             self.marks.may_end(key, Doubt::Grant(request.fence), now);
         }
         if let Some(next) = &request.next {

@@ -76,6 +76,13 @@ impl Marks {
         }
     }
 
+    /// A run is taken back, and the mark may be that of the run before it again.
+    pub(super) fn taken_back(&mut self, key: KeyId) {
+        if let Some((attempt, _)) = self.all.get_mut(&key).and_then(|mark| mark.run.as_mut()) {
+            *attempt = attempt.saturating_sub(1);
+        }
+    }
+
     /// The mark has ended.
     pub(super) fn ended(&mut self, key: KeyId) {
         let mark = self.all.entry(key).or_default();
