@@ -10,7 +10,7 @@ use crate::cargo::Workspace;
 use crate::parts::{Part, Provided};
 use crate::process::Process;
 use crate::tools::{self, Tool};
-use crate::{examples, tidy, torture, walkthrough};
+use crate::{examples, tidy, walkthrough};
 
 /// One step of the test command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -29,13 +29,11 @@ pub(crate) enum Step {
     Walkthrough,
     /// Each benchmark for a second: that it works, not what it measures.
     Bench,
-    /// Each store for a minute and a half with everything going wrong, and a planted fault each.
-    Torture,
 }
 
 impl Step {
     /// Every step, in the order in which they run.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Fmt,
         Self::Clippy,
         Self::Tidy,
@@ -43,7 +41,6 @@ impl Step {
         Self::Docs,
         Self::Walkthrough,
         Self::Bench,
-        Self::Torture,
     ];
 
     /// The word for it on the command line.
@@ -56,7 +53,6 @@ impl Step {
             Self::Docs => "docs",
             Self::Walkthrough => "walkthrough",
             Self::Bench => "bench",
-            Self::Torture => "torture",
         }
     }
 
@@ -66,7 +62,6 @@ impl Step {
             Self::Clippy => &[Tool::Clippy, Tool::Compiler],
             Self::Tidy => &[],
             Self::Docs | Self::Bench => &[Tool::Compiler],
-            Self::Torture => &[Tool::Compiler, Tool::Bash],
             Self::Tests | Self::Walkthrough => &[Tool::Compiler, Tool::Bash, Tool::Curl],
         }
     }
@@ -74,9 +69,7 @@ impl Step {
     /// Whether it asks the server of a part.
     fn asks(self, part: Part) -> bool {
         match part {
-            Part::Postgres | Part::Mongodb => {
-                matches!(self, Self::Tests | Self::Bench | Self::Torture)
-            }
+            Part::Postgres | Part::Mongodb => matches!(self, Self::Tests | Self::Bench),
         }
     }
 
@@ -89,7 +82,6 @@ impl Step {
             Self::Docs => workspace.doc(),
             Self::Walkthrough => walkthrough::run(workspace),
             Self::Bench => bench(workspace, provided),
-            Self::Torture => torture::step(workspace, provided),
         }
     }
 }
