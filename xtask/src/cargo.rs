@@ -12,7 +12,7 @@ use crate::parts::Part;
 use crate::process::Process;
 
 /// How long one call of cargo may take: a test that hangs ends the step, not the machine.
-pub(crate) const CARGO_MAX: Duration = Duration::from_mins(30);
+pub(crate) const CARGO_MAX: Duration = Duration::from_mins(60);
 
 /// What every call that builds is about. `ci` is the profile that the task runner itself is built
 /// with.
