@@ -103,7 +103,7 @@ impl Node {
         };
         let concluded = self.settle(settling, Some(&mut succession)).await;
         if let Some(begun) = succession.begun {
-            let _gone = begun.word.send(concluded.ground());
+            self.tell(begun, concluded.ground());
         }
         if let Concluded::Settled { .. } = concluded {
             return (concluded, succession.next);
@@ -192,11 +192,19 @@ impl Node {
             if !error.may_have_happened()
                 && let Some(begun) = succession.begun.take()
             {
-                let _gone = begun.word.send(Ground::Lost);
-                self.lines.grants_voided(begun.fence.as_slice());
+                self.tell(begun, Ground::Lost);
             }
         }
         fate
+    }
+
+    /// Tells a successor that has begun what became of the ground it stands on. Where that is lost so
+    /// is its grant, and the order's line does not wait until its handler has ended.
+    fn tell(&self, begun: Begun, ground: Ground) {
+        if ground == Ground::Lost {
+            self.lines.grants_voided(begun.fence.as_slice());
+        }
+        let _gone = begun.word.send(ground);
     }
 
     /// Lets the next in line begin, if it may. Returns what is still to be handed on otherwise.

@@ -81,6 +81,24 @@ async fn a_settle_whose_lease_went_with_the_flush_is_lost() {
     World::assert_free(&scene.world.view().await, 1, 0);
 }
 
+/// What is certainly gone has taken the grant of its successor along: neither the successor's client
+/// nor the next in line waits for a handler that can settle nothing.
+#[tokio::test]
+async fn a_run_ends_with_the_ground_that_it_stands_on() {
+    let scene = Scene::new(Limits::default()).await;
+    let (first, second, mut handler) = scene.accepted(pure("second")).await;
+    handler.begun().await;
+    scene.late.lose();
+    let begun = scene.world.runtime.elapsed();
+    let (first, second) = driven(&scene.world.runtime, join(first, second)).await;
+    assert!(matches!(first, Ended::Lost { .. }), "{first:?}");
+    assert!(matches!(second, Ended::Lost { .. }), "{second:?}");
+    let took = scene.world.runtime.elapsed() - begun;
+    assert!(took < Limits::default().handler, "{took:?}");
+    settled(scene.world.add(pure("third")).await);
+    drop(handler);
+}
+
 struct Failing {
     world: World,
     late: Late,

@@ -144,24 +144,20 @@ async fn an_equal_request_finds_the_one_that_settles() {
 }
 
 #[tokio::test]
-async fn what_was_built_on_a_lost_settle_is_lost() {
-    for fails in [false, true] {
-        let scene = Scene::new(Limits::default()).await;
-        let (first, second, mut handler) = scene.accepted(pure("second")).await;
-        handler.begun().await;
-        scene.late.lose();
-        let lost = first.await;
-        assert!(matches!(lost, Ended::Lost { .. }), "{lost:?}");
-        match fails {
-            true => drop(handler),
-            false => handler.go(),
-        }
-        let lost = second.await;
-        assert!(
-            matches!(lost, Ended::Lost { partial: None, .. }),
-            "{lost:?}"
-        );
-    }
+async fn a_failure_on_a_lost_settle_is_told_as_lost() {
+    let scene = Scene::new(Limits::default()).await;
+    let (first, mut second, mut handler) = scene.accepted(pure("second")).await;
+    handler.begun().await;
+    drop(handler);
+    quiet(&mut second).await;
+    scene.late.lose();
+    let lost = first.await;
+    assert!(matches!(lost, Ended::Lost { .. }), "{lost:?}");
+    let lost = second.await;
+    assert!(
+        matches!(lost, Ended::Lost { partial: None, .. }),
+        "{lost:?}"
+    );
 }
 
 #[tokio::test]

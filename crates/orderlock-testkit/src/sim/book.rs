@@ -60,6 +60,8 @@ pub(super) struct Book {
     sessions: BTreeMap<String, SessionId>,
     /// Keys whose handler may have acted outside, with nothing stored yet.
     touched: BTreeMap<Target, BTreeSet<KeyId>>,
+    /// Keys whose last handler has declared that nothing happened outside, which no flush takes back.
+    declared: HashSet<KeyId>,
     pub(super) names: BTreeMap<KeyId, String>,
     pub(super) violations: Vec<String>,
 }
@@ -184,6 +186,10 @@ impl Book {
         for (target, keys) in now.touched {
             self.touched.entry(target).or_default().extend(keys);
         }
+        for keys in self.touched.values_mut() {
+            keys.retain(|key| !now.declared.contains(key));
+        }
+        self.declared = now.declared;
         self.names = now.names;
         self.violations = now.violations;
         self.disowned = now.disowned;
@@ -235,13 +241,17 @@ impl Book {
 
     /// The handler of an external operation has begun. True if no earlier run of its key had.
     pub(super) fn touch(&mut self, target: &Target, name: &str) -> bool {
-        let key = self.holding(target, name);
-        key.is_some_and(|key| self.touched.entry(target.clone()).or_default().insert(key))
+        let Some(key) = self.holding(target, name) else {
+            return false;
+        };
+        self.declared.remove(&key);
+        self.touched.entry(target.clone()).or_default().insert(key)
     }
 
     /// The handler has declared that nothing happened.
     pub(super) fn untouch(&mut self, target: &Target, name: &str) {
         if let Some(key) = self.holding(target, name) {
+            self.declared.insert(key);
             self.settled_outside(target, key);
         }
     }

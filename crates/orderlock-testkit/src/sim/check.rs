@@ -44,8 +44,14 @@ pub(super) async fn quiesce(scene: Arc<Scene>) {
     drop(scene.sweep(Sweep { limit: 1_000 }).await);
     for order in 0..scene.plan.orders {
         let mut made = false;
-        for _ in 0..RETRIES {
-            made = made || client::create(&scene, order, order).await;
+        for turn in 0..RETRIES {
+            made = client::create(&scene, order, order).await;
+            if made {
+                break;
+            }
+            // A node may be full until its last handlers have come to their limit.
+            let pause = Duration::from_secs(1 + turn as u64);
+            scene.executor.sleep(pause).await;
         }
         if !made {
             scene

@@ -130,10 +130,7 @@ fn check_told(
     } else {
         Duration::ZERO
     };
-    // Where flushes fail, a grant may have gone with one: its node learns of that when its handler
-    // has ended.
-    let broken = scene.plan.broken && !scene.plan.flushes_late;
-    let quiet = gentle || broken && !scene.is_calm();
+    let quiet = gentle || scene.plan.broken && !scene.is_calm();
     let long_free =
         free.is_some_and(|since| scene.executor.elapsed() - since > LONG_FREE + renewal);
     if quiet && waited && long_free {
