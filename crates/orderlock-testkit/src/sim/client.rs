@@ -124,11 +124,12 @@ fn check_told(
     }
     let free = book.free_since(target);
     let waited = matches!(ended, Ended::Denied(Denied::Locked(_))) && patient;
-    // A node learns with its next renewal that a lease was broken elsewhere.
-    let renewal = if scene.plan.broken {
-        scene.plan.limits.session / 3
-    } else {
-        Duration::ZERO
+    // A node learns with its next renewal that a lease was broken elsewhere. Where flushes fail a
+    // renewal may fail with one; then the next one tells, or the session ends.
+    let renewal = match (scene.plan.broken, scene.plan.flushes_late) {
+        (true, true) => scene.plan.limits.session,
+        (true, false) => scene.plan.limits.session / 3,
+        (false, _) => Duration::ZERO,
     };
     let quiet = gentle || scene.plan.broken && !scene.is_calm();
     let long_free =
