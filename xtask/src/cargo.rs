@@ -63,6 +63,14 @@ pub(crate) struct Target {
     pub(crate) kind: Vec<String>,
 }
 
+/// What cargo says of each thing that it has built, as far as it is asked here.
+#[derive(Debug, Deserialize)]
+struct Built {
+    #[serde(default)]
+    manifest_path: PathBuf,
+    executable: Option<PathBuf>,
+}
+
 impl Workspace {
     /// Asks cargo for the workspace of the current folder.
     ///
@@ -127,6 +135,38 @@ impl Workspace {
             .map(|(name, value)| (*name, &**value))
             .collect();
         self.cargo(&call, &variables)
+    }
+
+    /// Runs the integration tests of one crate, as [`Workspace::test`] has built them.
+    ///
+    /// # Errors
+    /// A test failed.
+    pub(crate) fn test_of(&self, name: &str, variables: &[(&str, String)]) -> Result<()> {
+        let package = self.packages.iter().find(|package| package.name == name);
+        let package = package.with_context(|| format!("there is no crate {name}"))?;
+        let tests = package.targets.iter().filter(|it| it.kind == ["test"]);
+        let mut call = self.scoped("test", &["--no-run", "--message-format=json"]);
+        call.extend(tests.flat_map(|test| ["--test", &test.name]));
+        let output = Command::new("cargo")
+            .args(&call)
+            .current_dir(&self.root)
+            .stderr(Stdio::inherit())
+            .output()
+            .context("cargo cannot be started")?;
+        let text = String::from_utf8(output.stdout).context("cargo writes UTF-8")?;
+        let built = text.lines().map(serde_json::from_str::<Built>);
+        let built = built.collect::<Result<Vec<_>, _>>()?.into_iter();
+        let programs = built.filter(|it| it.manifest_path == package.manifest_path);
+        let programs: Vec<_> = programs.filter_map(|it| it.executable).collect();
+        anyhow::ensure!(!programs.is_empty(), "cargo has built no test of {name}");
+        for program in programs {
+            println!("    {}", self.relative(&program));
+            let mut command = Command::new(&program);
+            command.current_dir(package.manifest_path.parent().unwrap_or(&self.root));
+            command.envs(variables.iter().cloned()).stdin(Stdio::null());
+            Process::start(&mut command)?.succeed(CARGO_MAX)?;
+        }
+        Ok(())
     }
 
     /// Builds the server, the examples and all tests, without running them: exactly what

@@ -12,6 +12,7 @@ mod mongodb;
 mod parts;
 mod postgres;
 mod process;
+mod python;
 mod server;
 mod steps;
 mod tidy;
@@ -27,6 +28,7 @@ use clap::{Parser, Subcommand};
 
 use crate::cargo::Workspace;
 use crate::parts::Part;
+use crate::postgres::Edition;
 use crate::steps::Step;
 
 /// Runs everything that the project checks.
@@ -56,6 +58,9 @@ enum Task {
         /// The parts whose servers are started.
         #[arg(value_enum, required = true)]
         parts: Vec<Part>,
+        /// Which PostgreSQL.
+        #[arg(long, value_enum, default_value_t)]
+        postgres: Edition,
         /// The command and its arguments.
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
@@ -83,6 +88,10 @@ fn run(task: Task, workspace: &Workspace) -> Result<String> {
             steps::run(&steps, &without, workspace)
         }
         Task::Torture(wish) => torture::by_hand(&wish, workspace),
-        Task::With { parts, command } => parts::run_with(&parts, &command, workspace),
+        Task::With {
+            parts,
+            postgres,
+            command,
+        } => parts::run_with(&parts, postgres, &command, workspace),
     }
 }

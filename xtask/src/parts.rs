@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
 use crate::cargo::{CARGO_MAX, Workspace};
+use crate::postgres::Edition;
 use crate::process::Process;
 use crate::{mongodb, postgres};
 
@@ -63,7 +64,8 @@ impl Part {
 /// What the parts that are checked need, found or installed.
 #[derive(Debug)]
 pub(crate) struct Provided {
-    postgres: Option<postgres::Programs>,
+    /// Of each edition that is asked for.
+    postgres: Vec<postgres::Programs>,
     mongodb: Option<mongodb::Programs>,
     /// What is left unchecked.
     pub(crate) left_out: Vec<Part>,
@@ -77,14 +79,19 @@ impl Provided {
     pub(crate) fn need(
         asked: impl Fn(Part) -> bool,
         without: &[Part],
+        editions: &[Edition],
         workspace: &Workspace,
     ) -> Result<Self> {
-        let wanted = |part| (asked(part) && !without.contains(&part)).then_some(());
-        let folder = workspace.programs();
-        let postgres = wanted(Part::Postgres).map(|()| postgres::Programs::need(&folder));
-        let mongodb = wanted(Part::Mongodb).map(|()| mongodb::Programs::need(workspace));
+        let wanted = |part| asked(part) && !without.contains(&part);
+        let mut postgres = Vec::new();
+        if wanted(Part::Postgres) {
+            for edition in editions {
+                postgres.push(postgres::Programs::need(*edition, &workspace.programs())?);
+            }
+        }
+        let mongodb = wanted(Part::Mongodb).then(|| mongodb::Programs::need(workspace));
         Ok(Self {
-            postgres: postgres.transpose()?,
+            postgres,
             mongodb: mongodb.transpose()?,
             left_out: without.to_vec(),
         })
@@ -92,21 +99,19 @@ impl Provided {
 
     /// What a program is told that starts servers of its own: where those of the servers are.
     pub(crate) fn programs(&self) -> Vec<(&'static str, String)> {
-        let postgres = self.postgres.as_ref().map(postgres::Programs::variable);
+        let postgres = self.postgres.first().map(postgres::Programs::variable);
         let mongodb = self.mongodb.as_ref().map(mongodb::Programs::variable);
         postgres.into_iter().chain(mongodb).collect()
     }
 
-    /// Starts the servers of the parts that one step asks for.
+    /// Starts the servers of the parts that one step asks for; of PostgreSQL, the first edition.
     ///
     /// # Errors
     /// What the server says that does not start.
     pub(crate) fn start(&self, asked: impl Fn(Part) -> bool) -> Result<Servers> {
         let mut servers = Servers::default();
-        if let Some(programs) = self.postgres.as_ref().filter(|_| asked(Part::Postgres)) {
-            let server = postgres::Server::start(programs)?;
-            servers.variables.extend(server.variables());
-            servers.postgres = Some(server);
+        if let Some(programs) = self.postgres.first().filter(|_| asked(Part::Postgres)) {
+            servers.take_postgres(programs)?;
         }
         if let Some(programs) = self.mongodb.as_ref().filter(|_| asked(Part::Mongodb)) {
             let server = mongodb::Server::start(programs)?;
@@ -114,6 +119,20 @@ impl Provided {
             servers.mongodb = Some(server);
         }
         Ok(servers)
+    }
+
+    /// Starts the further editions of PostgreSQL, each beside nothing else, and has each of them tested
+    /// before the next one.
+    ///
+    /// # Errors
+    /// What the server says that does not start, or what its test says.
+    pub(crate) fn start_further(&self, test: impl Fn(&Servers) -> Result<()>) -> Result<()> {
+        for programs in self.postgres.iter().skip(1) {
+            let mut servers = Servers::default();
+            servers.take_postgres(programs)?;
+            test(&servers)?;
+        }
+        Ok(())
     }
 }
 
@@ -126,6 +145,13 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
+    fn take_postgres(&mut self, programs: &postgres::Programs) -> Result<()> {
+        let server = postgres::Server::start(programs)?;
+        self.variables.extend(server.variables());
+        self.postgres = Some(server);
+        Ok(())
+    }
+
     /// What tests are told of them.
     pub(crate) fn variables(&self) -> &[(&'static str, String)] {
         &self.variables
@@ -138,10 +164,11 @@ impl Servers {
 /// What is missing, or how the command ended.
 pub(crate) fn run_with(
     parts: &[Part],
+    edition: Edition,
     command: &[OsString],
     workspace: &Workspace,
 ) -> Result<String> {
-    let provided = Provided::need(|part| parts.contains(&part), &[], workspace)?;
+    let provided = Provided::need(|part| parts.contains(&part), &[], &[edition], workspace)?;
     let servers = provided.start(|_| true)?;
     let (program, arguments) = command.split_first().context("no command is named")?;
     let mut command = Command::new(program);

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 
 use crate::cargo::Workspace;
 use crate::parts::{Part, Provided};
+use crate::postgres::Edition;
 use crate::process::Process;
 use crate::tools::{self, Tool};
 use crate::{examples, tidy, walkthrough};
@@ -90,6 +91,8 @@ fn tests(workspace: &Workspace, provided: &Provided) -> Result<()> {
     let servers = provided.start(|part| Step::Tests.asks(part))?;
     workspace.test(&provided.left_out, servers.variables())?;
     drop(servers);
+    let package = Part::Postgres.package();
+    provided.start_further(|servers| workspace.test_of(package, servers.variables()))?;
     examples::run_all(workspace)
 }
 
@@ -127,7 +130,12 @@ pub(crate) fn run(steps: &[Step], without: &[Part], workspace: &Workspace) -> Re
         tools::need(*tool)?;
     }
     let asked = |part| steps.iter().any(|step| step.asks(part));
-    let provided = Provided::need(asked, without, workspace)?;
+    let editions = if steps.contains(&Step::Tests) {
+        &Edition::ALL[..]
+    } else {
+        &[Edition::Machine]
+    };
+    let provided = Provided::need(asked, without, editions, workspace)?;
     let mut times = Vec::new();
     for (position, step) in steps.iter().enumerate() {
         let name = step.name();

@@ -9,6 +9,7 @@ use clap::{Args, ValueEnum};
 
 use crate::cargo::Workspace;
 use crate::parts::{Part, Provided};
+use crate::postgres::Edition;
 use crate::process::Process;
 
 /// The program.
@@ -77,6 +78,9 @@ pub(crate) struct Wish {
     /// A minute and a half for each store, and one planted fault each.
     #[arg(long, conflicts_with_all = ["store", "minutes", "seed", "plant"])]
     short: bool,
+    /// Which PostgreSQL is tortured.
+    #[arg(long, value_enum, default_value_t)]
+    postgres: Edition,
     /// Takes one cure out of its store, which must then be found; an unknown name lists them.
     #[arg(long)]
     plant: Option<String>,
@@ -91,7 +95,7 @@ pub(crate) fn by_hand(wish: &Wish, workspace: &Workspace) -> Result<String> {
         .store
         .map_or_else(|| Store::ALL.to_vec(), |one| vec![one]);
     let asked = |part| wish.plant.is_some() || stores.iter().any(|it| it.part() == Some(part));
-    let provided = Provided::need(asked, &[], workspace)?;
+    let provided = Provided::need(asked, &[], &[wish.postgres], workspace)?;
     workspace.build()?;
     if wish.short {
         short(&provided, workspace)?;

@@ -2,45 +2,25 @@
 
 use std::env;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
 use super::{URI, nestjs};
 use crate::cargo::Workspace;
-use crate::debian::{Missing, succeeds};
-use crate::server::run_quietly;
+use crate::python::Packages;
 
 /// The server, and all that it is made of, in versions that are known to do.
 const REQUIREMENTS: &str = include_str!("requirements.txt");
 
-/// How long making the server's folder, and filling it, may take.
-const INSTALL_MAX: Duration = Duration::from_mins(5);
-
-/// Which Python does. Debian keeps the parts with which it makes folders for packages in a package
-/// of their own, without which it starts but has no `ensurepip`.
-const PYTHON_PROBE: &str =
-    "import ensurepip, sys, venv; sys.exit(not (3, 10) <= sys.version_info < (3, 15))";
-
-/// Where Python is looked for. The second is the one that Debian's package puts there, for a machine
-/// on which another one comes first.
-const PYTHONS: [&str; 2] = ["python3", "/usr/bin/python3"];
-
-const PYTHON: Missing = Missing {
-    what: "Python with venv",
+const PACKAGES: Packages = Packages {
+    what: "NX-27017",
+    requirements: REQUIREMENTS,
+    module: "nx_27017",
     advice: "install Python 3.10 or later with venv (on Debian, as root: apt-get install \
              python3-venv), name a MongoDB in ORDERLOCK_TEST_MONGODB_URI, or leave its tests out: \
              cargo xtask test --without mongodb",
 };
-
-const PYTHON_PACKAGE: &str = r"
-    set -e
-    export DEBIAN_FRONTEND=noninteractive
-    apt-get update
-    apt-get install --yes --no-install-recommends python3-venv
-";
 
 /// What the tests on MongoDB need.
 #[derive(Clone, Debug)]
@@ -84,59 +64,15 @@ impl Programs {
         lock.lock().context("a folder below target")?;
         let server = match env::var(URI) {
             Ok(uri) => Server::Named(uri),
-            Err(_) => Server::Installed(server(&folder.join("server"))?),
+            Err(_) => {
+                let python = PACKAGES.need(&folder.join("server"))?;
+                Server::Installed(python.with_file_name("nx-27017"))
+            }
         };
         let source = workspace.root.join("examples/nestjs");
         let service = nestjs::build(&source, &folder.join("nestjs"))?;
         Ok(Self { server, service })
     }
-}
-
-/// The program of the server, from a folder that is made anew if it is not whole.
-fn server(folder: &Path) -> Result<PathBuf> {
-    let (python, program) = (folder.join("bin/python"), folder.join("bin/nx-27017"));
-    let whole = folder.join("whole");
-    let is_whole = fs::read_to_string(&whole).is_ok_and(|text| text == REQUIREMENTS);
-    // A folder outlives the Python that it was made with.
-    if is_whole && succeeds(Command::new(&python).args(["-c", "import nx_27017"])) {
-        return Ok(program);
-    }
-    let made_with = python3()?;
-    println!("    installing NX-27017 into {}", folder.display());
-    if folder.exists() {
-        fs::remove_dir_all(folder)?;
-    }
-    let log = folder.with_extension("log");
-    let mut make = Command::new(made_with);
-    make.args(["-m", "venv"]).arg(folder);
-    run_quietly(make, &log, INSTALL_MAX).with_context(|| PYTHON.advice)?;
-    let list = folder.join("requirements.txt");
-    fs::write(&list, REQUIREMENTS)?;
-    let mut fill = Command::new(&python);
-    fill.args(["-m", "pip", "install", "--no-input", "--no-deps"])
-        .args(["--disable-pip-version-check", "--requirement"])
-        .arg(&list);
-    run_quietly(fill, &log, INSTALL_MAX).with_context(|| {
-        format!(
-            "NX-27017 cannot be installed: look at the network, or {}",
-            PYTHON.advice
-        )
-    })?;
-    // Written last: what was interrupted is begun again.
-    fs::write(whole, REQUIREMENTS)?;
-    Ok(program)
-}
-
-fn python3() -> Result<&'static str> {
-    let find = || {
-        let mut names = PYTHONS.into_iter();
-        names.find(|name| succeeds(Command::new(name).args(["-c", PYTHON_PROBE])))
-    };
-    if let Some(found) = find() {
-        return Ok(found);
-    }
-    PYTHON.install(PYTHON_PACKAGE)?;
-    find().with_context(|| format!("Python was installed and does not do: {}", PYTHON.advice))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 mod account;
 mod guard;
 mod install;
+mod newer;
 mod programs;
 
 use std::fs::{self, File, Permissions};
@@ -20,7 +21,7 @@ use crate::guard::Guard;
 use crate::server::{PORTS, free_port, run_quietly, tail};
 use account::Account;
 
-pub(crate) use programs::Programs;
+pub(crate) use programs::{Edition, Programs};
 
 /// How long making the cluster, or starting it, may take.
 const STEP_MAX: Duration = Duration::from_mins(2);

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
 
-use super::install;
+use super::{install, newer};
 
 /// The oldest PostgreSQL that the store is made for.
 const VERSION_MIN: u32 = 15;
@@ -30,6 +31,21 @@ const POOLER: &str = "pgbouncer";
 
 /// Where Debian puts the pooler, which is not in everybody's PATH.
 const POOLER_FOLDER: &str = "usr/sbin";
+
+/// Which PostgreSQL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Edition {
+    /// The machine's own, or else Debian's.
+    #[default]
+    Machine,
+    /// A newer one than Debian's, from a package of PyPI.
+    Newer,
+}
+
+impl Edition {
+    /// Each of them, in the order in which they are tested.
+    pub(crate) const ALL: [Self; 2] = [Self::Machine, Self::Newer];
+}
 
 /// What the store is tested with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,8 +72,16 @@ impl Programs {
     ///
     /// # Errors
     /// What to do.
-    pub(crate) fn need(unpacked: &Path) -> Result<Self> {
-        let (folder, version) = server()?;
+    pub(crate) fn need(edition: Edition, unpacked: &Path) -> Result<Self> {
+        let (folder, version) = match edition {
+            Edition::Machine => server()?,
+            Edition::Newer => {
+                let folder = newer::need(unpacked)?;
+                let version = complete(&folder, ask);
+                let version = version.context("a program of the newer PostgreSQL is missing")?;
+                (folder, version)
+            }
+        };
         let pooler = pooler(&unpacked.join(POOLER))?;
         Ok(Self {
             folder,
