@@ -7,6 +7,7 @@ use super::attempt::caught;
 use super::ended::{Answered, CreateRequest, Denied, Ended, Failed, log};
 use super::node::Node;
 use super::settle::unwritable;
+use super::tries::Retry;
 use super::verbs::{Deadline, Unanswered};
 use super::word::replay;
 use crate::order::whole_microseconds;
@@ -88,7 +89,10 @@ impl Node {
     }
 
     async fn inserted(&self, create: Create, answer: Answer, by: Deadline) -> Answered {
-        match self.insert(create, by).await {
+        // While the answer is lost, the same key is asked again. Nothing is held, so that nothing is
+        // left to do when the time is over.
+        let insert = || self.store.create(create.clone());
+        match self.until_answered(Retry::InDoubt, Some(by), insert).await {
             Ok(Created::Inserted(receipt)) => Ended::Settled {
                 answer,
                 replayed: false,
@@ -131,22 +135,6 @@ impl Node {
             marked: false,
         };
         caught(|| self.answers.answer(view)).ok_or(panicked)
-    }
-
-    /// Inserts, and looks again under the same key while the answer is lost. Nothing is held, so
-    /// that nothing is left to do when the time is over.
-    async fn insert(&self, create: Create, by: Deadline) -> Result<Created, Unanswered> {
-        let (mut repeats, mut in_doubt) = (0, false);
-        loop {
-            let error = match self.ask_by(by, self.store.create(create.clone())).await {
-                Ok(created) => return Ok(created),
-                Err(error) => error,
-            };
-            in_doubt |= error.may_have_happened();
-            if !error.may_have_happened() || !self.again(&mut repeats, Some(by)).await {
-                return Err(Unanswered { error, in_doubt });
-            }
-        }
     }
 }
 

@@ -23,6 +23,7 @@ mod resolve;
 mod run;
 mod session;
 mod settle;
+mod tries;
 mod verbs;
 mod views;
 mod waiting;

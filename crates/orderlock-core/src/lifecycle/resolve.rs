@@ -8,7 +8,8 @@ use super::attempt::{Work, caught, encode};
 use super::ended::{Denied, Snapshot};
 use super::node::Node;
 use super::settle::version_after;
-use super::verbs::Deadline;
+use super::tries::Retry;
+use super::verbs::{Deadline, Unanswered};
 use crate::mark::MarkName;
 use crate::order::whole_microseconds;
 use crate::store::{Change, Cursor, Decision, Entry, History, OrderView, Read, Resolve, Resolved};
@@ -168,24 +169,16 @@ impl Node {
 
     /// Sends a decision, and sends it again while it is not known whether it was taken.
     async fn send(&self, request: Resolve, by: Deadline) -> Result<Resolved, Unresolved> {
-        let (mut repeats, mut in_doubt) = (0, false);
-        loop {
-            let resolve = self.store.resolve(request.clone());
-            let error = match self.ask_by(by, resolve).await {
-                Ok(resolved) => return Ok(resolved),
-                Err(error) => error,
-            };
-            in_doubt |= error.may_have_happened();
-            if let (false, StoreError::Unsupported(what)) = (in_doubt, &error) {
-                return Err(Unresolved::Unwritable((*what).to_owned()));
-            }
-            if !in_doubt {
-                return Err(unavailable(error));
-            }
-            if !self.again(&mut repeats, Some(by)).await {
-                return Err(Unresolved::Unknown);
-            }
-        }
+        let resolve = || self.store.resolve(request.clone());
+        let sent = self.until_answered(Retry::InDoubt, Some(by), resolve).await;
+        sent.map_err(|unanswered| match unanswered {
+            Unanswered { in_doubt: true, .. } => Unresolved::Unknown,
+            Unanswered {
+                error: StoreError::Unsupported(what),
+                ..
+            } => Unresolved::Unwritable(what.to_owned()),
+            Unanswered { error, .. } => unavailable(error),
+        })
     }
 
     /// The mark is not open. If the order's history says that this very decision has ended it,

@@ -10,6 +10,7 @@ use super::footing::Ground;
 use super::node::Node;
 use super::place::Seat;
 use super::session::Chain;
+use super::tries::{Retry, Tries};
 use crate::store::{
     Accepted, Acquire, Acquired, Change, Claim, Fate, MarkFate, NewEntry, Settle, Settled, Then,
 };
@@ -124,7 +125,7 @@ impl Node {
         settling: &Settling,
         mut succession: Option<&mut Succession<'_>>,
     ) -> Concluded {
-        let (mut repeats, mut in_doubt) = (0, false);
+        let mut tries = Tries::new(self, Retry::MayPass, None);
         loop {
             let then = match &mut succession {
                 Some(succession) => self.then(succession),
@@ -143,13 +144,13 @@ impl Node {
                 Ok(Settled::Impossible(reason)) => return Concluded::Impossible(reason),
                 Err(error) => error,
             };
-            if error.may_have_happened() {
-                in_doubt = true;
-                if let Some(succession) = &mut succession {
-                    succession.in_doubt = succession.asked;
-                }
+            if let Some(succession) = &mut succession
+                && error.may_have_happened()
+            {
+                succession.in_doubt = succession.asked;
             }
-            if !error.may_pass() || !self.again(&mut repeats, None).await {
+            if !tries.again(&error).await {
+                let in_doubt = tries.in_doubt();
                 tracing::warn!(error = %Chain(&error), in_doubt, "a settle was given up");
                 // Once a try may have happened, a later one that did not says nothing about it.
                 return if in_doubt {

@@ -8,6 +8,7 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use super::node::Node;
+use super::tries::{Retry, Tries};
 use crate::store::{Acquire, Acquired, Cause, MarkFate, Release, Released, StoreFuture, Undo};
 use crate::{Fence, OrderStore as _, StoreError, Target};
 
@@ -21,11 +22,23 @@ impl Deadline {
     }
 }
 
-/// An `acquire` that was not answered.
+/// A verb that was not answered.
 pub(crate) struct Unanswered {
+    /// What the last try came to.
     pub(crate) error: StoreError,
-    /// Whether it may have been granted all the same: then it is to be taken back.
+    /// Whether any try may have happened all the same.
     pub(crate) in_doubt: bool,
+}
+
+impl Unanswered {
+    /// The error of the verb as a whole: one that may have happened, if any try may have.
+    pub(crate) fn into_error(self) -> StoreError {
+        if self.in_doubt && !self.error.may_have_happened() {
+            StoreError::OutcomeUnknown(self.error.into())
+        } else {
+            self.error
+        }
+    }
 }
 
 impl Node {
@@ -80,20 +93,6 @@ impl Node {
         bound / 2 + bound / 1024 * jitter
     }
 
-    /// Waits before a verb is asked once more. False if that was often enough, or no time is left.
-    pub(crate) async fn again(&self, repeats: &mut u32, by: Option<Deadline>) -> bool {
-        if *repeats >= self.limits.repeats {
-            return false;
-        }
-        *repeats += 1;
-        let pause = self.pause(*repeats, self.limits.store);
-        if by.is_some_and(|by| self.left(by) <= pause) {
-            return false;
-        }
-        self.runtime.sleep(pause).await;
-        true
-    }
-
     /// Asks for an order. A lost answer is asked for again under the same fence, which is the same
     /// grant.
     pub(crate) async fn acquire(
@@ -101,19 +100,8 @@ impl Node {
         request: &Acquire,
         by: Deadline,
     ) -> Result<Acquired, Unanswered> {
-        let (mut repeats, mut in_doubt) = (0, false);
-        loop {
-            let acquire = self.store.acquire(request.clone());
-            let error = match self.ask_by(by, acquire).await {
-                Ok(acquired) => return Ok(acquired),
-                Err(error) => error,
-            };
-            in_doubt |= error.may_have_happened();
-            // That a later try did not happen says nothing about the one that is in doubt.
-            if !in_doubt || !self.again(&mut repeats, Some(by)).await {
-                return Err(Unanswered { error, in_doubt });
-            }
-        }
+        let acquire = || self.store.acquire(request.clone());
+        self.until_answered(Retry::InDoubt, Some(by), acquire).await
     }
 
     /// Lets an order go, with what is asked for the next in line. Repeated within bounds.
@@ -130,7 +118,9 @@ impl Node {
             mark,
             next: next.map(|next| Box::new(next.clone())),
         };
-        self.until_answered(|| self.store.release(request())).await
+        let release = || self.store.release(request());
+        let released = self.until_answered(Retry::MayPass, None, release).await;
+        released.map_err(Unanswered::into_error)
     }
 
     /// Takes a grant back as if it had never been, with what is asked for the next in line. Repeated
@@ -146,19 +136,32 @@ impl Node {
             fence,
             next: next.map(|next| Box::new(next.clone())),
         };
-        self.until_answered(|| self.store.undo(request())).await
+        let undo = || self.store.undo(request());
+        let undone = self.until_answered(Retry::MayPass, None, undo).await;
+        undone.map_err(Unanswered::into_error)
     }
 
-    /// Asks the store again, within bounds, while it fails: for verbs that may be repeated.
-    async fn until_answered<'a, T>(
+    /// Asks the store, and asks again within bounds, for verbs that may be repeated. A client who is
+    /// told at a time bounds each try and the pauses between them.
+    pub(super) async fn until_answered<'a, T>(
         &self,
+        retry: Retry,
+        by: Option<Deadline>,
         verb: impl Fn() -> StoreFuture<'a, T>,
-    ) -> Result<T, StoreError> {
-        let mut repeats = 0;
+    ) -> Result<T, Unanswered> {
+        let mut tries = Tries::new(self, retry, by);
         loop {
-            match self.ask(verb()).await {
-                Err(_) if self.again(&mut repeats, None).await => {}
-                answered => return answered,
+            let answered = match by {
+                Some(by) => self.ask_by(by, verb()).await,
+                None => self.ask(verb()).await,
+            };
+            let error = match answered {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            if !tries.again(&error).await {
+                let in_doubt = tries.in_doubt();
+                return Err(Unanswered { error, in_doubt });
             }
         }
     }

@@ -1,6 +1,8 @@
 //! What others may see and end of orders, entries and leases: each within the limit for the store.
 
 use super::Lifecycle;
+use super::tries::Retry;
+use super::verbs::Unanswered;
 use crate::store::{BreakLease, Broken, Entry, History, Leases, List, OrderView, Page, Read};
 use crate::{LeaseView, OrderStore as _, StoreError};
 
@@ -47,16 +49,9 @@ impl Lifecycle {
     pub async fn break_lease(&self, request: BreakLease) -> Result<Broken, StoreError> {
         let node = &self.node;
         let by = node.deadline();
-        let mut repeats = 0;
-        let broken = loop {
-            match node
-                .ask_by(by, node.store.break_lease(request.clone()))
-                .await
-            {
-                Err(error) if error.may_pass() && node.again(&mut repeats, Some(by)).await => {}
-                broken => break broken,
-            }
-        };
+        let ask = || node.store.break_lease(request.clone());
+        let broken = node.until_answered(Retry::MayPass, Some(by), ask).await;
+        let broken = broken.map_err(Unanswered::into_error);
         match &broken {
             Ok(Broken::Broken(view)) => node.lines.broken(&view.target, &view.id),
             // Perhaps by a try of ours whose answer was lost.

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use orderlock_core::store::BreakLease;
 use orderlock_core::{
     Denied, Ended, Interrupted, Limits, LockedOrder, Operation, Outcome, Principal, Recovery,
-    Resolution, ResolveRequest, Unresolved, Version,
+    Resolution, ResolveRequest, Tenant, Unresolved, Version,
 };
 use orderlock_testkit::faults::{Fault, FaultStore, Plan, Verb};
 
@@ -172,26 +173,54 @@ async fn a_release_that_comes_through_at_its_last_repeat_frees_the_order() {
 }
 
 #[tokio::test]
-async fn a_creation_in_doubt_is_repeated_and_the_same_key_tells() {
-    let lost = always(Fault::LoseRequest).collect::<Vec<_>>();
-    let doubt_then_certainty = [Fault::FailAfter, Fault::FailBefore].to_vec();
-    for (faults, tries) in [(lost, ALL), (doubt_then_certainty, 2)] {
-        let (world, store) = world().await;
-        let before = calls(&store, Verb::Create);
-        let create = || {
-            let creation = creation(Some("p"), "c", "body");
-            world.lifecycle.create(creation, Counter { count: 5 })
-        };
-        let lost = faults.len() > ALL;
-        fail(&store, Verb::Create, faults);
-        let ended = driven(&world.runtime, create()).await;
-        assert!(matches!(ended, Ended::Unknown), "{ended:?}");
-        assert_eq!(calls(&store, Verb::Create) - before, tries);
-        if !lost {
-            let told = settled(create().await);
-            assert_eq!(told, (r#"created {"count":5}"#.into(), true));
-        }
-    }
+async fn a_creation_in_doubt_is_repeated_so_often_and_no_more() {
+    let (world, store) = world().await;
+    let before = calls(&store, Verb::Create);
+    fail(&store, Verb::Create, always(Fault::LoseRequest));
+    let creation = creation(Some("p"), "c", "body");
+    let ended = world.lifecycle.create(creation, Counter { count: 5 });
+    let ended = driven(&world.runtime, ended).await;
+    assert!(matches!(ended, Ended::Unknown), "{ended:?}");
+    assert_eq!(calls(&store, Verb::Create) - before, ALL);
+}
+
+/// That a later try did not happen says nothing about the one before it: the next one tells.
+#[tokio::test]
+async fn a_creation_in_doubt_is_asked_about_until_the_same_key_tells() {
+    let (world, store) = world().await;
+    let before = calls(&store, Verb::Create);
+    fail(&store, Verb::Create, [Fault::FailAfter, Fault::FailBefore]);
+    let creation = creation(Some("p"), "c", "body");
+    let ended = world.lifecycle.create(creation, Counter { count: 5 });
+    let told = settled(driven(&world.runtime, ended).await);
+    assert_eq!(told, (r#"created {"count":5}"#.into(), true));
+    assert_eq!(calls(&store, Verb::Create) - before, 3);
+}
+
+/// An operator is not told that nothing happened because the last of several tries did nothing.
+#[tokio::test]
+async fn a_break_that_may_have_happened_says_so_whatever_its_last_try_came_to() {
+    let (world, store) = world().await;
+    let (held, mut handler) = world.add_later(request("k"));
+    handler.begun().await;
+    let lease = world.view().await.lease.expect("it is held");
+    let doubt = std::iter::once(Fault::FailAfter);
+    fail(
+        &store,
+        Verb::BreakLease,
+        doubt.chain(always(Fault::FailBefore)),
+    );
+    let broken = world.lifecycle.break_lease(BreakLease {
+        tenant: Tenant::single(),
+        lease: lease.id,
+        actor: Principal::parse("operator").unwrap(),
+        reason: "stuck".into(),
+    });
+    let error = driven(&world.runtime, broken).await.unwrap_err();
+    assert!(error.may_have_happened(), "{error:?}");
+    handler.go();
+    let ended = driven(&world.runtime, held).await;
+    assert!(matches!(ended, Ended::Lost { .. }), "{ended:?}");
 }
 
 #[tokio::test]
