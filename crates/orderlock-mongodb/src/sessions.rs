@@ -54,8 +54,8 @@ struct Tended {
     upto: i64,
     /// Those that the node knew then.
     known: HashSet<Fence>,
-    /// The broken grants that the last renewal has told.
-    told: Vec<String>,
+    /// The broken grants that the last renewal has found.
+    broken: Vec<Fence>,
 }
 
 /// How often a session had been renewed, and when that was first seen.
@@ -238,14 +238,14 @@ pub(crate) async fn renew(inner: &Arc<Inner>, request: &Renew) -> Result<Renewed
     let tended = inner.sessions.tended().get(&session).cloned();
     let tended = tended.unwrap_or_default();
     let mut update = doc! {"$inc": {"renewals": 1_i64}, "$currentDate": {"seen": true}};
-    // They were told by a renewal that was answered.
-    let told: Fields = tended
-        .told
-        .iter()
-        .map(|path| (path.clone(), Bson::from("")))
+    // What the last renewal has found and this one does not name has been let go.
+    let known: HashSet<&Fence> = request.known.iter().collect();
+    let over = tended.broken.iter().filter(|fence| !known.contains(fence));
+    let over: Fields = over
+        .map(|fence| (path_of_broken(*fence), Bson::from("")))
         .collect();
-    if !told.is_empty() {
-        update.insert("$unset", told);
+    if !over.is_empty() {
+        update.insert("$unset", over);
     }
     let command = inner
         .calls
@@ -268,9 +268,8 @@ pub(crate) async fn renew(inner: &Arc<Inner>, request: &Renew) -> Result<Renewed
         .note(session, renewals, inner.clock.instant());
     let mut tended = tend(inner, request, renewals, tended).await;
     let broken = broken(&fields);
-    tended.told = broken.iter().map(|fence| path_of_broken(*fence)).collect();
+    tended.broken.clone_from(&broken);
     inner.sessions.tended().insert(session, tended);
-    let known: HashSet<&Fence> = request.known.iter().collect();
     let voided = broken.into_iter().filter(|fence| known.contains(fence));
     Ok(Renewed::Extended {
         voided: voided.collect(),

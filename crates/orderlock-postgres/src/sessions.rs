@@ -50,9 +50,11 @@ pub(crate) static BEGIN: Sql = Sql {
     types: &[Type::UUID, Type::TEXT, Type::INT8],
 };
 
-/// What a session's last renewal has left behind; none if it has ended.
+/// What a session's last renewal has named; none if it has ended. What was broken is left out: it may
+/// be on its way to its node, and is cleared away when two renewals in turn have not named it.
 pub(crate) static NAMED: Sql = Sql {
-    text: "SELECT s.renewals, ARRAY(SELECT k.fence FROM known k WHERE k.session = s.id)
+    text: "SELECT s.renewals,
+            ARRAY(SELECT k.fence FROM known k WHERE k.session = s.id AND NOT k.broken)
         FROM sessions s WHERE s.id = $1",
     types: &[Type::UUID],
 };
@@ -161,10 +163,6 @@ pub(crate) async fn renew(inner: &Inner, request: &Renew) -> Result<Renewed, Sto
     if let Err(error) = inner.pool.look(&connection).await {
         tracing::warn!(%error, "it is not known what the database promises now");
     }
-    if let Ok(Renewed::Extended { voided }) = &renewed {
-        // A caller that has gone away by now was not told.
-        inner.watch.told(session, voided);
-    }
     renewed
 }
 
@@ -208,7 +206,7 @@ async fn extend(
         let voided = broken.iter().map(|fence| fence.0);
         let voided = voided.filter(|fence| known.contains(fence)).map(Fence);
         return Ok(Renewed::Extended {
-            voided: inner.watch.not_told(session, voided.collect()),
+            voided: voided.collect(),
         });
     }
     let why = "the session is renewed by somebody else at the same time";

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use orderlock_core::{Fence, SessionId};
+use orderlock_core::SessionId;
 
 /// What was seen.
 #[derive(Debug, Default)]
@@ -18,8 +18,6 @@ pub(crate) struct Watch(Mutex<State>);
 struct State {
     seen: HashMap<SessionId, Seen>,
     named: HashMap<SessionId, Named>,
-    /// Which of a session's grants were told to be broken.
-    told: HashMap<SessionId, BTreeSet<u128>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +53,6 @@ impl Watch {
         let alive: BTreeSet<_> = all.iter().map(|(session, ..)| session.0).collect();
         state.seen.retain(|session, _| alive.contains(&session.0));
         state.named.retain(|session, _| alive.contains(&session.0));
-        state.told.retain(|session, _| alive.contains(&session.0));
         let mut lapsed = Vec::new();
         for (session, renewals, length) in all {
             let since = state.note(*session, *renewals, ended);
@@ -64,23 +61,6 @@ impl Watch {
             }
         }
         lapsed
-    }
-
-    /// Notes that these grants of a session were told to be broken.
-    pub(crate) fn told(&self, session: SessionId, broken: &[Fence]) {
-        if !broken.is_empty() {
-            let mut state = self.lock();
-            let told = state.told.entry(session).or_default();
-            told.extend(broken.iter().map(|fence| fence.0));
-        }
-    }
-
-    /// Those of these grants that were not told yet.
-    pub(crate) fn not_told(&self, session: SessionId, mut broken: Vec<Fence>) -> Vec<Fence> {
-        if let Some(told) = self.lock().told.get(&session) {
-            broken.retain(|fence| !told.contains(&fence.0));
-        }
-        broken
     }
 
     pub(crate) fn take_named(&self, session: SessionId) -> Option<Named> {

@@ -27,6 +27,15 @@ const FREED: usize = 1_024;
 /// nodes that never renew again.
 const BROKEN: usize = 1_024;
 
+/// A grant that an operator has broken, of a session that goes on.
+#[derive(Clone, Copy, Debug)]
+struct BrokenGrant {
+    session: SessionId,
+    fence: Fence,
+    /// Whether the last renewal of the session has not named it.
+    unknown: bool,
+}
+
 /// An order as it is held.
 #[derive(Clone, Debug)]
 pub(crate) struct Held {
@@ -146,7 +155,7 @@ pub(crate) struct Leases {
     /// Only the writer changes them.
     sessions: Mutex<HashMap<SessionId, Session>>,
     /// Grants that an operator broke, oldest first, until their sessions name them no longer.
-    broken: Mutex<VecDeque<(SessionId, Fence)>>,
+    broken: Mutex<VecDeque<BrokenGrant>>,
     freed: broadcast::Sender<Target>,
     hasher: RandomState,
 }
@@ -236,16 +245,28 @@ impl Leases {
         if broken.len() == BROKEN {
             broken.pop_front();
         }
-        broken.push_back((session, fence));
+        broken.push_back(BrokenGrant {
+            session,
+            fence,
+            unknown: false,
+        });
     }
 
-    /// Which of the grants that a session knows were broken. One that it knows no longer it has let
-    /// go.
+    /// Which of the grants that a session knows were broken. One that it does not know twice in turn it
+    /// has let go; once, because the grant may be on its way beside the renewal.
     pub(crate) fn broken_of(&self, session: SessionId, known: &HashSet<Fence>) -> Vec<Fence> {
         let mut broken = lock(&self.broken);
-        broken.retain(|(of, fence)| *of != session || known.contains(fence));
-        let of_session = broken.iter().filter(|(of, _)| *of == session);
-        of_session.map(|(_, fence)| *fence).collect()
+        broken.retain_mut(|broken| {
+            if broken.session != session {
+                return true;
+            }
+            let unknown = !known.contains(&broken.fence);
+            let was = std::mem::replace(&mut broken.unknown, unknown);
+            !(was && unknown)
+        });
+        let told = broken.iter();
+        let told = told.filter(|broken| broken.session == session && !broken.unknown);
+        told.map(|broken| broken.fence).collect()
     }
 
     /// Tells those who wait that an order was let go. Nobody may be listening.

@@ -58,8 +58,8 @@ pub struct Joined {
 pub enum Renewed {
     /// It lasts its full length again.
     Extended {
-        /// Which of the known grants were broken since the last renewal that was answered. A grant
-        /// may be named again.
+        /// Which of the known grants an operator has broken. Each is named as long as it is known, so
+        /// that an answer that is lost loses nothing.
         voided: Vec<Fence>,
     },
     /// It has ended, or never was: the node must join again under another name for its session.

@@ -8,7 +8,7 @@ use orderlock_core::store::{
 use orderlock_core::{KeyId, LeaseEvent, LeaseState, LeaseView, OutcomeKind, StoreError, Target};
 
 use super::journal::Word;
-use super::state::{State, page, place};
+use super::state::{BrokenGrant, State, page, place};
 
 impl State {
     pub(super) fn acquire(&mut self, request: &Acquire, now: Timestamp) -> Acquired {
@@ -139,7 +139,10 @@ impl State {
         self.step(&view.target, LeaseEvent::Voided(lease.fence))
             .expect("the lease was found there");
         if let Some(session) = self.sessions.get_mut(&lease.session) {
-            session.broken.push(lease.fence);
+            session.broken.push(BrokenGrant {
+                fence: lease.fence,
+                unknown: false,
+            });
         }
         let entry = Entry::of_act(
             &view.target,

@@ -35,8 +35,13 @@ impl State {
         };
         let before = std::mem::replace(&mut session.renewed_event, event);
         session.renewed = now;
-        let mut voided = std::mem::take(&mut session.broken);
-        voided.retain(|fence| request.known.contains(fence));
+        session.broken.retain_mut(|broken| {
+            let unknown = !request.known.contains(&broken.fence);
+            let was = std::mem::replace(&mut broken.unknown, unknown);
+            !(was && unknown)
+        });
+        let known = session.broken.iter().filter(|broken| !broken.unknown);
+        let voided = known.map(|broken| broken.fence).collect();
         for (target, lease, granted) in self.leases_of(request.session) {
             if granted < before && !request.known.contains(&lease.fence) {
                 self.void(&target, &lease);

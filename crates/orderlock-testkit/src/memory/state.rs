@@ -35,6 +35,14 @@ pub(super) struct State {
     pub(super) freed: broadcast::Sender<Target>,
 }
 
+/// A grant that an operator has broken, of a session that goes on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BrokenGrant {
+    pub(super) fence: Fence,
+    /// Whether the last renewal has not named it.
+    pub(super) unknown: bool,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Session {
     pub(super) node: String,
@@ -42,8 +50,9 @@ pub(super) struct Session {
     /// When it was last renewed: by the clock, and as counted in events.
     pub(super) renewed: Instant,
     pub(super) renewed_event: u64,
-    /// Its grants that were broken since its last renewal.
-    pub(super) broken: Vec<Fence>,
+    /// Its grants that were broken, each until two renewals in turn have not named it: one may be on
+    /// its way beside the grant.
+    pub(super) broken: Vec<BrokenGrant>,
 }
 
 #[derive(Clone, Debug)]

@@ -14,6 +14,7 @@ macro_rules! for_each_check {
                 renewing_keeps_a_session_alive,
                 renewing_voids_what_the_node_does_not_know,
                 a_renewal_names_what_was_broken,
+                what_is_broken_on_its_way_is_named_when_it_is_known,
                 an_unknown_lease_keeps_its_mark,
                 a_session_is_not_ended_by_the_clock_alone,
                 a_clock_that_is_set_ends_no_session,

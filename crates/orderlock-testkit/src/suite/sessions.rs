@@ -118,11 +118,28 @@ pub(crate) async fn a_renewal_names_what_was_broken(world: World) {
     let next = other.hold("o2", "k2").await;
     assert_eq!(renew(&other, &[&next]).await, extended());
     let voided = vec![broken.grant.fence];
-    assert_eq!(renew(&node, &known).await, Renewed::Extended { voided });
+    let voided = Renewed::Extended { voided };
+    assert_eq!(renew(&node, &known).await, voided);
+    // The answer may have been lost: it is told as long as it is known.
+    assert_eq!(renew(&node, &known).await, voided);
     // The node has let it go, and does not name it any more.
-    assert_eq!(renew(&node, &[&held]).await, extended());
+    for _ in 0..2 {
+        assert_eq!(renew(&node, &[&held]).await, extended());
+    }
     applied(world.settle(held.settle()).await);
     applied(world.settle(next.settle()).await);
+}
+
+pub(crate) async fn what_is_broken_on_its_way_is_named_when_it_is_known(world: World) {
+    world.order("o1").await;
+    let node = world.join("a").await;
+    let broken = node.hold("o1", "k1").await;
+    let done = world.break_lease(broken.break_it()).await;
+    assert!(matches!(done, Broken::Broken(_)), "{done:?}");
+    // This renewal left before the grant had arrived.
+    assert_eq!(renew(&node, &[]).await, extended());
+    let voided = vec![broken.grant.fence];
+    assert_eq!(renew(&node, &[&broken]).await, Renewed::Extended { voided });
 }
 
 pub(crate) async fn an_unknown_lease_keeps_its_mark(world: World) {
