@@ -51,6 +51,10 @@
 //! # }).unwrap();
 //! # Ok::<(), std::io::Error>(())
 //! ```
+//!
+//! Handlers and their routes are tested in the same way: the example `tests_under_fault` of the crate
+//! `orderlock` sends requests to a route while each fault strikes its write. [`TestRuntime::drive`]
+//! moves the clock by itself, so that what hangs comes to its limit at once.
 
 mod dice;
 pub mod faults;

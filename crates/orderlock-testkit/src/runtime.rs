@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -14,8 +14,12 @@ use jiff::{SignedDuration, Timestamp};
 use orderlock_core::Runtime;
 use tokio::sync::{oneshot, watch};
 
+/// How many turns the tasks of a test get before they count as waiting. A chain of wake-ups from task
+/// to task takes one turn for each link.
+const TURNS: usize = 100;
+
 /// A [`Runtime`] whose clock stands still until the test moves it: tasks run on Tokio, no real time
-/// passes, and the random numbers follow from a seed.
+/// passes, and the random numbers follow from a seed. [`drive`](Self::drive) moves the clock by itself.
 ///
 /// Clones are the same runtime: they share the clock and never draw the same number twice. Two
 /// runtimes of one seed draw the same numbers, so that nodes of one store must share a runtime or
@@ -78,6 +82,46 @@ impl TestRuntime {
             let _ = first.remove().send(());
         }
         self.0.sleeping.send_replace(clock.sleepers.len());
+    }
+
+    /// Runs a future to its end, and moves the clock by itself: whenever everything waits, to the time
+    /// that the next sleeper waits for. What would take minutes is there at once, and what hangs comes
+    /// to its limit instead of hanging the test.
+    ///
+    /// Everything must run on the test's own thread, as under `#[tokio::test]`, over a store that does
+    /// no I/O, such as [`MemoryStore`](crate::MemoryStore): who waits for another thread or a socket
+    /// looks as if it waited for nothing.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use orderlock_core::Runtime;
+    /// use orderlock_testkit::TestRuntime;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let runtime = TestRuntime::new();
+    /// let day = Duration::from_secs(86_400);
+    /// runtime.drive(runtime.sleep(day)).await;
+    /// assert_eq!(runtime.elapsed(), day);
+    /// # });
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Panics
+    /// If everything waits, and nobody for the clock: the future would never end.
+    pub async fn drive<F: Future>(&self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        loop {
+            for _ in 0..TURNS {
+                if let Some(output) = future.as_mut().now_or_never() {
+                    return output;
+                }
+                tokio::task::yield_now().await;
+            }
+            let next = self.clock().sleepers.keys().next().copied();
+            let (at, _) = next.expect("everything waits, and nobody for the clock");
+            self.advance(at.saturating_sub(self.elapsed()));
+        }
     }
 
     /// Sets the time of day so much ahead, or back, as somebody sets a clock: no time passes, and

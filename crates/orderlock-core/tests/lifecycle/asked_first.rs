@@ -6,7 +6,7 @@ use futures_util::FutureExt as _;
 use orderlock_core::{Denied, Ended, KeyStatus, Limits, OperationRequest, Version};
 use orderlock_testkit::faults::{Fault, Gate, Verb};
 
-use crate::faults::{driven, world};
+use crate::faults::world;
 use crate::world::{Counter, World, creation, patient, request, settled};
 
 fn expecting(version: u64, request: OperationRequest) -> OperationRequest {
@@ -202,7 +202,7 @@ async fn a_key_that_runs_elsewhere_is_not_told_as_another_keys() {
     let elsewhere = crate::patience::elsewhere(&world, other);
     let waiting = elsewhere.add(patient("waits"));
     world.runtime.sleeping(2 * crate::world::KEEPERS + 2).await;
-    let ended = driven(&world.runtime, elsewhere.add(request("k"))).await;
+    let ended = world.runtime.drive(elsewhere.add(request("k"))).await;
     assert!(
         matches!(ended, Ended::Denied(Denied::InProgress(Some(_)))),
         "{ended:?}"

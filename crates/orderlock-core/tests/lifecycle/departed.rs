@@ -7,7 +7,7 @@ use orderlock_core::{
 };
 use orderlock_testkit::faults::{Fault, Gate, Plan, Verb};
 
-use crate::faults::{driven, world};
+use crate::faults::world;
 use crate::world::{Counter, Ending, World, asking, patient, request, settled};
 
 /// Lets everything happen that happens without the clock.
@@ -228,7 +228,7 @@ async fn a_grant_whose_answer_is_lost_leaves_the_mark_of_an_earlier_run() {
     let _failed: Ending = world.lifecycle.run(paying("k"), failing).await;
     let lost = |plan: Plan, call| plan.at_call(Verb::Acquire, call, Fault::FailAfter);
     store.plan((2..=5).fold(Plan::new(), lost));
-    let ended = driven(&world.runtime, world.add(paying("k"))).await;
+    let ended = world.runtime.drive(world.add(paying("k"))).await;
     assert!(
         matches!(ended, Ended::Denied(Denied::StoreUnavailable(_))),
         "{ended:?}"
@@ -260,7 +260,7 @@ async fn a_settle_that_did_not_happen_says_that_the_mark_stays() {
     let (world, store) = world().await;
     let failed = |plan: Plan, call| plan.at_call(Verb::Settle, call, Fault::FailBefore);
     store.plan((1..=4).fold(Plan::new(), failed));
-    let ended = driven(&world.runtime, world.add(paying("k"))).await;
+    let ended = world.runtime.drive(world.add(paying("k"))).await;
     assert!(
         matches!(ended, Ended::Lost { marked: true, .. }),
         "{ended:?}"

@@ -7,7 +7,6 @@ use orderlock_core::{
 };
 use orderlock_testkit::faults::{Fault, Plan, Verb};
 
-use crate::faults::driven;
 use crate::world::{Counter, World, creation, patient, request, settled, target};
 
 #[tokio::test]
@@ -113,7 +112,7 @@ async fn a_drained_node_leaves_no_lease_behind() {
     let failed = |plan: Plan, call| plan.at_call(Verb::Release, call, Fault::FailBefore);
     store.plan((1..=9).fold(Plan::new(), failed));
     let drain = world.lifecycle.drain(Duration::from_secs(5));
-    driven(&world.runtime, drain).await.unwrap();
+    world.runtime.drive(drain).await.unwrap();
     assert!(matches!(first.await, Ended::Failed { .. }));
     World::assert_free(&world.view().await, 1, 0);
 }

@@ -1,14 +1,11 @@
 //! A store that fails before, after, twice or not at all, at each verb of one operation.
 
-use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use orderlock_core::{Ended, Failed, Limits, LockedOrder, Outcome, OutcomeKind, Version};
+use orderlock_testkit::MemoryStore;
 use orderlock_testkit::faults::{Fault, FaultStore, Gate, Plan, Verb};
-use orderlock_testkit::{MemoryStore, TestRuntime};
 use tokio::sync::oneshot;
 
 use crate::world::{Counter, World, patient, request, settled};
@@ -23,20 +20,6 @@ pub(crate) async fn world() -> (World, Faulty) {
         store
     });
     (world.await, faulty.expect("the store was wrapped"))
-}
-
-/// Moves the clock whenever nothing else goes on, until the future is there.
-pub(crate) async fn driven<F: Future>(runtime: &TestRuntime, future: F) -> F::Output {
-    let mut future = pin!(future);
-    loop {
-        for _ in 0..20 {
-            if let Some(output) = future.as_mut().now_or_never() {
-                return output;
-            }
-            tokio::task::yield_now().await;
-        }
-        runtime.advance(Duration::from_millis(50));
-    }
 }
 
 fn faults() -> [(&'static str, Fault); 6] {
@@ -83,7 +66,7 @@ async fn whatever_fails_once_a_retry_finds_one_effect() {
                 // Whatever lease was left behind is not known to the node's renewals.
                 until_settled(&world, "other").await
             };
-            driven(&world.runtime, work).await;
+            world.runtime.drive(work).await;
             World::assert_free(&world.view().await, 3, 2);
             let outcomes = world.outcomes().await;
             assert_eq!(outcomes, [OutcomeKind::Applied; 2], "{verb:?} {name}");
@@ -103,14 +86,16 @@ async fn a_hand_over_whose_answer_is_lost_reaches_the_one_that_waits() {
         world.waiting(2).await;
         store.fail_next(Verb::Settle, fault);
         handler.go();
-        driven(&world.runtime, async {
-            let _perhaps_unknown = first.await;
-            let _perhaps_unknown = (waiting.await, behind.await);
-            for key in ["first", "waiting", "behind"] {
-                until_settled(&world, key).await;
-            }
-        })
-        .await;
+        world
+            .runtime
+            .drive(async {
+                let _perhaps_unknown = first.await;
+                let _perhaps_unknown = (waiting.await, behind.await);
+                for key in ["first", "waiting", "behind"] {
+                    until_settled(&world, key).await;
+                }
+            })
+            .await;
         World::assert_free(&world.view().await, 4, 3);
         assert_eq!(world.outcomes().await, [OutcomeKind::Applied; 3], "{name}");
     }
@@ -121,9 +106,9 @@ async fn a_settle_without_an_answer_is_told_as_unknown_and_the_key_tells_the_res
     let (world, store) = world().await;
     let lost = |plan: Plan, call| plan.at_call(Verb::Settle, call, Fault::DropAnswer);
     store.plan((1..=4).fold(Plan::new(), lost));
-    let ended = driven(&world.runtime, world.add(request("k"))).await;
+    let ended = world.runtime.drive(world.add(request("k"))).await;
     assert!(matches!(ended, Ended::Unknown), "{ended:?}");
-    let retry = driven(&world.runtime, until_settled(&world, "k")).await;
+    let retry = world.runtime.drive(until_settled(&world, "k")).await;
     assert_eq!(retry, r#"applied {"count":1}"#);
     World::assert_free(&world.view().await, 2, 1);
 }
@@ -135,7 +120,7 @@ async fn a_settle_that_may_have_happened_is_told_as_unknown_whatever_its_repeats
     let plan = Plan::new().at_call(Verb::Settle, 1, Fault::FailAfter);
     let failed = |plan: Plan, call| plan.at_call(Verb::Settle, call, Fault::FailBefore);
     store.plan((2..=4).fold(plan, failed));
-    let ended = driven(&world.runtime, world.add(request("k"))).await;
+    let ended = world.runtime.drive(world.add(request("k"))).await;
     assert!(matches!(ended, Ended::Unknown), "{ended:?}");
     assert_eq!(
         settled(world.add(request("k")).await),
@@ -163,7 +148,7 @@ async fn a_time_out_waits_for_the_checkpoint_that_is_on_its_way() {
     // The handler's limit comes before the store's answer, and the checkpoint has been applied.
     world.runtime.advance(Duration::from_secs(31));
     gate.open();
-    let ended = driven(&world.runtime, ended).await;
+    let ended = world.runtime.drive(ended).await;
     let Ended::Failed {
         failure: Failed::TimedOut,
         partial,
@@ -182,7 +167,7 @@ async fn a_store_that_takes_no_writes_for_a_while_loses_nothing() {
     settled(world.add(request("before")).await);
     let failed = |plan: Plan, call| plan.at_call(Verb::Settle, call, Fault::FailBefore);
     store.plan((2..=5).fold(Plan::new(), failed));
-    let ended = driven(&world.runtime, world.add(request("k"))).await;
+    let ended = world.runtime.drive(world.add(request("k"))).await;
     let Ended::Denied(orderlock_core::Denied::StoreUnavailable(_)) = ended else {
         panic!("{ended:?}")
     };

@@ -9,7 +9,6 @@ use orderlock_core::{
 };
 use orderlock_testkit::faults::{Fault, FaultStore, Plan, Verb};
 
-use crate::faults::driven;
 use crate::handover::{Asked, Scene, pure};
 use crate::late::Late;
 use crate::world::{Handler, World, asking, request, settled};
@@ -33,7 +32,7 @@ async fn a_settle_whose_flush_certainly_failed_is_sent_again() {
     // Its grant went with the flush: it is told at once, whatever its handler does.
     let second = second.await;
     assert!(matches!(second, Ended::Lost { .. }), "{second:?}");
-    let first = driven(&scene.world.runtime, first).await;
+    let first = scene.world.runtime.drive(first).await;
     assert_eq!(settled(first), (r#"applied {"count":1}"#.into(), false));
     World::assert_free(&scene.world.view().await, 2, 1);
     let second = scene.world.add(pure("second")).await;
@@ -53,7 +52,7 @@ async fn a_settle_whose_flush_is_in_doubt_is_asked_about_under_the_same_step() {
         }
         handler.go();
         let both = join(first, second);
-        let (first, second) = driven(&scene.world.runtime, both).await;
+        let (first, second) = scene.world.runtime.drive(both).await;
         assert_eq!(settled(first).0, r#"applied {"count":1}"#);
         match kept {
             true => assert_eq!(settled(second).0, r#"applied {"count":2}"#),
@@ -75,7 +74,7 @@ async fn a_settle_whose_lease_went_with_the_flush_is_lost() {
     scene.world.memory.void_all_leases();
     handler.go();
     let both = join(first, second);
-    let (first, second) = driven(&scene.world.runtime, both).await;
+    let (first, second) = scene.world.runtime.drive(both).await;
     assert!(matches!(first, Ended::Lost { .. }), "{first:?}");
     assert!(matches!(second, Ended::Lost { .. }), "{second:?}");
     World::assert_free(&scene.world.view().await, 1, 0);
@@ -90,7 +89,7 @@ async fn a_run_ends_with_the_ground_that_it_stands_on() {
     handler.begun().await;
     scene.late.lose();
     let begun = scene.world.runtime.elapsed();
-    let (first, second) = driven(&scene.world.runtime, join(first, second)).await;
+    let (first, second) = scene.world.runtime.drive(join(first, second)).await;
     assert!(matches!(first, Ended::Lost { .. }), "{first:?}");
     assert!(matches!(second, Ended::Lost { .. }), "{second:?}");
     let took = scene.world.runtime.elapsed() - begun;
@@ -146,7 +145,7 @@ async fn a_settle_that_cannot_be_made_good_leaves_no_lock_behind() {
         lost.late.fail_and_go_back(full());
         let both = join(lost.first, lost.next);
         let begun = lost.world.runtime.elapsed();
-        let (first, _) = driven(&lost.world.runtime, both).await;
+        let (first, _) = lost.world.runtime.drive(both).await;
         match first {
             Ended::Unknown => assert!(unknown),
             Ended::Denied(Denied::StoreUnavailable(_)) => assert!(!unknown),
@@ -171,7 +170,7 @@ async fn a_hand_over_in_doubt_leaves_no_mark_of_a_handler_that_never_ran() {
     };
     let lost = failing(Fault::LoseRequest, paying()).await;
     lost.late.fail_and_keep(in_doubt());
-    let first = driven(&lost.world.runtime, lost.first).await;
+    let first = lost.world.runtime.drive(lost.first).await;
     assert!(matches!(first, Ended::Unknown), "{first:?}");
     // Its turn has come: it asks anew, and runs.
     let mut handler = lost.handler;

@@ -8,7 +8,7 @@ use orderlock_core::store::Expire;
 use orderlock_core::{Denied, Ended, Limits, OperationRequest, OrderStore as _, Retention};
 use orderlock_testkit::faults::{Fault, FaultStore, Gate, Plan, Verb};
 
-use crate::faults::{Faulty, driven, world};
+use crate::faults::{Faulty, world};
 use crate::world::{World, patient, request, settled};
 
 /// Moves the clock on in small steps, and says whether the node was ready all the time.
@@ -112,12 +112,14 @@ async fn what_has_expired_is_ended_as_fast_as_it_comes() {
     for session in [Duration::from_secs(10), Duration::from_secs(3_600)] {
         let (world, store) = expired(session, 1_700).await;
         let begun = world.runtime.elapsed();
-        driven(&world.runtime, async {
-            while expiries(&store) < 4 {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
+        world
+            .runtime
+            .drive(async {
+                while expiries(&store) < 4 {
+                    tokio::task::yield_now().await;
+                }
+            })
+            .await;
         let took = world.runtime.elapsed() - begun;
         assert!(took <= Duration::from_secs(6), "{took:?}");
         let left = world.memory.expire(Expire { limit: 9 }).await.unwrap();
@@ -138,7 +140,7 @@ async fn it_is_known_how_far_the_housekeeping_is_behind() {
                 tokio::task::yield_now().await;
             }
         };
-        driven(&world.runtime, work).await;
+        world.runtime.drive(work).await;
     };
     until(3).await;
     let behind = world.lifecycle.expiry_behind();
@@ -186,7 +188,7 @@ async fn nobody_waits_for_the_session_behind_all_the_others() {
         })
     });
     let requests: Vec<_> = requests.collect();
-    for ended in driven(&world.runtime, join_all(requests)).await {
+    for ended in world.runtime.drive(join_all(requests)).await {
         assert!(
             matches!(ended, Ended::Denied(Denied::StoreUnavailable(_))),
             "{ended:?}"

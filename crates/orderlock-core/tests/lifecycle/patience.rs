@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 use orderlock_core::{Denied, Ended, Lifecycle, Limits, OperationRequest};
 use orderlock_testkit::faults::Verb;
 
-use crate::faults::{driven, world};
+use crate::faults::world;
 use crate::world::{KEEPERS, World, patient, request, settled};
 
 /// The same orders as another node sees them.
@@ -33,7 +33,10 @@ async fn who_does_not_ask_to_wait_does_not_wait_behind_one_that_does() {
     let waiting = elsewhere.add(patient("patient"));
     world.runtime.sleeping(2 * KEEPERS + 2).await;
     let begun = world.runtime.elapsed();
-    let ended = driven(&world.runtime, elsewhere.add(request("impatient"))).await;
+    let ended = world
+        .runtime
+        .drive(elsewhere.add(request("impatient")))
+        .await;
     let Ended::Denied(Denied::Locked(running)) = ended else {
         panic!("{ended:?}")
     };
@@ -61,7 +64,7 @@ async fn whoever_is_attached_waits_as_long_as_it_asked_to() {
     world.runtime.sleeping(2 * KEEPERS + 2).await;
     let mut long = Box::pin(elsewhere.add(patient("same")));
     world.runtime.sleeping(2 * KEEPERS + 3).await;
-    let ended = driven(&world.runtime, short).await;
+    let ended = world.runtime.drive(short).await;
     assert!(
         matches!(ended, Ended::Denied(Denied::Locked(_))),
         "{ended:?}"
@@ -73,7 +76,7 @@ async fn whoever_is_attached_waits_as_long_as_it_asked_to() {
     handler.go();
     settled(first.await);
     assert_eq!(
-        settled(driven(&world.runtime, long).await),
+        settled(world.runtime.drive(long).await),
         (r#"applied {"count":2}"#.into(), false)
     );
 }

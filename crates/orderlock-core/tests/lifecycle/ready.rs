@@ -10,7 +10,7 @@ use orderlock_core::{
 };
 use orderlock_testkit::faults::{Fault, Plan, Verb};
 
-use crate::faults::{Faulty, driven, world};
+use crate::faults::{Faulty, world};
 use crate::patience::elsewhere;
 use crate::world::{Counter, KEEPERS, World, patient, request, settled};
 
@@ -159,7 +159,7 @@ async fn a_living_node_frees_what_a_dead_one_held() {
     };
     let waiting = living.add(patient("l"));
     assert_eq!(
-        settled(driven(&living.runtime, waiting).await),
+        settled(living.runtime.drive(waiting).await),
         (r#"applied {"count":1}"#.into(), false)
     );
     // A session, and a third of another until the next round.

@@ -10,7 +10,7 @@ use orderlock_core::{
 };
 use orderlock_testkit::faults::{Fault, FaultStore, Plan, Verb};
 
-use crate::faults::{Faulty, driven};
+use crate::faults::Faulty;
 use crate::world::{Counter, Ending, World, asking, creation, patient, request, settled, target};
 
 /// So often is a verb repeated here.
@@ -72,7 +72,7 @@ async fn an_acquire_in_doubt_is_repeated_and_then_undone() {
     ] {
         let (world, store) = world().await;
         fail(&store, Verb::Acquire, always(fault.clone()));
-        let ended = driven(&world.runtime, world.add(request("k"))).await;
+        let ended = world.runtime.drive(world.add(request("k"))).await;
         assert!(
             matches!(ended, Ended::Denied(Denied::StoreUnavailable(_))),
             "{fault:?} {ended:?}"
@@ -103,7 +103,7 @@ async fn a_grant_that_is_undone_leaves_no_mark_that_only_an_operator_could_end()
     fail(&store, Verb::Acquire, always(Fault::FailAfter));
     let operation = Operation::named("pay").external(Recovery::Reconcile);
     let paying = asking(operation, "k", "{}");
-    let ended = driven(&world.runtime, world.add(paying)).await;
+    let ended = world.runtime.drive(world.add(paying)).await;
     assert!(
         matches!(ended, Ended::Denied(Denied::StoreUnavailable(_))),
         "{ended:?}"
@@ -120,7 +120,7 @@ async fn a_settle_is_repeated_and_its_end_says_what_is_known() {
     ] {
         let (world, store) = world().await;
         fail(&store, Verb::Settle, always(fault.clone()));
-        let ended = driven(&world.runtime, world.add(request("k"))).await;
+        let ended = world.runtime.drive(world.add(request("k"))).await;
         match &ended {
             Ended::Unknown => assert!(unknown, "{fault:?}"),
             Ended::Denied(Denied::StoreUnavailable(_)) => assert!(!unknown, "{fault:?}"),
@@ -140,11 +140,11 @@ async fn a_client_waits_for_its_settle_no_longer_than_for_the_store() {
         always(Fault::DropAnswer).take(ALL - 1),
     );
     let begun = world.runtime.elapsed();
-    let ended = driven(&world.runtime, world.add(request("k"))).await;
+    let ended = world.runtime.drive(world.add(request("k"))).await;
     assert!(matches!(ended, Ended::Unknown), "{ended:?}");
     let waited = world.runtime.elapsed() - begun;
     assert!(waited <= Limits::default().store + Duration::from_millis(50));
-    let retry = driven(&world.runtime, world.add(patient("k"))).await;
+    let retry = world.runtime.drive(world.add(patient("k"))).await;
     assert_eq!(settled(retry), (r#"applied {"count":1}"#.into(), true));
     assert_eq!(calls(&store, Verb::Settle), ALL);
 }
@@ -155,7 +155,7 @@ async fn a_release_is_repeated_so_often_and_no_more() {
         let (world, store) = world().await;
         fail(&store, Verb::Release, always(fault));
         let failed = world.lifecycle.run(request("k"), failing);
-        let ended: Ending = driven(&world.runtime, failed).await;
+        let ended: Ending = world.runtime.drive(failed).await;
         assert!(matches!(ended, Ended::Failed { .. }), "{ended:?}");
         assert_eq!(calls(&store, Verb::Release), ALL);
     }
@@ -167,7 +167,7 @@ async fn a_release_that_comes_through_at_its_last_repeat_frees_the_order() {
     let all_but_one = always(Fault::FailBefore).take(ALL - 1);
     fail(&store, Verb::Release, all_but_one);
     let failed = world.lifecycle.run(request("k"), failing);
-    let ended: Ending = driven(&world.runtime, failed).await;
+    let ended: Ending = world.runtime.drive(failed).await;
     assert!(matches!(ended, Ended::Failed { .. }), "{ended:?}");
     World::assert_free(&world.view().await, 1, 0);
 }
@@ -179,7 +179,7 @@ async fn a_creation_in_doubt_is_repeated_so_often_and_no_more() {
     fail(&store, Verb::Create, always(Fault::LoseRequest));
     let creation = creation(Some("p"), "c", "body");
     let ended = world.lifecycle.create(creation, Counter { count: 5 });
-    let ended = driven(&world.runtime, ended).await;
+    let ended = world.runtime.drive(ended).await;
     assert!(matches!(ended, Ended::Unknown), "{ended:?}");
     assert_eq!(calls(&store, Verb::Create) - before, ALL);
 }
@@ -192,7 +192,7 @@ async fn a_creation_in_doubt_is_asked_about_until_the_same_key_tells() {
     fail(&store, Verb::Create, [Fault::FailAfter, Fault::FailBefore]);
     let creation = creation(Some("p"), "c", "body");
     let ended = world.lifecycle.create(creation, Counter { count: 5 });
-    let told = settled(driven(&world.runtime, ended).await);
+    let told = settled(world.runtime.drive(ended).await);
     assert_eq!(told, (r#"created {"count":5}"#.into(), true));
     assert_eq!(calls(&store, Verb::Create) - before, 3);
 }
@@ -216,10 +216,10 @@ async fn a_break_that_may_have_happened_says_so_whatever_its_last_try_came_to() 
         actor: Principal::parse("operator").unwrap(),
         reason: "stuck".into(),
     });
-    let error = driven(&world.runtime, broken).await.unwrap_err();
+    let error = world.runtime.drive(broken).await.unwrap_err();
     assert!(error.may_have_happened(), "{error:?}");
     handler.go();
-    let ended = driven(&world.runtime, held).await;
+    let ended = world.runtime.drive(held).await;
     assert!(matches!(ended, Ended::Lost { .. }), "{ended:?}");
 }
 
@@ -229,7 +229,7 @@ async fn a_creation_whose_answer_was_lost_once_is_told_by_its_repeat() {
     fail(&store, Verb::Create, [Fault::FailAfter]);
     let creation = creation(Some("p"), "c", "body");
     let ended = world.lifecycle.create(creation, Counter { count: 5 });
-    let told = settled(driven(&world.runtime, ended).await);
+    let told = settled(world.runtime.drive(ended).await);
     assert_eq!(told.0, r#"created {"count":5}"#);
 }
 
@@ -251,7 +251,10 @@ async fn a_creation_that_did_not_happen_is_told_at_once() {
 async fn a_checkpoint_in_doubt_ends_the_attempt_in_doubt() {
     let (world, store) = world().await;
     fail(&store, Verb::Settle, always(Fault::FailAfter).take(ALL));
-    let ended = driven(&world.runtime, world.lifecycle.run(request("k"), stopping)).await;
+    let ended = world
+        .runtime
+        .drive(world.lifecycle.run(request("k"), stopping))
+        .await;
     assert!(matches!(ended, Ended::Unknown), "{ended:?}");
     assert_eq!(calls(&store, Verb::Settle), ALL);
     // The retry finds that it had been applied, and is given it.
@@ -267,7 +270,10 @@ async fn a_checkpoint_in_doubt_ends_the_attempt_in_doubt() {
 async fn a_checkpoint_that_did_not_happen_ends_the_attempt_as_lost() {
     let (world, store) = world().await;
     fail(&store, Verb::Settle, always(Fault::FailBefore));
-    let ended = driven(&world.runtime, world.lifecycle.run(request("k"), stopping)).await;
+    let ended = world
+        .runtime
+        .drive(world.lifecycle.run(request("k"), stopping))
+        .await;
     assert!(
         matches!(ended, Ended::Lost { partial: None, .. }),
         "{ended:?}"
@@ -283,7 +289,10 @@ async fn a_settle_that_did_not_happen_says_what_a_checkpoint_had_applied() {
     let first = calls(&store, Verb::Settle) as u64 + 2;
     let failed = |plan: Plan, call| plan.at_call(Verb::Settle, call, Fault::FailBefore);
     store.plan((first..first + ALL as u64).fold(Plan::new(), failed));
-    let ended = driven(&world.runtime, world.lifecycle.run(request("k"), stopping)).await;
+    let ended = world
+        .runtime
+        .drive(world.lifecycle.run(request("k"), stopping))
+        .await;
     let Ended::Lost {
         partial: Some(partial),
         marked: false,
@@ -314,7 +323,7 @@ async fn a_decision_in_doubt_is_repeated_so_often_and_no_more() {
         };
         fail(&store, Verb::Resolve, faults);
         let resolving = world.lifecycle.resolve(decision.clone());
-        let resolved = driven(&world.runtime, resolving).await;
+        let resolved = world.runtime.drive(resolving).await;
         assert!(matches!(resolved, Err(Unresolved::Unknown)), "{resolved:?}");
         assert_eq!(calls(&store, Verb::Resolve), ALL);
         // The same request tells.

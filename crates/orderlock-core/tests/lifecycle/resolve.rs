@@ -10,7 +10,7 @@ use orderlock_core::{
 };
 use orderlock_testkit::faults::{Fault, FaultStore, Plan, Verb};
 
-use crate::faults::{Faulty, driven};
+use crate::faults::Faulty;
 use crate::world::{Counter, Ending, World, asking, request, settled, target};
 
 const RESUME: Recovery = Recovery::Resume {
@@ -254,7 +254,7 @@ async fn a_lost_answer_is_asked_for_again_and_nothing_happens_twice() {
             faults.fail_next(Verb::Resolve, fault.clone());
             let request = decide(&mark, resolution.clone());
             let resolving = world.lifecycle.resolve(request);
-            driven(&world.runtime, resolving).await.unwrap();
+            world.runtime.drive(resolving).await.unwrap();
             println!("{fault:?} {resolution:?}");
             assert_eq!(world.entries().await.len(), 1);
             assert_eq!(world.view().await.lease, None);

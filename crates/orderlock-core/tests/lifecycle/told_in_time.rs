@@ -11,7 +11,7 @@ use orderlock_core::{
 };
 use orderlock_testkit::faults::{Fault, Gate, Plan, Verb};
 
-use crate::faults::{Faulty, driven, world};
+use crate::faults::{Faulty, world};
 use crate::world::{Counter, Ending, World, creation, patient, request, settled, target};
 
 const STORE: Duration = Duration::from_secs(5);
@@ -31,7 +31,7 @@ fn hang(store: &Faulty, verbs: &[Verb]) {
 /// How long it takes until a future is there.
 async fn timed<F: Future>(world: &World, future: F) -> (F::Output, Duration) {
     let begun = world.runtime.elapsed();
-    let output = driven(&world.runtime, future).await;
+    let output = world.runtime.drive(future).await;
     (output, world.runtime.elapsed() - begun)
 }
 
@@ -127,7 +127,7 @@ async fn all_steps_together_have_one_time() {
     acquiring.reached(1).await;
     world.runtime.advance(STORE - Duration::from_secs(1));
     acquiring.open();
-    let ended = driven(&world.runtime, ended).await;
+    let ended = world.runtime.drive(ended).await;
     assert!(matches!(ended, Ended::Unknown), "{ended:?}");
     assert_in_time(world.runtime.elapsed() - begun, STORE);
 }
@@ -276,10 +276,10 @@ async fn what_a_client_no_longer_waits_for_is_done_all_the_same() {
     let releasing = Gate::new();
     store.fail_next(Verb::Release, Fault::DelayBefore(releasing.clone()));
     let failed = world.lifecycle.run(request("k"), failing);
-    let ended: Ending = driven(&world.runtime, failed).await;
+    let ended: Ending = world.runtime.drive(failed).await;
     assert!(matches!(ended, Ended::Failed { .. }), "{ended:?}");
     releasing.open();
-    let next = driven(&world.runtime, world.add(patient("l"))).await;
+    let next = world.runtime.drive(world.add(patient("l"))).await;
     assert_eq!(settled(next), (r#"applied {"count":1}"#.into(), false));
     World::assert_free(&world.view().await, 2, 1);
 }

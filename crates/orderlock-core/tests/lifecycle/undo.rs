@@ -9,7 +9,7 @@ use orderlock_core::{
 };
 use orderlock_testkit::faults::{Fault, Plan, Verb};
 
-use crate::faults::{Faulty, driven, world};
+use crate::faults::{Faulty, world};
 use crate::world::{Counter, Ending, World, asking, patient, request, settled, target};
 
 fn paying(recovery: Recovery, body: &str) -> OperationRequest {
@@ -47,12 +47,12 @@ async fn a_lost_acquire_ends_no_earlier_runs_mark() {
     let retry = world
         .lifecycle
         .run(paying(Recovery::Reconcile, "{}"), failing);
-    let ended: Ending = driven(&world.runtime, retry).await;
+    let ended: Ending = world.runtime.drive(retry).await;
     assert!(
         matches!(ended, Ended::Denied(Denied::StoreUnavailable(_))),
         "{ended:?}"
     );
-    let other = driven(&world.runtime, world.add(patient("other"))).await;
+    let other = world.runtime.drive(world.add(patient("other"))).await;
     assert!(
         matches!(other, Ended::Denied(Denied::OutcomeUnknown(_))),
         "{other:?}"
@@ -66,12 +66,18 @@ async fn a_lost_acquire_ends_no_earlier_runs_mark() {
 async fn a_lost_acquire_leaves_nothing_unknown() {
     let (world, store) = world().await;
     lose(&store, 1..=4);
-    let ended = driven(&world.runtime, world.add(paying(resume(1), "{}"))).await;
+    let ended = world
+        .runtime
+        .drive(world.add(paying(resume(1), "{}")))
+        .await;
     assert!(
         matches!(ended, Ended::Denied(Denied::StoreUnavailable(_))),
         "{ended:?}"
     );
-    let again = driven(&world.runtime, world.add(paying(resume(1), "{}"))).await;
+    let again = world
+        .runtime
+        .drive(world.add(paying(resume(1), "{}")))
+        .await;
     assert_eq!(settled(again), (r#"applied {"count":1}"#.into(), false));
 }
 
@@ -83,7 +89,7 @@ async fn a_grant_in_doubt_is_taken_back_whatever_the_later_tries_come_to() {
     lose(&store, 1..=1);
     let failed = |plan: Plan, call| plan.at_call(Verb::Acquire, call, Fault::FailBefore);
     store.plan((2..=9).fold(Plan::new(), failed));
-    let ended = driven(&world.runtime, world.add(request("k"))).await;
+    let ended = world.runtime.drive(world.add(request("k"))).await;
     assert!(
         matches!(ended, Ended::Denied(Denied::StoreUnavailable(_))),
         "{ended:?}"

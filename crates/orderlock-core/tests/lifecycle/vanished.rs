@@ -12,7 +12,7 @@ use orderlock_testkit::TestRuntime;
 use orderlock_testkit::faults::{Fault, Gate, Verb};
 use tokio::task::AbortHandle;
 
-use crate::faults::{Faulty, driven, world};
+use crate::faults::{Faulty, world};
 use crate::patience::elsewhere;
 use crate::world::{Counter, Ending, KEEPERS, PlainAnswers, World, patient, request, settled};
 
@@ -81,7 +81,7 @@ async fn mortal() -> (World, Faulty, Mortal, World) {
 /// no later.
 async fn assert_next_within_a_session(world: &World, next: impl Future<Output = Ending>) {
     let begun = world.runtime.elapsed();
-    let (_, replayed) = settled(driven(&world.runtime, next).await);
+    let (_, replayed) = settled(world.runtime.drive(next).await);
     assert!(!replayed);
     assert!(world.runtime.elapsed() - begun <= world.lifecycle.limits().session);
     assert_eq!(world.view().await.lease, None);

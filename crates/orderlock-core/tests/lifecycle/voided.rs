@@ -9,7 +9,7 @@ use orderlock_core::{
 };
 use orderlock_testkit::faults::{Fault, Gate, Plan, Verb};
 
-use crate::faults::{driven, world};
+use crate::faults::world;
 use crate::nodes::add_on;
 use crate::world::{Counter, Ending, World, asking, patient, request, settled};
 
@@ -233,7 +233,7 @@ async fn a_break_in_doubt_is_repeated_and_then_looked_into() {
         let faults = |plan: Plan, call| plan.at_call(Verb::BreakLease, call, fault.clone());
         store.plan((1..=9).fold(Plan::new(), faults));
         let breaks = world.lifecycle.break_lease(breaking(held(&world).await));
-        let broken = driven(&world.runtime, breaks).await;
+        let broken = world.runtime.drive(breaks).await;
         let happened = matches!(fault, Fault::FailAfter);
         match broken {
             Ok(Broken::NotFound) | Err(_) => {}

@@ -216,7 +216,7 @@ impl World {
                 tokio::task::yield_now().await;
             }
         };
-        crate::faults::driven(&self.runtime, idle).await;
+        self.runtime.drive(idle).await;
     }
 
     /// Waits until so many requests stand behind the one that runs. Each waits on the clock, as
