@@ -141,7 +141,7 @@ impl Work for Creating {
         _: &'a Create,
         failure: Failure,
     ) -> BoxFuture<'a, Result<Created, StoreError>> {
-        async move { Err(failure.not_applied()) }.boxed()
+        async move { Err(failure.refused()) }.boxed()
     }
 }
 

@@ -77,6 +77,17 @@ impl Failure {
         wrap(Box::new(self))
     }
 
+    /// The same of a write whose values the store can never keep: asking again does not help.
+    pub(crate) fn refused(self) -> StoreError {
+        if matches!(self, Self::Impossible(_)) || self.is_of_the_values() {
+            tracing::warn!(why = %self, "PostgreSQL cannot keep these values");
+            return StoreError::Unsupported(
+                "PostgreSQL cannot keep these values; the log says why",
+            );
+        }
+        self.not_applied()
+    }
+
     /// The error of something of which nobody knows whether it happened.
     pub(crate) fn unknown(self) -> StoreError {
         StoreError::OutcomeUnknown(Box::new(self))
@@ -163,6 +174,14 @@ impl From<Broken> for StoreError {
 }
 
 impl Broken {
+    /// The error of a write, the values of which may be at fault.
+    pub(crate) fn refused(self) -> StoreError {
+        match self {
+            Self::NotApplied(failure) => failure.refused(),
+            Self::Unknown(failure) => failure.unknown(),
+        }
+    }
+
     pub(crate) fn into_failure(self) -> Failure {
         match self {
             Self::NotApplied(failure) | Self::Unknown(failure) => failure,

@@ -84,23 +84,34 @@ mod tests {
     fn written() -> BTreeSet<String> {
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let mut found = BTreeSet::new();
-        for file in std::fs::read_dir(sources).unwrap() {
-            let path = file.unwrap().path();
-            let module = path.file_stem().unwrap().to_str().unwrap();
-            for line in std::fs::read_to_string(&path).unwrap().lines() {
-                let declared = line.trim_start().trim_start_matches("pub(crate) ");
-                let Some((name, rest)) = declared
-                    .strip_prefix("static ")
-                    .and_then(|declared| declared.split_once(": "))
-                else {
-                    continue;
-                };
-                if rest.starts_with("Sql") || rest.starts_with("Batched") {
-                    found.insert(format!("{module}::{name}"));
+        let mut folders = vec![sources];
+        while let Some(folder) = folders.pop() {
+            for file in std::fs::read_dir(folder).unwrap() {
+                let path = file.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    written_in(&path, &mut found);
                 }
             }
         }
         found
+    }
+
+    fn written_in(path: &Path, found: &mut BTreeSet<String>) {
+        let module = path.file_stem().unwrap().to_str().unwrap();
+        for line in std::fs::read_to_string(path).unwrap().lines() {
+            let declared = line.trim_start().trim_start_matches("pub(crate) ");
+            let Some((name, rest)) = declared
+                .strip_prefix("static ")
+                .and_then(|declared| declared.split_once(": "))
+            else {
+                continue;
+            };
+            if rest.starts_with("Sql") || rest.starts_with("Batched") {
+                found.insert(format!("{module}::{name}"));
+            }
+        }
     }
 
     #[test]

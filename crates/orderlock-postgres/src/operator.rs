@@ -72,7 +72,7 @@ pub(crate) async fn break_lease(inner: &Inner, request: &BreakLease) -> Result<B
         return Ok(Broken::NotFound);
     };
     if let Some(why) = unwritable([Some(request.reason.as_str())], None) {
-        return Err(Failure::impossible(why).not_applied());
+        return Err(Failure::impossible(why).refused());
     }
     let connection = inner.pool.connection(For::Commit(Waits::Patiently)).await?;
     let [broken] = connection

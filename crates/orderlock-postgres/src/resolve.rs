@@ -8,7 +8,7 @@ use tokio_postgres::types::Type;
 
 use crate::clock::span_to_sql;
 use crate::connection::{Commit, Sql};
-use crate::error::Failure;
+use crate::error::{Broken, Failure};
 use crate::fragments::{held, here, lock_columns, moves, no_lease, position, will_write};
 use crate::journal::unwritable;
 use crate::pool::For;
@@ -144,7 +144,7 @@ impl<'a> Parts<'a> {
         let size = self.change.map_or(0, |change| change.after.size());
         if size > document_bytes_max {
             let why = format!("an order of {size} bytes is too large");
-            return Err(Failure::impossible(why).not_applied());
+            return Err(Failure::impossible(why).refused());
         }
         let index = self.change.map(|change| &change.index);
         let texts = [
@@ -154,7 +154,7 @@ impl<'a> Parts<'a> {
         ];
         match unwritable(texts, self.answer) {
             None => Ok(()),
-            Some(why) => Err(Failure::impossible(why).not_applied()),
+            Some(why) => Err(Failure::impossible(why).refused()),
         }
     }
 }
@@ -204,7 +204,8 @@ pub(crate) async fn resolve(inner: &Inner, request: &Resolve) -> Result<Resolved
                 ),
             ],
         )
-        .await?;
+        .await
+        .map_err(Broken::refused)?;
     let resolved = rows.first().map(|row| judge(request, &parts, row));
     let resolved = resolved.transpose()?.unwrap_or(Resolved::NotMarked);
     if matches!(resolved, Resolved::Resolved(_)) {

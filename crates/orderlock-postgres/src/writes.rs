@@ -141,7 +141,7 @@ impl Writes {
 
     pub(crate) async fn create(&self, request: Create) -> Result<Created, StoreError> {
         if let Some(failure) = create::refusal(&request, self.document_bytes_max) {
-            return Err(failure.not_applied());
+            return Err(failure.refused());
         }
         let turn = self.turn(request.claim.target()).await;
         self.creates.run(Some(turn), request).await

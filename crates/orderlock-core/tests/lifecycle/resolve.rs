@@ -8,6 +8,7 @@ use orderlock_core::{
     OperationRequest, Outcome, OutcomeKind, Principal, Problem, Recovery, Resolution,
     ResolveRequest, Snapshot, Unresolved, Version,
 };
+use orderlock_testkit::TestRuntime;
 use orderlock_testkit::faults::{Fault, FaultStore, Plan, Verb};
 
 use crate::faults::Faulty;
@@ -123,6 +124,23 @@ async fn a_repeat_is_found_in_a_history_of_many_pages() {
     }
     let again = world.lifecycle.resolve(decision).await.unwrap();
     assert_eq!(again.version, Version(1203));
+}
+
+/// The repeat is known by the journal's numbers: what it finds may be dated before the mark.
+#[tokio::test]
+async fn a_repeat_is_found_after_the_clock_was_set_back() {
+    for resolution in [applied(7), Resolution::RunAgain] {
+        let world = World::new().await;
+        let mark = marked(&world).await;
+        let start = TestRuntime::START;
+        let an_hour_later = start + Duration::from_secs(3600);
+        world.runtime.set_clock(start.duration_since(an_hour_later));
+        let decision = decide(&mark, resolution);
+        let first = world.lifecycle.resolve(decision.clone()).await.unwrap();
+        let again = world.lifecycle.resolve(decision).await.unwrap();
+        assert_eq!(again.version, first.version);
+        assert_eq!(world.entries().await.len(), 1);
+    }
 }
 
 #[tokio::test]

@@ -1,12 +1,12 @@
 //! Requests share round trips, and no request is at the mercy of another.
 
-use std::iter::successors;
 use std::time::Duration;
 
 use orderlock_core::store::{Acquired, MarkFate, Release, Settle, Settled, Then};
 use orderlock_core::{OrderStore as _, StoreError};
 use orderlock_postgres::PostgresOptions;
 
+use crate::values::noise;
 use crate::world::{Held, World, applied, granted};
 
 const MANY: u64 = 30;
@@ -59,15 +59,8 @@ async fn values_that_the_database_refuses_fail_alone() {
         .map(|(place, held)| {
             let mut settle = held.settle();
             if place == 17 {
-                // Too long for an index, which only the database can tell: it depends on how well
-                // the text can be compressed.
-                let noise = successors(Some(1_u64), |it| {
-                    let next = it.wrapping_mul(6_364_136_223_846_793_005);
-                    Some(next.wrapping_add(1_442_695_040_888_963_407))
-                });
-                let status = noise.map(|it| char::from(b'!' + (it >> 56) as u8 % 89));
                 let change = settle.change.as_mut().unwrap();
-                change.index.status = Some(status.take(20_000).collect());
+                change.index.status = Some(noise());
             }
             world.settle(settle)
         })

@@ -35,4 +35,5 @@ mod sessions;
 mod tls;
 mod told;
 mod upgrade;
+mod values;
 mod world;
