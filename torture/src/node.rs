@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use orderlock_core::{Lifecycle, Limits};
-use orderlock_testkit::tally::Plain;
+use orderlock_simulator::tally::Plain;
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::checkers::Watched;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use orderlock_core::{Limits, Retention};
-use orderlock_testkit::Dice;
+use orderlock_simulator::Dice;
 
 use crate::faults::Fault;
 use crate::planted::Planted;

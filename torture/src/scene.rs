@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use orderlock_core::OrderId;
-use orderlock_testkit::Dice;
+use orderlock_simulator::Dice;
 use tokio::sync::watch;
 
 use crate::checkers::Streams;

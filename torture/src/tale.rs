@@ -10,7 +10,7 @@ use std::time::Instant;
 use orderlock_core::{
     Caller, IdempotencyKey, Operation, OrderId, Principal, Recovery, Target, Tenant, Timestamp,
 };
-use orderlock_testkit::tally::{self, Told};
+use orderlock_simulator::tally::{self, Told};
 
 use crate::checkers::Book;
 use crate::ledger::lock;

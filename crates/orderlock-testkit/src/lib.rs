@@ -56,17 +56,13 @@
 //! `orderlock` sends requests to a route while each fault strikes its write. [`TestRuntime::drive`]
 //! moves the clock by itself, so that what hangs comes to its limit at once.
 
-mod dice;
 pub mod faults;
 pub mod fixtures;
 mod memory;
 mod property;
 mod runtime;
-pub mod sim;
 pub mod suite;
-pub mod tally;
 
-pub use dice::Dice;
 pub use memory::MemoryStore;
 pub use runtime::TestRuntime;
 pub use suite::StoreFactory;

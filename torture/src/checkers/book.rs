@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use orderlock_core::store::{Acquire, Acquired, Claim, Grant, OrderView, Settle, Settled, Then};
 use orderlock_core::{Fence, KeyId, LeaseViewState, Recovery, StoreError, Version};
-use orderlock_testkit::tally;
+use orderlock_simulator::tally;
 
 use super::marks::{Doubt, Marks};
 

@@ -10,7 +10,7 @@ use orderlock_core::{
     Body, CreateRequest, Denied, Ended, Fingerprint, LeaseViewState, Operation, OrderStore as _,
     OutcomeKind,
 };
-use orderlock_testkit::tally::{self, Tally};
+use orderlock_simulator::tally::{self, Tally};
 use tokio::task::JoinSet;
 
 use super::stream::Told;

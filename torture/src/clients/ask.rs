@@ -8,7 +8,7 @@ use orderlock_core::{
     Body, Denied, Ended, Failed, Fence, Fingerprint, LockedOrder, OperationRequest,
     OrderStore as _, Outcome, Undone, Version,
 };
-use orderlock_testkit::tally::{self, Odd, Tally};
+use orderlock_simulator::tally::{self, Odd, Tally};
 
 use super::handlers::{Work, handle};
 use crate::checkers::may_be_expired;

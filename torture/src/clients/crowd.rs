@@ -12,7 +12,7 @@ use orderlock_core::{
     Body, Caller, CreateRequest, Ended, Fingerprint, IdempotencyKey, Limits, LockedOrder,
     Operation, OperationRequest, OrderId, Outcome,
 };
-use orderlock_testkit::tally::Tally;
+use orderlock_simulator::tally::Tally;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 

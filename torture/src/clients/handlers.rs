@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use orderlock_core::{Effect, Fence, LockedOrder, Operation, Outcome, Problem, Recovery, Undone};
-use orderlock_testkit::tally::Tally;
+use orderlock_simulator::tally::Tally;
 
 use crate::ledger::lock;
 use crate::scene::Scene;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use orderlock_core::store::{Filter, List, Read};
 use orderlock_core::{KeyStatus, OrderStore as _, Tenant};
-use orderlock_testkit::tally::Tally;
+use orderlock_simulator::tally::Tally;
 
 use crate::checkers::may_be_expired;
 use crate::faults::Fault;

@@ -9,7 +9,7 @@ use orderlock_core::{
     LeaseView, LeaseViewState, OrderStore as _, Outcome, Problem, Resolution, ResolveRequest,
     Tenant,
 };
-use orderlock_testkit::tally::Tally;
+use orderlock_simulator::tally::Tally;
 
 use crate::ledger::lock;
 use crate::scene::Scene;

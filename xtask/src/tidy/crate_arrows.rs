@@ -5,7 +5,7 @@ use crate::cargo::{Dependency, Package, Workspace};
 
 /// Each room, and the rooms that it may use. A new arrow is a decision: write it down in
 /// `docs/decisions/`, then here.
-const ROOMS: [(&str, &[&str]); 11] = [
+const ROOMS: [(&str, &[&str]); 12] = [
     ("orderlock-server", &["orderlock-orders", "orderlock"]),
     ("orderlock-orders", &["orderlock-core"]),
     (
@@ -29,9 +29,13 @@ const ROOMS: [(&str, &[&str]); 11] = [
             "orderlock-core",
             "orderlock-mongodb",
             "orderlock-postgres",
+            "orderlock-simulator",
             "orderlock-sqlite",
-            "orderlock-testkit",
         ],
+    ),
+    (
+        "orderlock-simulator",
+        &["orderlock-core", "orderlock-testkit"],
     ),
     ("xtask", &[]),
 ];

@@ -81,7 +81,8 @@ impl MemoryStore {
     }
 
     /// The sessions that are alive.
-    pub(crate) fn sessions(&self) -> Vec<SessionId> {
+    #[must_use]
+    pub fn sessions(&self) -> Vec<SessionId> {
         self.state().sessions.keys().copied().collect()
     }
 

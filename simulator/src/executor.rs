@@ -16,7 +16,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use super::trace::Trace;
-use crate::dice::Dice;
+use crate::Dice;
 
 /// Whose task it is: a run of a node, or one of those below.
 pub(super) type Tag = u64;

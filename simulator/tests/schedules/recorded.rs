@@ -11,7 +11,7 @@ use orderlock_core::store::{
 use orderlock_core::{
     Fence, Fingerprint, KeyId, LeaseId, LeaseView, LeaseViewState, SessionId, Target, Version,
 };
-use orderlock_testkit::sim::{Event, SettleWord, Word};
+use orderlock_simulator::{Event, SettleWord, Word};
 
 use crate::model::rules::Rules;
 use crate::model::store::Store;

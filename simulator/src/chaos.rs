@@ -13,7 +13,7 @@ use orderlock_core::{
     Principal, Tenant,
 };
 
-use crate::fixtures::RETENTION;
+use orderlock_testkit::fixtures::RETENTION;
 
 use super::book::Cause;
 use super::disk::Flushed;

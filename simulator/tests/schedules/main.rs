@@ -20,7 +20,7 @@ mod recorded;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use orderlock_testkit::sim::{self, Coverage, Plan, Report};
+use orderlock_simulator::{self as simulator, Coverage, Plan, Report};
 
 /// Seeds that have failed once are run for ever, before all others.
 const FAILED_ONCE: &str = include_str!("seeds.txt");
@@ -34,11 +34,11 @@ const MEETS_ALL: u64 = 10_000;
 
 /// Runs a seed twice: the same seed is the same run.
 fn checked(seed: u64) -> Report {
-    let report = sim::run(Plan::of(seed));
-    let again = sim::run(Plan::of(seed));
+    let report = simulator::run(Plan::of(seed));
+    let again = simulator::run(Plan::of(seed));
     let plan = Plan::of(seed);
     let alone = format!(
-        "ORDERLOCK_SEED={seed} cargo test -p orderlock-testkit --test schedules every_schedule"
+        "ORDERLOCK_SEED={seed} cargo test -p orderlock-simulator --test schedules every_schedule"
     );
     assert!(
         report.violations.is_empty(),
@@ -105,9 +105,9 @@ fn many(count: u64) -> (Coverage, u64) {
 #[test]
 fn every_schedule_keeps_every_promise() {
     if let Some(seed) = number("ORDERLOCK_SEED") {
-        let report = sim::run_traced(Plan::of(seed));
+        let report = simulator::run_traced(Plan::of(seed));
         report.trace.iter().for_each(|line| println!("{line}"));
-        let again = sim::run_traced(Plan::of(seed));
+        let again = simulator::run_traced(Plan::of(seed));
         let mut pairs = report.trace.iter().zip(&again.trace);
         if let Some((one, other)) = pairs.find(|(one, other)| one != other) {
             println!("the second run says {other:?} where the first said {one:?}");

@@ -7,11 +7,11 @@
 //! be run again alone.
 //!
 //! ```
-//! use orderlock_testkit::sim::{self, Plan};
+//! use orderlock_simulator::{self as simulator, Plan};
 //!
-//! let report = sim::run(Plan::of(1));
+//! let report = simulator::run(Plan::of(1));
 //! assert_eq!(report.violations, Vec::<String>::new());
-//! assert_eq!(report.hash, sim::run(Plan::of(1)).hash);
+//! assert_eq!(report.hash, simulator::run(Plan::of(1)).hash);
 //! ```
 
 mod book;
@@ -19,6 +19,7 @@ mod chaos;
 mod check;
 mod client;
 mod coverage;
+mod dice;
 mod disk;
 mod event;
 mod executor;
@@ -27,6 +28,7 @@ mod plan;
 mod runtime;
 mod scene;
 mod store;
+pub mod tally;
 mod trace;
 mod watch;
 
@@ -37,11 +39,12 @@ use futures_util::FutureExt as _;
 use orderlock_core::OrderStore;
 
 pub use coverage::Coverage;
+pub use dice::Dice;
 pub use event::{Event, SettleWord, Word};
 pub use plan::Plan;
 
-use crate::MemoryStore;
 use executor::{OUTSIDE, Step};
+use orderlock_testkit::MemoryStore;
 use scene::{Scene, lock};
 
 /// After so many polls a run that has not ended never will.

@@ -16,7 +16,7 @@ use super::book::{Book, Cause};
 use super::event::Event;
 use super::executor::OUTSIDE;
 use super::scene::{Scene, lock};
-use crate::MemoryStore;
+use orderlock_testkit::MemoryStore;
 
 /// What came of a flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

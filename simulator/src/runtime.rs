@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use orderlock_core::Runtime;
 
 use super::executor::{Executor, Tag};
-use crate::TestRuntime;
+use orderlock_testkit::TestRuntime;
 
 /// The [`Runtime`] of one run of a node.
 #[derive(Clone, Debug)]

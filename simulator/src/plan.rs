@@ -7,7 +7,7 @@ use orderlock_core::{Limits, Retention};
 use super::chaos::Blow;
 use super::handlers::Behaviour;
 use super::store::Strike;
-use crate::dice::Dice;
+use crate::Dice;
 
 /// The settings of one run. Each seed turns a part of the faults off and draws the rates of the
 /// others: a swarm of different runs finds more than one mixture of everything.

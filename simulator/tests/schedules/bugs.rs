@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use orderlock_core::OrderStore;
-use orderlock_testkit::sim::{self, Plan};
+use orderlock_simulator::{self as simulator, Plan};
 
 use crate::buggy::{Bug, Buggy};
 use crate::recorded;
@@ -17,7 +17,7 @@ fn found(bug: Bug, within: u64, plan: impl Fn(u64) -> Plan) {
 fn found_as(bug: Bug, violation: &str, within: u64, plan: impl Fn(u64) -> Plan) {
     let over = |inner| Arc::new(Buggy::new(inner, bug)) as Arc<dyn OrderStore>;
     let found = (0..within).find_map(|seed| {
-        let report = sim::run_over(plan(seed), false, over);
+        let report = simulator::run_over(plan(seed), false, over);
         let mut violations = report.violations.iter();
         let named = violations.any(|found| found.contains(violation));
         named.then_some((seed, report.violations))
@@ -36,7 +36,7 @@ fn refused(bug: Bug, within: u64) {
             Bug::SettlesWithoutVersion => Plan::of(seed).doubled(),
             _ => Plan::of(seed),
         };
-        let events = sim::run_over(plan, false, over).events;
+        let events = simulator::run_over(plan, false, over).events;
         Some((seed, recorded::refusal(&events)?))
     });
     match refused {
@@ -71,7 +71,7 @@ fn the_model_refuses_the_word_of_every_store_with_a_bug() {
 /// A store that lies about its flushes breaks this promise within so many seeds.
 fn found_lying(violation: &str, within: u64) {
     let found = (0..within).find(|seed| {
-        let report = sim::run(Plan::of(*seed).lying());
+        let report = simulator::run(Plan::of(*seed).lying());
         report.violations.iter().any(|found| found == violation)
     });
     match found {

@@ -18,9 +18,9 @@ use super::plan::{Key, Plan};
 use super::runtime::{NodeRuntime, WallClock};
 use super::store::{NodeStore, Strike};
 use super::trace::Trace;
-use crate::MemoryStore;
-use crate::dice::Dice;
+use crate::Dice;
 use crate::tally::{Plain, Told};
+use orderlock_testkit::MemoryStore;
 
 /// One run of a node's process.
 #[derive(Clone)]
