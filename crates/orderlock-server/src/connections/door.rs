@@ -7,7 +7,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -41,11 +41,17 @@ const HEALTH: &[u8] = b"GET /healthz ";
 /// open, and trying again at once would only burn time.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// How long the thread may take to drop what its tasks hold, above all the store: it brings its log to
+/// the file then. A disk that hangs does not keep the process for ever.
+const ENDING: Duration = Duration::from_secs(5);
+
 /// A thread with a runtime of its own, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Aside {
     handle: Handle,
-    _end: oneshot::Sender<()>,
+    end: Option<oneshot::Sender<()>>,
+    /// Closed when the thread has dropped its runtime, and all that the tasks there held.
+    ended: mpsc::Receiver<()>,
 }
 
 impl Aside {
@@ -55,16 +61,35 @@ impl Aside {
             .enable_all()
             .build()?;
         let handle = runtime.handle().clone();
-        let (end, ended) = oneshot::channel::<()>();
+        let (end, asked) = oneshot::channel::<()>();
+        let (ending, ended) = mpsc::channel();
         thread::Builder::new()
             .name("door".to_owned())
-            .spawn(move || runtime.block_on(ended))?;
-        Ok(Self { handle, _end: end })
+            .spawn(move || {
+                let _ending = ending;
+                let _asked = runtime.block_on(asked);
+                drop(runtime);
+            })?;
+        let end = Some(end);
+        Ok(Self { handle, end, ended })
     }
 
     /// Where its tasks are started, and whose signals and sockets are heard by this thread.
     pub(crate) fn handle(&self) -> &Handle {
         &self.handle
+    }
+}
+
+impl Drop for Aside {
+    /// Waits for the thread. The last hold on the store may be there, and a process that ended before
+    /// it is dropped would leave the store as a crash does.
+    fn drop(&mut self) {
+        self.end = None;
+        if self.ended.recv_timeout(ENDING) == Err(mpsc::RecvTimeoutError::Timeout) {
+            tracing::warn!(
+                "the door's thread was still ending, perhaps with the store's last write"
+            );
+        }
     }
 }
 

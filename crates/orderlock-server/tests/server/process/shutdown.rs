@@ -24,6 +24,24 @@ async fn half_a_request(server: &Server) -> TcpStream {
 }
 
 #[tokio::test]
+async fn after_a_clean_stop_the_file_needs_nothing_beside_it() {
+    let folder = tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]).await;
+    let order = server.order("order", 1_000).await;
+    server.signal("-TERM");
+    let (status, log) = server.ended().await;
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(!folder.path().join("orderlock.db-wal").exists(), "{log}");
+
+    let copy = tempdir().unwrap();
+    let file = |folder: &Path| folder.join("orderlock.db");
+    std::fs::copy(file(folder.path()), file(copy.path())).unwrap();
+    let server = Server::start(copy.path(), &[]).await;
+    let read = server.get(&format!("/v1/orders/{order}")).await;
+    assert_eq!(read["result"]["id"], order.as_str(), "{read}");
+}
+
+#[tokio::test]
 async fn a_signal_lets_what_runs_end_and_exits_with_success() {
     let folder = tempdir().unwrap();
     let server = Server::start(folder.path(), &[]).await;
