@@ -30,6 +30,9 @@ const KEEPALIVE_RETRIES: u32 = 3;
 pub(crate) struct Connector {
     config: Config,
     tls: Option<MakeRustlsConnect>,
+    /// How long the first words of a server may take: the network's way there, for each host, and
+    /// its answer.
+    limit: Duration,
 }
 
 impl fmt::Debug for Connector {
@@ -59,10 +62,10 @@ impl Connector {
         }
         // Of many hosts, the first may be gone without a word: each gets its part of the time.
         let hosts = config.get_hosts().len().max(config.get_hostaddrs().len());
-        if config.get_connect_timeout().is_none() {
-            let parts = u32::try_from(hosts.max(1)).unwrap_or(u32::MAX);
-            config.connect_timeout(options.patience / parts);
-        }
+        let parts = u32::try_from(hosts.max(1)).unwrap_or(u32::MAX);
+        let way = config.get_connect_timeout().copied();
+        let way = way.unwrap_or(options.patience / parts);
+        config.connect_timeout(way);
         if config.get_tcp_user_timeout().is_none() {
             config.tcp_user_timeout(options.patience);
         }
@@ -78,7 +81,36 @@ impl Connector {
             Protection::None => None,
             Protection::Verified(authorities) => Some(tls::verified(authorities.as_deref())?),
         };
-        Ok(Self { config, tls })
+        Ok(Self {
+            config,
+            tls,
+            limit: way.saturating_mul(parts).saturating_add(options.patience),
+        })
+    }
+
+    /// Makes a connection while the store is opened, when there is no pool yet that bounds it. The
+    /// driver bounds the network's way alone: a server that is stopped, or something else that
+    /// listens there, takes the connection and says nothing.
+    pub(crate) async fn open(&self) -> Result<Connected, OpenError> {
+        self.within(async {
+            let connected = self.connect().await;
+            connected.map_err(|error| OpenError::connecting(&error))
+        })
+        .await
+    }
+
+    /// Does something with a server that may never answer.
+    pub(crate) async fn within<T>(
+        &self,
+        done: impl Future<Output = Result<T, OpenError>>,
+    ) -> Result<T, OpenError> {
+        let silent = |_| {
+            let limit = self.limit;
+            OpenError::Unreachable(format!("it did not answer within {limit:?}").into())
+        };
+        tokio::time::timeout(self.limit, done)
+            .await
+            .map_err(silent)?
     }
 
     /// Makes a connection.

@@ -153,12 +153,8 @@ pub(crate) async fn open(url: &str, options: &PostgresOptions) -> Result<Opened,
     let address = Address::parse(url)?;
     let pooled = options.pooler || address.pooler;
     let connector = Connector::new(&address, options)?;
-    let connected = connector
-        .connect()
-        .await
-        .map_err(|error| OpenError::connecting(&error))?;
-    let Connected { mut client, .. } = connected;
-    let server = Server::look(&client).await?;
+    let Connected { mut client, .. } = connector.open().await?;
+    let server = connector.within(Server::look(&client)).await?;
     server.suits()?;
     migrate::migrate(&connector, &mut client, pooled).await?;
     drop(client);
@@ -223,6 +219,8 @@ impl Server {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::settings::Level;
 
@@ -264,5 +262,18 @@ mod tests {
             ..server()
         };
         assert!(matches!(standby.suits(), Err(OpenError::ReadOnly)));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_takes_connections_and_says_nothing_is_not_waited_for() {
+        // The system takes connections for it, as it does for a server that is stopped.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = silent.local_addr().unwrap();
+        let options = PostgresOptions::default().with_patience(Duration::from_millis(100));
+        let opened = open(&format!("postgres://somebody@{address}/orders"), &options).await;
+        let error = opened.unwrap_err();
+        assert!(matches!(error, OpenError::Unreachable(_)), "{error:?}");
+        let cause = error.source().unwrap().to_string();
+        assert!(cause.contains("did not answer"), "{cause}");
     }
 }
