@@ -67,12 +67,22 @@ async fn serve(settings: &Settings, aside: &Aside) -> anyhow::Result<()> {
     // Before the store: a start that fails for its port leaves no file behind.
     let listener = bind(aside, settings.listen.0)?;
     let connections = descriptors::connections(settings);
-    let opened = Opened::open(settings).await?;
     let address = listener.local_addr().context("the address is not known")?;
-    let context = assemble(&opened, settings, address);
-    let started = context.orders().lifecycle().start().await;
-    started.map_err(|denied| anyhow!("the store does not take a session: {}", denied.as_str()))?;
-    let trial = Trial::new(context.orders().lifecycle()).await;
+    let begun = tokio::select! {
+        biased;
+        // It may take long: a database that says nothing is waited for, and so is another node that
+        // changes its layout. What was begun is left as by a node that has died.
+        () = signals.next() => {
+            tracing::info!("ended by a signal, before it served");
+            return Ok(());
+        }
+        begun = Begun::new(settings, address) => begun?,
+    };
+    let Begun {
+        opened,
+        context,
+        trial,
+    } = begun;
     let node = settings.node_name.resolve(&settings.store, address);
     let door = Door {
         router: app(context.clone()),
@@ -82,8 +92,8 @@ async fn serve(settings: &Settings, aside: &Aside) -> anyhow::Result<()> {
     };
     let listening = door.open(aside, listener);
     let text = welcome::text(address, &node, &opened.store().describe(), trial.as_ref());
-    // A server whose output nobody reads still serves.
-    let _unread = print(&text);
+    // A server whose output nobody reads still serves, and hears the signal that ends it.
+    let _printed = tokio::task::spawn_blocking(move || print(&text));
     tracing::info!(%address, store = %settings.store, "listening");
 
     signals.next().await;
@@ -113,6 +123,30 @@ async fn serve(settings: &Settings, aside: &Aside) -> anyhow::Result<()> {
     opened.log_statistics();
     tracing::info!("ended");
     Ok(())
+}
+
+/// What has to be there before the door is opened.
+struct Begun {
+    opened: Opened,
+    context: Context,
+    trial: Option<Trial>,
+}
+
+impl Begun {
+    async fn new(settings: &Settings, address: SocketAddr) -> anyhow::Result<Self> {
+        let opened = Opened::open(settings).await?;
+        let context = assemble(&opened, settings, address);
+        let lifecycle = context.orders().lifecycle();
+        let started = lifecycle.start().await;
+        started
+            .map_err(|denied| anyhow!("the store does not take a session: {}", denied.as_str()))?;
+        let trial = Trial::new(lifecycle).await;
+        Ok(Self {
+            opened,
+            context,
+            trial,
+        })
+    }
 }
 
 /// Tells those who wait, lets what runs settle, and lets the answers leave; all of it within the

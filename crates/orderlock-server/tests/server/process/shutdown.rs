@@ -1,15 +1,17 @@
 //! Ending on a signal.
 
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tempfile::tempdir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::process::Child;
 use tokio::sync::Semaphore;
 
-use super::server::{Server, post};
+use super::server::{Server, command, lines, post};
 
 /// A request whose body never comes, known to be under way: the server has asked for the body.
 async fn half_a_request(server: &Server) -> TcpStream {
@@ -200,4 +202,64 @@ async fn a_second_signal_ends_it_at_once() {
     let (status, log) = server.ended().await;
     assert_eq!(status.code(), Some(1), "{log}");
     assert!(log.contains("second signal"), "{log}");
+}
+
+/// A program that is started by hand: it has not said that it listens.
+fn started(folder: &Path, arguments: &[&str], output: Stdio) -> Child {
+    let mut command = command(folder, &["serve", "--listen", "127.0.0.1:0"]);
+    command
+        .args(arguments)
+        .stdout(output)
+        .stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+fn terminate(child: &Child) {
+    let pid = child.id().unwrap().to_string();
+    let sent = std::process::Command::new("kill")
+        .args(["-TERM", &pid])
+        .status();
+    assert!(sent.unwrap().success());
+}
+
+#[tokio::test]
+async fn a_signal_is_heard_while_the_store_says_nothing() {
+    let folder = tempdir().unwrap();
+    for scheme in ["postgres", "mongodb"] {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = silent.local_addr().unwrap();
+        let store = format!(
+            "{scheme}://{address}/orders?{}",
+            match scheme {
+                "postgres" => "user=somebody",
+                _ => "collection=orders",
+            }
+        );
+        let arguments = ["--store", &store, "--store-limit", "10m"];
+        let child = started(folder.path(), &arguments, Stdio::null());
+        // It waits for the first words of its store.
+        let _connection = silent.accept().await.unwrap();
+        terminate(&child);
+        let ended = child.wait_with_output().await.unwrap();
+        let log = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(0), "{scheme}: {log}");
+        assert!(log.contains("before it served"), "{scheme}: {log}");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_signal_is_heard_though_nobody_reads_what_is_printed() {
+    let folder = tempdir().unwrap();
+    let (full, _unread) = tokio::net::unix::pipe::pipe().unwrap();
+    while full.try_write(&[b'x'; 4_096]).is_ok() {}
+    let full = full.into_blocking_fd().unwrap();
+    let mut child = started(folder.path(), &[], full.into());
+    let (mut log, _) = lines(child.stderr.take().unwrap());
+    let mut said = log.recv().await;
+    while !said.expect("it serves").contains("listening") {
+        said = log.recv().await;
+    }
+    terminate(&child);
+    assert_eq!(child.wait().await.unwrap().code(), Some(0));
 }
