@@ -4,10 +4,10 @@ use std::error::Error;
 use std::pin::pin;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use futures_util::future::{Either, select};
 use http::HeaderMap;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError};
 use orderlock_core::{Problem, Runtime};
 
 use crate::problems::{BODY_MALFORMED, BODY_TOO_LARGE, BODY_TOO_SLOW};
@@ -46,13 +46,9 @@ impl BodyLimits {
         B: http_body::Body,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let reading = pin!(Limited::new(body, self.bytes).collect());
+        let reading = pin!(self.gather(body));
         match select(reading, runtime.sleep(self.time)).await {
-            Either::Left((Ok(collected), _)) => Ok(collected.to_bytes()),
-            Either::Left((Err(error), _)) if error.is::<LengthLimitError>() => {
-                Err(self.too_large())
-            }
-            Either::Left((Err(_), _)) => Err(BODY_MALFORMED.described()),
+            Either::Left((read, _)) => read,
             Either::Right(_) => Err(BODY_TOO_SLOW.problem().with_detail(format!(
                 "The body was not complete after {} s. {}",
                 self.time.as_secs(),
@@ -61,10 +57,102 @@ impl BodyLimits {
         }
     }
 
+    /// Each part is copied and let go: kept as they came, those of a body that is sent byte by byte
+    /// would take fifty times its length.
+    async fn gather<B>(self, body: B) -> Result<Bytes, Problem>
+    where
+        B: http_body::Body,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let mut body = pin!(body);
+        let mut whole = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|error| match error.into() {
+                // A limit of the application's own, before this one.
+                error if error.is::<LengthLimitError>() => self.too_large(),
+                _ => BODY_MALFORMED.described(),
+            })?;
+            // Trailers say nothing.
+            let Ok(part) = frame.into_data() else {
+                continue;
+            };
+            if part.remaining() > self.bytes - whole.len() {
+                return Err(self.too_large());
+            }
+            whole.put(part);
+        }
+        Ok(whole.freeze())
+    }
+
     fn too_large(self) -> Problem {
         BODY_TOO_LARGE.problem().with_detail(format!(
             "The body has more than the {} bytes that this service takes. {}",
             self.bytes, BODY_TOO_LARGE.next
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+
+    use futures_util::{FutureExt as _, StreamExt as _, stream};
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+    use orderlock_core::TokioRuntime;
+
+    use super::*;
+
+    /// A part of a body, and the buffer that it came in.
+    struct Buffer {
+        _kept: Arc<()>,
+    }
+
+    impl AsRef<[u8]> for Buffer {
+        fn as_ref(&self) -> &[u8] {
+            b" "
+        }
+    }
+
+    #[tokio::test]
+    async fn of_a_body_in_many_parts_no_more_is_kept_than_its_bytes() {
+        let buffers = Arc::new(());
+        let made = Arc::clone(&buffers);
+        let parts = stream::iter(0..2_000).map(move |number| {
+            let kept = Arc::strong_count(&made);
+            assert!(kept <= 3, "{kept} buffers are kept at part {number}");
+            let part = Bytes::from_owner(Buffer {
+                _kept: Arc::clone(&made),
+            });
+            Ok::<_, Infallible>(Frame::data(part))
+        });
+        let limits = BodyLimits {
+            bytes: 2_000,
+            ..BodyLimits::default()
+        };
+        let read = limits.read(StreamBody::new(parts), &TokioRuntime).await;
+        assert_eq!(read.unwrap().len(), 2_000);
+    }
+
+    #[test]
+    fn a_body_is_read_up_to_its_limit_and_no_further() {
+        let limits = BodyLimits {
+            bytes: 3,
+            ..BodyLimits::default()
+        };
+        for (parts, taken) in [
+            (&["ab", "c"][..], true),
+            (&["", "abc", ""], true),
+            (&["abcd"], false),
+            (&["abc", "d"], false),
+        ] {
+            let frames = parts
+                .iter()
+                .map(|part| Ok::<_, Infallible>(Frame::data(Bytes::from(*part))));
+            let read = limits.gather(StreamBody::new(stream::iter(frames)));
+            let read = read.now_or_never().unwrap();
+            assert_eq!(read.is_ok(), taken, "{parts:?}");
+        }
     }
 }

@@ -1,20 +1,24 @@
 //! The lock as an application holds it: one store, one caller source, and the doors to it.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::routing::{self, MethodFilter, MethodRouter};
+use bytes::Bytes;
+use http::HeaderMap;
 use orderlock_core::{
     Answers, Body, Caller, CreateRequest, Document, Ended, Failed, Fingerprint, IdempotencyKey,
-    Lifecycle, LifecycleBuilder, Limits, Operation, OrderId, OrderStore, OrderType, Runtime,
-    StoreError,
+    Lifecycle, LifecycleBuilder, Limits, Operation, OrderId, OrderStore, OrderType, Problem,
+    Runtime, StoreError,
 };
 
 use crate::adapter::{LockedHandler, OrderHandler};
 use crate::body::BodyLimits;
 use crate::caller::{CallerSource, OrderIdSource, PathParam};
+use crate::header;
 use crate::json::JsonAnswers;
 use crate::layer::OrderLockLayer;
 use crate::request::Entrance;
@@ -246,6 +250,27 @@ impl<T> OrderLock<T> {
     #[must_use]
     pub fn lifecycle(&self) -> &Lifecycle {
         &self.entrance.lifecycle
+    }
+
+    /// Reads the body of a request that is not run under the lock, a creation for example, as those
+    /// are read that are: within the same limits, and only if it can be read as it stands. A body
+    /// that says itself that it is too large is not waited for.
+    ///
+    /// # Errors
+    /// `body-too-large`, `body-too-slow`, `body-malformed` or `media-type-unsupported`.
+    pub async fn read_body<B>(&self, headers: &HeaderMap, body: B) -> Result<Bytes, Problem>
+    where
+        B: http_body::Body,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let Entrance {
+            lifecycle,
+            body: limits,
+            ..
+        } = &self.entrance;
+        limits.check_declared(headers)?;
+        header::check_content(headers)?;
+        limits.read(body, &**lifecycle.runtime()).await
     }
 
     /// Creates an order, at most once for each caller and key, whatever its id. The id is derived

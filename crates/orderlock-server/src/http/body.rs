@@ -1,21 +1,19 @@
-//! Request bodies of the routes without a lock, and the check of media types for all of them.
+//! The commands in request bodies, and the check of their media types.
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse as _, Response};
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use orderlock::Problem;
-use orderlock::header::{MediaType, check_content};
-use orderlock::problems::{BODY_MALFORMED, BODY_TOO_LARGE, BODY_TOO_SLOW, MEDIA_TYPE_UNSUPPORTED};
+use orderlock::header::MediaType;
+use orderlock::problems::{BODY_MALFORMED, MEDIA_TYPE_UNSUPPORTED};
 use orderlock_orders::{BodyShape, Command, OrderOperation};
 
+use super::Context;
 use super::problems::INTERNAL_ERROR;
 use super::reply::{Refused, set};
-use super::{BodyLimits, Context};
 
 const JSON: &str = "application/json";
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
@@ -46,25 +44,6 @@ pub(crate) fn check_media_type(
     }
     let detail = format!("Send the body as {}.", taken.join(" or "));
     Err(MEDIA_TYPE_UNSUPPORTED.problem().with_detail(detail))
-}
-
-impl BodyLimits {
-    /// Reads a body to its end, if it can be read as it stands.
-    pub(crate) async fn read(self, headers: &HeaderMap, body: Body) -> Result<Bytes, Problem> {
-        check_content(headers)?;
-        let reading = Limited::new(body, self.bytes).collect();
-        match tokio::time::timeout(self.time, reading).await {
-            Ok(Ok(collected)) => Ok(collected.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => {
-                Err(BODY_TOO_LARGE.problem().with_detail(format!(
-                    "The body has more than the {} bytes that this service takes. {}",
-                    self.bytes, BODY_TOO_LARGE.next
-                )))
-            }
-            Ok(Err(_)) => Err(BODY_MALFORMED.described()),
-            Err(_) => Err(BODY_TOO_SLOW.described()),
-        }
-    }
 }
 
 /// An operation with its body, read before the lock is asked for. The operation is the route's.

@@ -31,7 +31,7 @@ pub(crate) async fn create(
 ) -> Result<Response, Refused> {
     let (parts, body) = request.into_parts();
     let key = idempotency_key(&parts.headers)?;
-    let body = context.body.read(&parts.headers, body).await?;
+    let body = context.orders.read_body(&parts.headers, body).await?;
     let operation = OrderOperation::Create.to_core().name().clone();
     let canonical = if is_json(&parts.headers) {
         Body::Json(&body)

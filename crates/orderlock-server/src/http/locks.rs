@@ -70,7 +70,7 @@ pub(crate) async fn break_one(
 ) -> Result<Success<LockItem>, Refused> {
     let (mut parts, body) = request.into_parts();
     let id = param(&mut parts, "id").filter(|id| is_lock_id(id));
-    let body = context.body.read(&parts.headers, body).await?;
+    let body = context.orders.read_body(&parts.headers, body).await?;
     check_media_type(&parts.headers, &body, BodyShape::Reason)?;
     let reason = reason(&body)?;
     // What can be no lock's id names no lock.

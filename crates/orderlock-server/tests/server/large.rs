@@ -1,11 +1,14 @@
 //! Orders at the bound of their size, through the routes: refused with a stored problem, and never
 //! too full for what ends them.
 
+use axum::body::Body;
+use bytes::Bytes;
+use http::Method;
 use orderlock_orders::ProcessConfig;
 use orderlock_orders::bounds::{LINES_MAX, NAME_MAX, ORDER_BYTES_LEAST, REASON_MAX, REFERENCE_MAX};
 use serde_json::{Value, json};
 
-use crate::support::{Call, Setup, World, operation_call};
+use crate::support::{Call, JSON, Setup, World, operation_call};
 
 /// A character of four bytes.
 const WIDE: &str = "\u{1F375}";
@@ -140,4 +143,28 @@ async fn a_store_that_takes_less_than_the_setting_bounds_the_order_model() {
         .send(Call::post("/v1/orders", &body(20)).key("k"))
         .await;
     assert_eq!(refused.problem(), "order-too-large");
+}
+
+/// What says itself that it is too large is refused before any of it has come.
+#[tokio::test]
+async fn a_body_that_is_declared_too_large_is_not_waited_for() {
+    let world = World::new();
+    let order = world.order(&[]).await;
+    for (method, path) in [
+        (Method::POST, "/v1/orders".to_owned()),
+        (Method::PATCH, format!("/v1/orders/{order}")),
+        (Method::POST, format!("/v1/orders/{order}/confirm")),
+        (Method::POST, format!("/v1/orders/{order}/resolution")),
+        (Method::DELETE, "/v1/locks/l".to_owned()),
+    ] {
+        let never = futures_util::stream::pending::<Result<Bytes, std::io::Error>>();
+        let call = Call::new(method, &path)
+            .key("k")
+            .header("content-type", JSON);
+        let call = call
+            .header("content-length", "1048577")
+            .body(Body::from_stream(never));
+        let answer = world.send(call).await;
+        assert_eq!(answer.problem(), "body-too-large", "{path}");
+    }
 }
