@@ -3,18 +3,27 @@
 /// How much of a path is logged that no route has.
 const SHOWN_MAX: usize = 100;
 
-/// A path that no route has, short and without control characters. What stands where a key would
-/// is left out: it may be one, under a path that is misspelt.
+/// How many of its parts are logged: `/v1/orders/{id}`.
+const PARTS_MAX: usize = 3;
+
+/// A path that no route has, short and without control characters. Of what stands behind an order's
+/// id nothing is shown: under a path that is misspelt it may be a key.
 pub(super) fn shown(path: &str) -> String {
-    let path = match path.split_once("/operations/") {
-        Some((before, _)) => format!("{before}/operations/..."),
-        None => path.to_owned(),
-    };
-    let mut shown: String = path.chars().take(SHOWN_MAX).collect();
-    if shown.len() < path.len() {
-        shown.push_str("...");
+    let mut end = path.len().min(SHOWN_MAX);
+    // A slash may be written in two ways.
+    let slashes = path
+        .match_indices(['/', '%'])
+        .filter(|(at, _)| {
+            let text = &path.as_bytes()[*at..];
+            text.starts_with(b"/") || text.len() >= 3 && text[..3].eq_ignore_ascii_case(b"%2f")
+        })
+        .map(|(at, _)| at);
+    if let Some(at) = slashes.skip(1).nth(PARTS_MAX - 1) {
+        end = end.min(at);
     }
-    shown.escape_default().to_string()
+    end = path.floor_char_boundary(end);
+    let more = if end < path.len() { "..." } else { "" };
+    format!("{}{more}", path[..end].escape_default())
 }
 
 /// The order that the path of a route names, as it stands there.
@@ -30,9 +39,23 @@ mod tests {
     #[test]
     fn a_path_is_shown_short_and_without_keys() {
         assert_eq!(shown("/v1/order/ord_1"), "/v1/order/ord_1");
+        for path in [
+            "/v1/orders/a/operation/secret",
+            "/v1/orders/a/Operations/secret",
+            "/v1/orders/a/operations%2Fsecret",
+            "/v1/orders/a/operations%2fsecret/",
+            "/v1/orders/a//secret",
+            "/v1/orders%2Fa/operation/secret",
+        ] {
+            let shown = shown(path);
+            assert!(
+                shown.ends_with("a...") && !shown.contains("secret"),
+                "{shown}"
+            );
+        }
         assert_eq!(
-            shown("/v1/order/a/operations/secret"),
-            "/v1/order/a/operations/..."
+            shown("/orders/a/operation/secret"),
+            "/orders/a/operation..."
         );
         let long = shown(&format!("/{}", "a".repeat(60_000)));
         assert_eq!(long.len(), SHOWN_MAX + 3);
