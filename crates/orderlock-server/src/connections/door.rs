@@ -26,6 +26,7 @@ use tower::{ServiceExt as _, service_fn};
 use super::link::Link;
 use super::registry::{Place, Registry};
 use super::{Bounds, GREETING_LEAST, GREETING_MAX, LOOK, serving};
+use crate::http::crowded;
 
 /// How many connections may wait in the operating system's queue.
 const BACKLOG: u32 = 1_024;
@@ -219,12 +220,15 @@ impl Hall {
             self.serve_here(stream, link, place).await;
             return;
         }
-        // It waits for this node from here on, and not this node for it.
-        link.asked(self.door.runtime.now(), true);
+        link.queues(self.door.runtime.now());
+        let limit = self.door.bounds.patience.head;
         let admitted = tokio::select! {
             biased;
             () = link.ended() => return,
             admitted = self.admitted.enter(&link) => admitted,
+            () = self.door.runtime.sleep(limit) => {
+                return self.turn_away(stream, link, place).await;
+            }
         };
         link.admitted(self.door.runtime.now());
         drop(place);
@@ -241,6 +245,15 @@ impl Hall {
             }
             drop(admitted);
         });
+    }
+
+    /// Tells it on this thread that there is no place for it. Nothing of its request was looked at.
+    async fn turn_away(self, stream: TcpStream, link: Arc<Link>, place: Place) {
+        let runtime = self.door.runtime;
+        link.admitted(runtime.now());
+        let service = service_fn(async |request: Request<Body>| Ok(crowded(request.headers())));
+        serving::serve(stream, link, runtime, service).await;
+        drop(place);
     }
 
     /// Serves it on this thread, but for requests that may have to wait.

@@ -35,6 +35,8 @@ struct State {
 pub(super) enum Phase {
     /// For its first request.
     Greeting,
+    /// For a place among those that may ask.
+    Queue,
     /// For another request, of which nothing has come.
     Idle,
     /// For the rest of a request's head.
@@ -50,7 +52,7 @@ pub(super) enum Phase {
 /// How long a connection may wait for its client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
-    /// For the first head, and for each from its first byte.
+    /// For the first head, and for each from its first byte; and for a place before that.
     pub(crate) head: Duration,
     /// Between two requests.
     pub(crate) idle: Duration,
@@ -130,7 +132,12 @@ impl Link {
         }
     }
 
-    /// It has a place, and its first request may be read.
+    /// Its first bytes have come, and it needs a place.
+    pub(super) fn queues(&self, now: Instant) {
+        self.state().enter(Phase::Queue, now);
+    }
+
+    /// Its first request may be read: it has a place, or is to hear that there is none.
     pub(super) fn admitted(&self, now: Instant) {
         self.state().enter(Phase::Greeting, now);
     }
@@ -167,7 +174,9 @@ impl Link {
     /// Whether it ends at once: nothing is lost with it but what its client has not said yet.
     pub(super) fn must_end(&self) -> bool {
         let state = self.state();
-        let waits = state.rests() || state.phase == Phase::Body || state.stalled.is_some();
+        let waits = state.rests()
+            || matches!(state.phase, Phase::Queue | Phase::Body)
+            || state.stalled.is_some();
         // A request that came in the meantime is answered first.
         (state.cut && waits) || (state.closing && state.rests())
     }
@@ -184,11 +193,17 @@ impl Link {
     }
 
     /// How soon it makes room for another, the least first: those that rest before those whose
-    /// request has not come, the longest first. None that is at work ever does.
-    pub(super) fn rank(&self) -> Option<(bool, Instant)> {
+    /// request has not come, and those that have a request and no place last; the longest first.
+    /// None that is at work ever does.
+    pub(super) fn rank(&self) -> Option<(u8, Instant)> {
         let state = self.state();
-        let waits = state.phase == Phase::Body;
-        ((state.rests() || waits) && !state.cut).then_some((waits, state.since))
+        let order = match state.phase {
+            Phase::Greeting | Phase::Idle | Phase::Head => 0,
+            Phase::Body => 1,
+            Phase::Queue => 2,
+            Phase::Work | Phase::Answer => return None,
+        };
+        (!state.cut).then_some((order, state.since))
     }
 
     /// Cuts it if it has waited for its client for too long.
@@ -219,8 +234,8 @@ impl State {
         match self.phase {
             Phase::Greeting | Phase::Head => passed(self.since, patience.head),
             Phase::Idle => passed(self.since, patience.idle),
-            // These have limits of their own: those of bodies, operations and answers.
-            Phase::Body | Phase::Work | Phase::Answer => false,
+            // These have limits of their own: those of places, bodies, operations and answers.
+            Phase::Queue | Phase::Body | Phase::Work | Phase::Answer => false,
         }
     }
 }

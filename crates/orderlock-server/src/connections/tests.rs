@@ -149,6 +149,47 @@ async fn at_the_limit_a_connection_that_rests_makes_room() {
     assert_eq!(rest(first).await, b"");
 }
 
+/// An open door whose only place is taken by a request that is at work.
+async fn crowded() -> (Open, TcpStream) {
+    let open = open(1);
+    let mut at_work = open.connect().await;
+    at_work.write_all(&get("/waits", "")).await.unwrap();
+    while open.listening.admitted.count() == 0 {
+        tokio::task::yield_now().await;
+    }
+    (open, at_work)
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_place_keeps_nobody_out() {
+    let (open, _at_work) = crowded().await;
+    let mut waiting = Vec::new();
+    for _ in 0..GREETING_LEAST {
+        let mut stream = open.connect().await;
+        stream.write_all(&get("/read", "")).await.unwrap();
+        waiting.push(stream);
+    }
+    // Each with its limit, beside the task that looks at all of them.
+    open.clock.sleeping(1 + GREETING_LEAST).await;
+    let mut probe = open.connect().await;
+    let answer = ask(&mut probe, &get("/healthz", "")).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn whoever_gets_no_place_in_time_is_told() {
+    let (open, _at_work) = crowded().await;
+    let mut stream = open.connect().await;
+    stream.write_all(&get("/read", "")).await.unwrap();
+    open.clock.sleeping(2).await;
+    open.clock.advance(Duration::from_secs(5));
+    let answer = rest(stream).await;
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.contains("/problems/server-busy"), "{answer}");
+    assert!(answer.contains("\r\nretry-after: 1\r\n"), "{answer}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_process_says_that_it_lives_while_its_workers_stand_still() {
     let open = open(10);

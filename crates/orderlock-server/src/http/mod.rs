@@ -36,7 +36,7 @@ use envelope::EnvelopeAnswers;
 
 use crate::config::Origins;
 
-pub(crate) use edge::{Edge, around};
+pub(crate) use edge::{Edge, around, crowded};
 use memory::Held;
 pub(crate) use memory::Memory;
 use reply::Refused;

@@ -73,14 +73,14 @@ pub(crate) const PRECONDITION_UNSUPPORTED: Kind = Kind {
     retryable: false,
 };
 
-/// There is no memory left.
+/// There is no room left.
 pub(crate) const SERVER_BUSY: Kind = Kind {
     kind: "server-busy",
     status: 503,
-    title: "The node has no memory left for this request",
+    title: "The node has no room left for this request",
     happened: "Large bodies and answers take as much memory as the node gives them: other clients \
-               send many at once, or do not read theirs. The operation may have run: then its \
-               answer is stored.",
+               send many at once, or do not read theirs. Or all of its connections are at work. \
+               The operation may have run: then its answer is stored.",
     advice: "Repeat the request with the same key; ask for smaller pages.",
     stored: "perhaps",
     retryable: true,

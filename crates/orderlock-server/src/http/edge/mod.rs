@@ -207,6 +207,11 @@ fn busy() -> Response {
     Refused(SERVER_BUSY.problem()).into_response()
 }
 
+/// For a connection that gets no place among those that are at work.
+pub(crate) fn crowded(headers: &HeaderMap) -> Response {
+    dressed(last(busy()), request_id(headers))
+}
+
 /// The last answer of its connection.
 fn last(mut response: Response) -> Response {
     let close = HeaderValue::from_static("close");
