@@ -9,6 +9,7 @@ use orderlock_core::StoreError;
 use rusqlite::Connection;
 
 use crate::clock::Clock;
+use crate::doubts::Doubts;
 use crate::error::{Fault, SqlError, spoils_the_connection};
 use crate::health;
 use crate::horizon::Horizon;
@@ -75,6 +76,11 @@ impl Failure {
         }
     }
 
+    /// Whether the batch may be in the file all the same.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        matches!(self, Self::Unknown(_) | Self::Unflushed(_))
+    }
+
     /// What it says of the store, in words for an operator; none if it says nothing of it.
     pub(crate) fn trouble(&self) -> Option<String> {
         Some(match self {
@@ -112,6 +118,8 @@ pub(crate) struct Transactions {
     pub(crate) shared: Arc<Shared>,
     pub(crate) horizon: Arc<Horizon>,
     pub(crate) readers: Arc<Gate>,
+    /// What the last batch has left open, if nobody knows its end.
+    pub(crate) doubts: Doubts,
     pub(crate) log: LogLength,
 }
 
@@ -123,11 +131,14 @@ impl Transactions {
         }
         if self.connection.is_none() {
             let reopened = open::reopen(&self.path, &self.place);
-            self.connection = Some(reopened.map_err(|error| match error {
+            let reopened = reopened.map_err(|error| match error {
                 Unsecured::Sql(error) => Failure::Undone(error.into()),
                 Unsecured::Io(error) => Failure::Closed(error.into()),
-            })?);
+            })?;
             // What the file shows is on the disk: the opening has seen to that.
+            let settled = self.doubts.settle(&reopened, &self.leases);
+            settled.map_err(|error| Failure::Undone(error.into()))?;
+            self.connection = Some(reopened);
             self.horizon.flushed();
         }
         match self.open_transaction() {

@@ -40,6 +40,7 @@ mod clock;
 mod create;
 mod deadline;
 mod direct;
+mod doubts;
 mod error;
 mod expire;
 mod flusher;

@@ -24,6 +24,7 @@ use tokio_stream::wrappers::BroadcastStream;
 use crate::batch::Transactions;
 use crate::clock::Clock;
 use crate::direct::Direct;
+use crate::doubts::Doubts;
 use crate::flusher::{Log, LogFile};
 use crate::horizon::Horizon;
 use crate::inner::Inner;
@@ -109,6 +110,7 @@ impl SqliteStore {
             shared: Arc::clone(&direct.shared),
             horizon: Arc::clone(&direct.horizon),
             readers: Arc::clone(&gate),
+            doubts: Doubts::default(),
             log: LogLength::new(),
         };
         let (log, queue, batch) = (flushed_by(log), options.queue, options.batch);

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::batch::{Batch, Committed, Failure, Transactions};
 use crate::deadline::Deadline;
+use crate::doubts::Doubts;
 use crate::error::Fault;
 use crate::flusher::{Flusher, Log};
 use crate::health::Health;
@@ -287,8 +288,12 @@ impl WriterState {
         }
     }
 
-    fn discard(&self, batch: Batch, failure: &Failure) {
-        batch.staged.discard(&self.transactions.leases);
+    fn discard(&mut self, batch: Batch, failure: &Failure) {
+        let leases = &self.transactions.leases;
+        if failure.is_in_doubt() {
+            self.transactions.doubts = Doubts::of(&batch.staged, leases);
+        }
+        batch.staged.discard(leases);
         self.tell(batch.jobs, failure);
     }
 
