@@ -49,7 +49,7 @@ struct Step {
     #[serde(rename = "Shared Read Blocks", default)]
     read: u64,
     #[serde(default)]
-    plans: Vec<Step>,
+    plans: Vec<Self>,
 }
 
 /// The tables that grow with the orders.
