@@ -48,6 +48,24 @@ pub enum OpenError {
         #[source]
         error: io::Error,
     },
+    /// The file is missing or empty, and its log is there, with what was written last.
+    #[error(
+        "{path} is missing or empty, but its log is there ({path}-wal) with what was written last: \
+         put the file back beside it, or remove the log if neither is needed"
+    )]
+    LogAlone {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The file goes by several names, of which each would have a log and an owner of its own.
+    #[error(
+        "{path} goes by another name too (a hard link), under which a second process could write \
+         it: remove that name, or put a copy there"
+    )]
+    Linked {
+        /// The database.
+        path: PathBuf,
+    },
     /// The file may not be written.
     #[error("the file may be read but not written; give this process the right to write it")]
     ReadOnly,
@@ -144,6 +162,13 @@ pub(crate) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, OpenE
         error,
     };
     let lock = OwnerLock::take(&path)?;
+    // SQLite takes a log beside no file for nobody's, and removes it.
+    if bytes(&path) == 0 && bytes(&beside(&path, "-wal")) > 0 {
+        return Err(OpenError::LogAlone { path });
+    }
+    if has_two_names(&path) {
+        return Err(OpenError::Linked { path });
+    }
     // Whoever may read the file has the installation's secret.
     if !path.exists() {
         own_file(&path).map_err(failed)?;
@@ -210,6 +235,22 @@ pub(crate) fn close(connection: Connection, owner: i64, seen: Timestamp) -> rusq
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !whole)?;
     connection.close().map_err(|(_, error)| error)?;
     Ok(whole)
+}
+
+/// How long a file is; one that is not there is empty.
+fn bytes(path: &Path) -> u64 {
+    path.metadata().map_or(0, |file| file.len())
+}
+
+#[cfg(unix)]
+fn has_two_names(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    path.metadata().is_ok_and(|file| file.nlink() > 1)
+}
+
+#[cfg(not(unix))]
+fn has_two_names(_: &Path) -> bool {
+    false
 }
 
 /// The file of an earlier build, or of a copy, may be open to everybody. It is not closed to them

@@ -93,6 +93,23 @@ fn a_link_to_the_file_is_the_same_file() {
     assert!(matches!(open(&link), Err(OpenError::Owned { .. })));
 }
 
+/// Under each name it would have a log and an owner of its own.
+#[cfg(unix)]
+#[test]
+fn a_file_with_two_names_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("orders.db");
+    let other = folder.path().join("other.db");
+    let first = open(&path).unwrap();
+    fs::hard_link(&path, &other).unwrap();
+    let error = open(&other).unwrap_err();
+    assert!(matches!(error, OpenError::Linked { .. }), "{error}");
+    drop(first);
+    open(&path).unwrap_err();
+    fs::remove_file(&other).unwrap();
+    open(&path).unwrap();
+}
+
 /// Runs one test of this file in a process of its own, over a file.
 fn child(test: &str, path: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
@@ -145,6 +162,33 @@ async fn a_killed_owner_leaves_nothing_locked_and_nothing_lost() {
     let target = fixtures::ids::target("held");
     let view = store.read(Read { target }).await.unwrap().unwrap();
     assert!(view.lease.is_none(), "its leases went with it");
+}
+
+/// Whoever has moved the file of a killed owner away finds the log where it was.
+#[tokio::test]
+async fn a_log_without_its_file_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("orders.db");
+    let mut owner = child("child_that_is_killed", &path)
+        .stdout(Stdio::piped())
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    wait_for_line(&mut owner, "settled and holding");
+    owner.kill().unwrap();
+    owner.wait().unwrap();
+    let away = folder.path().join("away.db");
+    fs::rename(&path, &away).unwrap();
+    let error = open(&path).unwrap_err();
+    assert!(matches!(error, OpenError::LogAlone { .. }), "{error}");
+    // A copy that failed has left an empty one.
+    fs::write(&path, "").unwrap();
+    let error = open(&path).unwrap_err();
+    assert!(matches!(error, OpenError::LogAlone { .. }), "{error}");
+
+    fs::rename(&away, &path).unwrap();
+    let store = open(&path).unwrap();
+    assert_eq!(version(&store, "settled").await, Version(2));
 }
 
 fn wait_for_line(child: &mut Child, wanted: &str) {
