@@ -131,7 +131,7 @@ pub use orderlock_core::{
     Limits, LockedOrder, Operation, OperationKey, OperationName, OperationRequest, OrderId,
     OrderStore, OrderType, Outcome, OutcomeKind, Principal, Problem, Recovery, Resolution,
     ResolveRequest, Retention, Runtime, SettledView, StoreError, Target, Tenant, Times, Timestamp,
-    TokioRuntime, Undone, Unresolved, Version, store,
+    TokioRuntime, Undone, Unresolved, Version, forward, store,
 };
 
 #[cfg(feature = "mongodb")]

@@ -7,14 +7,11 @@ use std::sync::Mutex;
 use std::task::Poll;
 
 use futures_util::FutureExt as _;
-use futures_util::stream::BoxStream;
 use orderlock_core::store::{
-    Acquire, Acquired, BreakLease, Broken, Create, Created, Entries, EntriesSince, Entry, Expire,
-    Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, MarkFate, OrderView,
-    Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
-    StoreInfo, Sweep, Swept, Then, Undo,
+    Acquire, Acquired, Known, Lookup, MarkFate, OrderView, Read, Release, Released, Renew, Renewed,
+    Settle, Settled, StoreFuture, Then,
 };
-use orderlock_core::{Fence, KeyId, LeaseView, OrderStore, SessionId, StoreError, Target};
+use orderlock_core::{Fence, KeyId, LeaseView, OrderStore, SessionId, StoreError, Target, forward};
 use orderlock_testkit::MemoryStore;
 
 /// What is wrong with a store.
@@ -247,54 +244,24 @@ impl Buggy {
     }
 }
 
-macro_rules! as_the_model {
-    ($($verb:ident: $request:ty => $answer:ty;)+) => {
-        #[deny(clippy::missing_trait_methods)]
-        impl OrderStore for Buggy {
-            fn describe(&self) -> StoreInfo {
-                self.inner.describe()
-            }
+impl OrderStore for Buggy {
+    forward!(|buggy| buggy.inner;
+        describe, freed, join, leave, sweep, create, read, list, history, lookup, undo, leases,
+        break_lease, resolve, entries_since, expire);
 
-            fn freed(&self) -> BoxStream<'static, Target> {
-                self.inner.freed()
-            }
+    fn renew(&self, request: Renew) -> StoreFuture<'_, Renewed> {
+        self.renew_badly(request).boxed()
+    }
 
-            fn renew(&self, request: Renew) -> StoreFuture<'_, Renewed> {
-                self.renew_badly(request).boxed()
-            }
+    fn acquire(&self, request: Acquire) -> StoreFuture<'_, Acquired> {
+        self.acquire_badly(request).boxed()
+    }
 
-            fn acquire(&self, request: Acquire) -> StoreFuture<'_, Acquired> {
-                self.acquire_badly(request).boxed()
-            }
+    fn settle(&self, request: Settle) -> StoreFuture<'_, Settled> {
+        self.settle_badly(request).boxed()
+    }
 
-            fn settle(&self, request: Settle) -> StoreFuture<'_, Settled> {
-                self.settle_badly(request).boxed()
-            }
-
-            fn release(&self, request: Release) -> StoreFuture<'_, Released> {
-                self.release_badly(request).boxed()
-            }
-
-            $(fn $verb(&self, request: $request) -> StoreFuture<'_, $answer> {
-                self.inner.$verb(request)
-            })+
-        }
-    };
-}
-
-as_the_model! {
-    join: Join => Joined;
-    leave: Leave => Left;
-    sweep: Sweep => Swept;
-    create: Create => Created;
-    read: Read => Option<OrderView>;
-    list: List => Page<OrderView>;
-    history: History => Option<Page<Entry>>;
-    lookup: Lookup => Known;
-    undo: Undo => Released;
-    leases: Leases => Page<LeaseView>;
-    break_lease: BreakLease => Broken;
-    resolve: Resolve => Resolved;
-    entries_since: EntriesSince => Entries;
-    expire: Expire => Expired;
+    fn release(&self, request: Release) -> StoreFuture<'_, Released> {
+        self.release_badly(request).boxed()
+    }
 }

@@ -1,84 +1,114 @@
-//! A pointer to a store is a store.
+//! Stores round other stores: a pointer to one, and [`forward!`](crate::forward) for those who write
+//! a wrapper.
 
 use std::sync::Arc;
 
-use futures_util::stream::BoxStream;
+use super::OrderStore;
 
-use super::{
-    Acquire, Acquired, BreakLease, Broken, Create, Created, Entries, EntriesSince, Entry, Expire,
-    Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, OrderStore,
-    OrderView, Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled,
-    StoreFuture, StoreInfo, Sweep, Swept, Undo,
-};
-use crate::{LeaseView, Target};
-
+/// Writes the verbs of a wrapper that are passed on to the store inside.
+///
+/// It stands in an `impl OrderStore`, and is given how to come to the store inside, and the verbs by
+/// their names. Whatever the wrapper does otherwise it writes itself. No verb has a default, so that
+/// the compiler names each that was forgotten.
+///
+/// ```
+/// use futures_util::FutureExt as _;
+/// use orderlock_core::store::{Release, Released, StoreError, StoreFuture};
+/// use orderlock_core::{OrderStore, forward};
+///
+/// /// A store that gives no order up.
+/// #[derive(Debug)]
+/// struct Clinging<S>(S);
+///
+/// impl<S: OrderStore> OrderStore for Clinging<S> {
+///     forward!(|clinging| clinging.0;
+///         describe, freed, join, renew, leave, sweep, create, read, list, history, lookup, acquire,
+///         settle, undo, leases, break_lease, resolve, entries_since, expire);
+///
+///     fn release(&self, _: Release) -> StoreFuture<'_, Released> {
+///         async { Err(StoreError::NotApplied("it clings".into())) }.boxed()
+///     }
+/// }
+/// ```
+///
+/// With a second name, it is given the verb's: `|store, verb| store.counted(verb)`. `OrderStore` must
+/// be in scope.
+#[macro_export]
 macro_rules! forward {
+    (|$this:ident| $inner:expr; $($verb:ident),+ $(,)?) => {
+        $($crate::forward!(@ $verb (|$this| $inner));)+
+    };
+    (|$this:ident, $name:ident| $inner:expr; $($verb:ident),+ $(,)?) => {
+        $($crate::forward!(@ $verb (|$this, $name| $inner));)+
+    };
+    (@ describe $to:tt) => {
+        fn describe(&self) -> $crate::store::StoreInfo {
+            $crate::forward!(@@ self, describe, $to, )
+        }
+    };
+    (@ freed $to:tt) => {
+        fn freed(&self) -> $crate::store::BoxStream<'static, $crate::Target> {
+            $crate::forward!(@@ self, freed, $to, )
+        }
+    };
+    (@ join $to:tt) => { $crate::forward!(@ join: Join => $crate::store::Joined, $to); };
+    (@ renew $to:tt) => { $crate::forward!(@ renew: Renew => $crate::store::Renewed, $to); };
+    (@ leave $to:tt) => { $crate::forward!(@ leave: Leave => $crate::store::Left, $to); };
+    (@ sweep $to:tt) => { $crate::forward!(@ sweep: Sweep => $crate::store::Swept, $to); };
+    (@ create $to:tt) => { $crate::forward!(@ create: Create => $crate::store::Created, $to); };
+    (@ read $to:tt) => {
+        $crate::forward!(@ read: Read => Option<$crate::store::OrderView>, $to);
+    };
+    (@ list $to:tt) => {
+        $crate::forward!(@ list: List => $crate::store::Page<$crate::store::OrderView>, $to);
+    };
+    (@ history $to:tt) => {
+        $crate::forward!(
+            @ history: History => Option<$crate::store::Page<$crate::store::Entry>>, $to);
+    };
+    (@ lookup $to:tt) => { $crate::forward!(@ lookup: Lookup => $crate::store::Known, $to); };
+    (@ acquire $to:tt) => { $crate::forward!(@ acquire: Acquire => $crate::store::Acquired, $to); };
+    (@ settle $to:tt) => { $crate::forward!(@ settle: Settle => $crate::store::Settled, $to); };
+    (@ release $to:tt) => { $crate::forward!(@ release: Release => $crate::store::Released, $to); };
+    (@ undo $to:tt) => { $crate::forward!(@ undo: Undo => $crate::store::Released, $to); };
+    (@ leases $to:tt) => {
+        $crate::forward!(@ leases: Leases => $crate::store::Page<$crate::LeaseView>, $to);
+    };
+    (@ break_lease $to:tt) => {
+        $crate::forward!(@ break_lease: BreakLease => $crate::store::Broken, $to);
+    };
+    (@ resolve $to:tt) => { $crate::forward!(@ resolve: Resolve => $crate::store::Resolved, $to); };
+    (@ entries_since $to:tt) => {
+        $crate::forward!(@ entries_since: EntriesSince => $crate::store::Entries, $to);
+    };
+    (@ expire $to:tt) => { $crate::forward!(@ expire: Expire => $crate::store::Expired, $to); };
+    (@ $verb:ident: $request:ident => $answer:ty, $to:tt) => {
+        fn $verb(
+            &self,
+            request: $crate::store::$request,
+        ) -> $crate::store::StoreFuture<'_, $answer> {
+            $crate::forward!(@@ self, $verb, $to, request)
+        }
+    };
+    (@@ $own:ident, $verb:ident, (|$this:ident| $inner:expr), $($request:ident)?) => {{
+        let $this = $own;
+        ($inner).$verb($($request)?)
+    }};
+    (@@ $own:ident, $verb:ident, (|$this:ident, $name:ident| $inner:expr), $($request:ident)?) => {{
+        let ($this, $name) = ($own, stringify!($verb));
+        ($inner).$verb($($request)?)
+    }};
+}
+
+macro_rules! pointer {
     ($pointer:ty) => {
-        #[deny(clippy::missing_trait_methods)]
         impl<S: OrderStore + ?Sized> OrderStore for $pointer {
-            fn describe(&self) -> StoreInfo {
-                (**self).describe()
-            }
-            fn freed(&self) -> BoxStream<'static, Target> {
-                (**self).freed()
-            }
-            fn join(&self, request: Join) -> StoreFuture<'_, Joined> {
-                (**self).join(request)
-            }
-            fn renew(&self, request: Renew) -> StoreFuture<'_, Renewed> {
-                (**self).renew(request)
-            }
-            fn leave(&self, request: Leave) -> StoreFuture<'_, Left> {
-                (**self).leave(request)
-            }
-            fn sweep(&self, request: Sweep) -> StoreFuture<'_, Swept> {
-                (**self).sweep(request)
-            }
-            fn create(&self, request: Create) -> StoreFuture<'_, Created> {
-                (**self).create(request)
-            }
-            fn read(&self, request: Read) -> StoreFuture<'_, Option<OrderView>> {
-                (**self).read(request)
-            }
-            fn list(&self, request: List) -> StoreFuture<'_, Page<OrderView>> {
-                (**self).list(request)
-            }
-            fn history(&self, request: History) -> StoreFuture<'_, Option<Page<Entry>>> {
-                (**self).history(request)
-            }
-            fn lookup(&self, request: Lookup) -> StoreFuture<'_, Known> {
-                (**self).lookup(request)
-            }
-            fn acquire(&self, request: Acquire) -> StoreFuture<'_, Acquired> {
-                (**self).acquire(request)
-            }
-            fn settle(&self, request: Settle) -> StoreFuture<'_, Settled> {
-                (**self).settle(request)
-            }
-            fn release(&self, request: Release) -> StoreFuture<'_, Released> {
-                (**self).release(request)
-            }
-            fn undo(&self, request: Undo) -> StoreFuture<'_, Released> {
-                (**self).undo(request)
-            }
-            fn leases(&self, request: Leases) -> StoreFuture<'_, Page<LeaseView>> {
-                (**self).leases(request)
-            }
-            fn break_lease(&self, request: BreakLease) -> StoreFuture<'_, Broken> {
-                (**self).break_lease(request)
-            }
-            fn resolve(&self, request: Resolve) -> StoreFuture<'_, Resolved> {
-                (**self).resolve(request)
-            }
-            fn entries_since(&self, request: EntriesSince) -> StoreFuture<'_, Entries> {
-                (**self).entries_since(request)
-            }
-            fn expire(&self, request: Expire) -> StoreFuture<'_, Expired> {
-                (**self).expire(request)
-            }
+            forward!(|pointer| **pointer;
+                describe, freed, join, renew, leave, sweep, create, read, list, history, lookup,
+                acquire, settle, release, undo, leases, break_lease, resolve, entries_since, expire);
         }
     };
 }
 
-forward!(Arc<S>);
-forward!(Box<S>);
+pointer!(Arc<S>);
+pointer!(Box<S>);

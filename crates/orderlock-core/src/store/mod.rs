@@ -21,7 +21,7 @@ mod turns;
 use std::fmt::Debug;
 
 use futures_util::future::BoxFuture;
-use futures_util::stream::BoxStream;
+pub use futures_util::stream::BoxStream;
 
 pub use clock::{RetentionClock, RetentionTime};
 pub use decide::{

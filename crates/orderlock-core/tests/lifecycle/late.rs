@@ -4,14 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt as _;
-use futures_util::stream::BoxStream;
-use orderlock_core::store::{
-    Acquire, Acquired, BreakLease, Broken, Create, Created, Durable, Entries, EntriesSince, Entry,
-    Expire, Expired, Fate, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, Loss,
-    OrderView, Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled,
-    StoreFuture, StoreInfo, Sweep, Swept, Undo,
-};
-use orderlock_core::{LeaseView, OrderStore, StoreError, Target};
+use orderlock_core::store::{Durable, Fate, Loss, Settle, Settled, StoreFuture};
+use orderlock_core::{OrderStore, StoreError, forward};
 use orderlock_testkit::MemoryStore;
 use tokio::sync::{Notify, oneshot};
 
@@ -95,44 +89,12 @@ impl Late {
     }
 }
 
-macro_rules! as_the_model {
-    ($($verb:ident: $request:ty => $answer:ty;)+) => {
-        impl OrderStore for Late {
-            fn describe(&self) -> StoreInfo {
-                self.memory.describe()
-            }
+impl OrderStore for Late {
+    forward!(|late| late.memory;
+        describe, freed, join, renew, leave, sweep, create, read, list, history, lookup, acquire,
+        release, undo, leases, break_lease, resolve, entries_since, expire);
 
-            fn freed(&self) -> BoxStream<'static, Target> {
-                self.memory.freed()
-            }
-
-            fn settle(&self, request: Settle) -> StoreFuture<'_, Settled> {
-                self.settle_late(request).boxed()
-            }
-
-            $(fn $verb(&self, request: $request) -> StoreFuture<'_, $answer> {
-                self.memory.$verb(request)
-            })+
-        }
-    };
-}
-
-as_the_model! {
-    join: Join => Joined;
-    renew: Renew => Renewed;
-    leave: Leave => Left;
-    sweep: Sweep => Swept;
-    create: Create => Created;
-    read: Read => Option<OrderView>;
-    list: List => Page<OrderView>;
-    history: History => Option<Page<Entry>>;
-    lookup: Lookup => Known;
-    acquire: Acquire => Acquired;
-    release: Release => Released;
-    undo: Undo => Released;
-    leases: Leases => Page<LeaseView>;
-    break_lease: BreakLease => Broken;
-    resolve: Resolve => Resolved;
-    entries_since: EntriesSince => Entries;
-    expire: Expire => Expired;
+    fn settle(&self, request: Settle) -> StoreFuture<'_, Settled> {
+        self.settle_late(request).boxed()
+    }
 }

@@ -10,14 +10,14 @@ use std::sync::{Arc, Mutex};
 pub(crate) use bug::Bug;
 use clock::Believing;
 use futures_util::FutureExt as _;
-use futures_util::stream::BoxStream;
 use orderlock_core::store::{
-    Acquire, Acquired, BreakLease, Broken, Create, Created, Decision, Entries, EntriesSince, Entry,
-    Expire, Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, MarkFate,
-    OrderView, Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Retention, Settle,
-    Settled, StoreFuture, StoreInfo, Sweep, Swept, Then, Undo,
+    Acquire, Acquired, BreakLease, Broken, Create, Created, Decision, Entries, EntriesSince, Known,
+    Leases, List, Lookup, MarkFate, OrderView, Page, Read, Release, Released, Renew, Renewed,
+    Resolve, Resolved, Retention, Settle, Settled, StoreFuture, Sweep, Then, Undo,
 };
-use orderlock_core::{Fence, KeyId, LeaseView, OrderStore, SessionId, StoreError, Target, Tenant};
+use orderlock_core::{
+    Fence, KeyId, LeaseView, OrderStore, SessionId, StoreError, Target, Tenant, forward,
+};
 use orderlock_testkit::{MemoryStore, StoreFactory, TestRuntime, fixtures};
 use turns::Wait;
 
@@ -218,24 +218,13 @@ impl Planted {
 
 #[deny(clippy::missing_trait_methods)]
 impl OrderStore for Planted {
-    fn describe(&self) -> StoreInfo {
-        self.inner.describe()
-    }
-    fn freed(&self) -> BoxStream<'static, Target> {
-        self.inner.freed()
-    }
-    fn join(&self, request: Join) -> StoreFuture<'_, Joined> {
-        self.inner.join(request)
-    }
+    forward!(|planted| planted.inner;
+        describe, freed, join, leave, sweep, history, lookup, leases, expire);
+
     fn renew(&self, request: Renew) -> StoreFuture<'_, Renewed> {
         self.renew_badly(request).boxed()
     }
-    fn leave(&self, request: Leave) -> StoreFuture<'_, Left> {
-        self.inner.leave(request)
-    }
-    fn sweep(&self, request: Sweep) -> StoreFuture<'_, Swept> {
-        self.inner.sweep(request)
-    }
+
     fn create(&self, request: Create) -> StoreFuture<'_, Created> {
         let derived = match self.bug {
             Bug::MakesAnOrderForEachId => request.claim.order.clone(),
@@ -243,9 +232,11 @@ impl OrderStore for Planted {
         };
         self.inner.create(Create { derived, ..request })
     }
+
     fn read(&self, request: Read) -> StoreFuture<'_, Option<OrderView>> {
         self.read_badly(request).boxed()
     }
+
     fn list(&self, request: List) -> StoreFuture<'_, Page<OrderView>> {
         let page = self.inner.list(request);
         async move {
@@ -257,24 +248,21 @@ impl OrderStore for Planted {
         }
         .boxed()
     }
-    fn history(&self, request: History) -> StoreFuture<'_, Option<Page<Entry>>> {
-        self.inner.history(request)
-    }
-    fn lookup(&self, request: Lookup) -> StoreFuture<'_, Known> {
-        self.inner.lookup(request)
-    }
+
     fn acquire(&self, request: Acquire) -> StoreFuture<'_, Acquired> {
         if self.bug.has_turns() {
             return self.acquire_in_turn(request).boxed();
         }
         self.acquire_badly(request).boxed()
     }
+
     fn settle(&self, request: Settle) -> StoreFuture<'_, Settled> {
         if self.bug.has_turns() {
             return self.settle_in_turn(request).boxed();
         }
         self.settle_badly(request).boxed()
     }
+
     fn release(&self, mut request: Release) -> StoreFuture<'_, Released> {
         if self.has(Bug::ClearsMarks) {
             request.mark = MarkFate::Clear;
@@ -284,15 +272,15 @@ impl OrderStore for Planted {
         }
         self.inner.release(request)
     }
+
     fn undo(&self, request: Undo) -> StoreFuture<'_, Released> {
         self.undo_badly(request).boxed()
     }
-    fn leases(&self, request: Leases) -> StoreFuture<'_, Page<LeaseView>> {
-        self.inner.leases(request)
-    }
+
     fn break_lease(&self, request: BreakLease) -> StoreFuture<'_, Broken> {
         self.break_badly(request).boxed()
     }
+
     fn resolve(&self, mut request: Resolve) -> StoreFuture<'_, Resolved> {
         if let Decision::RunAgain { retention } = &mut request.decision
             && self.has(Bug::UnbindsClearedKeys)
@@ -301,11 +289,9 @@ impl OrderStore for Planted {
         }
         self.inner.resolve(request)
     }
+
     fn entries_since(&self, request: EntriesSince) -> StoreFuture<'_, Entries> {
         self.entries_badly(request).boxed()
-    }
-    fn expire(&self, request: Expire) -> StoreFuture<'_, Expired> {
-        self.inner.expire(request)
     }
 }
 
