@@ -192,18 +192,19 @@ impl Link {
         self.state().stalled.is_some()
     }
 
-    /// How soon it makes room for another, the least first: those that rest before those whose
-    /// request has not come, and those that have a request and no place last; the longest first.
-    /// None that is at work ever does.
+    /// How soon it makes room for another, the least first: those that rest, those whose request
+    /// has not come, those whose client does not read, and last those that have a request and no
+    /// place; the longest first. None that this service is at work for ever does.
     pub(super) fn rank(&self) -> Option<(u8, Instant)> {
         let state = self.state();
-        let order = match state.phase {
-            Phase::Greeting | Phase::Idle | Phase::Head => 0,
-            Phase::Body => 1,
-            Phase::Queue => 2,
-            Phase::Work | Phase::Answer => return None,
+        let rank = match (state.phase, state.stalled) {
+            (Phase::Greeting | Phase::Idle | Phase::Head, _) => (0, state.since),
+            (Phase::Body, _) => (1, state.since),
+            (_, Some((since, _))) => (2, since),
+            (Phase::Queue, _) => (3, state.since),
+            (Phase::Work | Phase::Answer, None) => return None,
         };
-        (!state.cut).then_some((order, state.since))
+        (!state.cut).then_some(rank)
     }
 
     /// Cuts it if it has waited for its client for too long.
@@ -300,6 +301,27 @@ mod tests {
         link.stalls(start);
         link.flushed(start + seconds(9));
         assert!(!is_cut(&link, start + seconds(20)), "all of it has left");
+    }
+
+    #[test]
+    fn whoever_waits_for_its_client_makes_room_and_whoever_works_does_not() {
+        let now = Instant::now();
+        let links = [(); 5].map(|()| Link::new(now));
+        let [rests, sends, reads_not, queues, works] = &links;
+        sends.asked(now, false);
+        reads_not.asked(now, true);
+        reads_not.answered(now);
+        reads_not.stalls(now);
+        queues.queues(now);
+        works.asked(now, true);
+        let ranks = [rests, sends, reads_not, queues].map(|link| link.rank().unwrap());
+        assert!(ranks.is_sorted_by(|a, b| a < b), "{ranks:?}");
+        assert_eq!(works.rank(), None);
+        for link in &links {
+            link.cut();
+        }
+        let ended = [rests, sends, reads_not, queues, works].map(Link::must_end);
+        assert_eq!(ended, [true, true, true, true, false]);
     }
 
     #[test]

@@ -103,9 +103,8 @@ async fn rest(mut stream: TcpStream) -> Vec<u8> {
     rest
 }
 
-#[tokio::test]
-async fn an_answer_that_nobody_reads_is_given_up() {
-    let open = open(10);
+/// A client that asks for more than the sockets between take, and reads none of it.
+async fn unread(open: &Open) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4_096).unwrap();
     let mut stream = socket.connect(open.address).await.unwrap();
@@ -113,9 +112,28 @@ async fn an_answer_that_nobody_reads_is_given_up() {
     while !open.listening.admitted.has_stalled() {
         tokio::task::yield_now().await;
     }
+    stream
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_reads_is_given_up() {
+    let open = open(10);
+    let stream = unread(&open).await;
     open.pass(10).await;
     open.listening.admitted.emptied().await;
     let read = rest(stream).await;
+    assert!(read.len() < LARGE, "{} bytes", read.len());
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_reads_makes_room_for_others() {
+    let open = open(1);
+    let first = unread(&open).await;
+    // The clock stands still: no limit has passed.
+    let mut second = open.connect().await;
+    let answer = ask(&mut second, &get("/read", "")).await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let read = rest(first).await;
     assert!(read.len() < LARGE, "{} bytes", read.len());
 }
 
