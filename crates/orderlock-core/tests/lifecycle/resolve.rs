@@ -329,3 +329,42 @@ async fn resuming_is_bounded_in_runs_and_in_time_and_then_left_to_a_resolution()
     let retry = world.add(outside("k", RESUME)).await;
     assert_eq!(settled(retry), (r#"applied {"count":1}"#.into(), true));
 }
+
+/// The runs that were used stay used: each decision to run again is about one run. Only the time for
+/// resuming is the new run's own.
+#[tokio::test]
+async fn run_again_lets_one_run_begin_and_gives_no_runs_back() {
+    let run_again = async |world: &World| {
+        let mark = mark(world).await;
+        let decision = decide(&mark.id, Resolution::RunAgain);
+        world.lifecycle.resolve(decision).await.unwrap();
+    };
+    let left = |ended: &Ending| matches!(ended, Ended::Failed { marked: true, .. });
+    let refused = |ended: &Ending| matches!(ended, Ended::Denied(Denied::OutcomeUnknown(_)));
+    let world = World::new().await;
+    assert!(left(&fail(&world, outside("k", RESUME)).await));
+    assert!(left(&fail(&world, outside("k", RESUME)).await));
+    for attempt in 3..5 {
+        assert!(refused(&fail(&world, outside("k", RESUME)).await));
+        run_again(&world).await;
+        assert!(left(&fail(&world, outside("k", RESUME)).await));
+        assert_eq!(mark(&world).await.attempt, attempt);
+    }
+    run_again(&world).await;
+    let run = world.add(outside("k", RESUME)).await;
+    assert_eq!(settled(run), (r#"applied {"count":1}"#.into(), false));
+
+    let world = World::new().await;
+    let thrice = Recovery::Resume {
+        times: 3,
+        within: Duration::from_secs(60),
+    };
+    assert!(left(&fail(&world, outside("k", thrice)).await));
+    world.runtime.advance(Duration::from_secs(61));
+    assert!(refused(&fail(&world, outside("k", thrice)).await));
+    run_again(&world).await;
+    assert!(left(&fail(&world, outside("k", thrice)).await));
+    assert!(left(&fail(&world, outside("k", thrice)).await));
+    assert_eq!(mark(&world).await.attempt, 3);
+    assert!(refused(&fail(&world, outside("k", thrice)).await));
+}
