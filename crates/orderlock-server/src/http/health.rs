@@ -55,6 +55,10 @@ pub(crate) struct Readiness {
     /// How many operations are running or waiting.
     #[serde(rename = "inFlight")]
     in_flight: usize,
+    /// For how long the oldest of what has expired is waiting to be ended. A node takes work however
+    /// far its housekeeping is behind: what has expired counts as that, ended or not.
+    #[serde(rename = "expiryBehindMilliseconds")]
+    expiry_behind: u64,
     /// How far readers of the journal are held back; missing where they never are.
     #[serde(rename = "journalLag", skip_serializing_if = "Option::is_none")]
     journal_lag: Option<JournalLag>,
@@ -100,7 +104,12 @@ pub(crate) async fn ready(
         store: info.name,
         durability: info.durability,
         in_flight: lifecycle.in_flight(),
+        expiry_behind: milliseconds(lifecycle.expiry_behind()),
     }))
+}
+
+fn milliseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What keeps the node from taking work. Without an answer about its session, the store has not

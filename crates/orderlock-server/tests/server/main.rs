@@ -14,6 +14,7 @@ mod large;
 mod openapi;
 mod passed_over;
 mod process;
+mod readiness;
 mod refusals;
 mod resolution;
 mod status_table;
