@@ -80,7 +80,7 @@ pub(crate) async fn migrate(
     let runner = runner()?;
     let begun = Instant::now();
     while !fits(&runner, client).await? {
-        let mut other = connector.open().await?;
+        let mut other = connector.connect().await?;
         let lock = other.client.transaction().await?;
         if take(&lock).await? {
             bring_up_to_date(&runner, client, pooler).await?;

@@ -8,7 +8,7 @@ use tokio_postgres::types::ToSql;
 
 use crate::PostgresOptions;
 use crate::address::Address;
-use crate::connect::{Connected, Connector};
+use crate::connect::{Connected, Connector, NotConnected};
 use crate::error::{Failure, chain};
 use crate::health::{Health, LOOK, Looked, Seen};
 use crate::pool::{For, Pool};
@@ -100,7 +100,7 @@ impl OpenError {
     }
 
     /// What a person can do about a connection that was not made.
-    pub(crate) fn connecting(error: &tokio_postgres::Error) -> Self {
+    fn connecting(error: &tokio_postgres::Error) -> Self {
         let made = match error.code() {
             Some(code) if code.code().starts_with("28") => Self::Login,
             Some(&SqlState::INVALID_CATALOG_NAME) => Self::NoDatabase,
@@ -120,6 +120,15 @@ impl From<tokio_postgres::Error> for OpenError {
         match error.code() {
             Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => Self::ReadOnly,
             _ => Self::Database(chain(&error).into()),
+        }
+    }
+}
+
+impl From<NotConnected> for OpenError {
+    fn from(error: NotConnected) -> Self {
+        match error {
+            NotConnected::Driver(error) => Self::connecting(&error),
+            silent @ NotConnected::Silent(_) => Self::Unreachable(silent.into()),
         }
     }
 }
@@ -153,7 +162,7 @@ pub(crate) async fn open(url: &str, options: &PostgresOptions) -> Result<Opened,
     let address = Address::parse(url)?;
     let pooled = options.pooler || address.pooler;
     let connector = Connector::new(&address, options)?;
-    let Connected { mut client, .. } = connector.open().await?;
+    let Connected { mut client, .. } = connector.connect().await?;
     let server = connector.within(Server::look(&client)).await?;
     server.suits()?;
     migrate::migrate(&connector, &mut client, pooled).await?;

@@ -11,7 +11,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use crate::PostgresOptions;
 use crate::answers::Answers;
-use crate::connect::{Connected, Connector};
+use crate::connect::{Connected, Connector, NotConnected};
 use crate::connection::Connection;
 use crate::error::{Failure, chain};
 use crate::health::{Health, LOOK, Looked};
@@ -175,6 +175,8 @@ impl Pool {
 pub(crate) enum Unfit {
     #[error("{}", chain(.0))]
     Driver(#[from] tokio_postgres::Error),
+    #[error(transparent)]
+    Away(#[from] NotConnected),
     #[error(
         "the settings of the session do not hold ({0}); if a pooler stands between, say \
          `orderlock_pooler=transaction` in the store's address"

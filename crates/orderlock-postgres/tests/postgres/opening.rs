@@ -213,3 +213,16 @@ async fn what_keeps_a_user_out_is_told() {
     }
     assert_eq!(read.unwrap(), None);
 }
+
+/// A server that is stopped, or whose disk hangs, still takes connections.
+#[tokio::test]
+async fn a_host_that_says_nothing_keeps_nobody_from_the_next() {
+    let cluster = Cluster::new(&[]);
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let both = format!("{},{}", silent.local_addr().unwrap(), cluster.host());
+    let address = cluster.address("postgres");
+    let store = open(&address.replace(&cluster.host(), &both))
+        .await
+        .unwrap();
+    join(&store, "n").await;
+}
