@@ -143,10 +143,23 @@ impl Cluster {
 
     /// Kills the server's first process, as `kill -9` does; the others find that out.
     pub(crate) fn kill(&self) {
+        assert!(kill("-KILL", &self.first()));
+    }
+
+    /// Sends a signal to all of the server's processes.
+    pub(crate) fn signal(&self, name: &str) {
+        let first = self.first();
+        assert!(kill(name, &first));
+        // None is added while the first one stands still; some may have ended.
+        let children = Command::new("pgrep").args(["-P", &first]).output().unwrap();
+        for child in String::from_utf8(children.stdout).unwrap().lines() {
+            let _sent_or_gone = kill(name, child);
+        }
+    }
+
+    fn first(&self) -> String {
         let pid = fs::read_to_string(self.path("data/postmaster.pid")).unwrap();
-        let pid = pid.lines().next().unwrap();
-        let killed = Command::new("kill").args(["-KILL", pid]).status().unwrap();
-        assert!(killed.success());
+        pid.lines().next().unwrap().to_owned()
     }
 
     /// Makes a standby the primary.
@@ -184,6 +197,11 @@ impl Cluster {
     fn run(&self, program: &str, arguments: &[&str]) {
         run(program, arguments, self.folder.path());
     }
+}
+
+fn kill(signal: &str, pid: &str) -> bool {
+    let sent = Command::new("kill").args([signal, pid]).status();
+    sent.unwrap().success()
 }
 
 impl Drop for Cluster {

@@ -167,9 +167,23 @@ async fn check(node: &Lifecycle, store: &PostgresStore, told: Vec<Told>) {
     println!("{all} operations, each applied once");
 }
 
-/// Nothing acknowledged is lost, and every key has one effect and one answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_when_the_primary_is_killed() {
+    fail_over(Cluster::kill, |_| {}).await;
+}
+
+/// As one whose disk hangs: connections are still taken, and no word comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_acknowledged_is_lost_when_the_primary_stands_still() {
+    fail_over(
+        |primary| primary.signal("-STOP"),
+        |primary| primary.signal("-CONT"),
+    )
+    .await;
+}
+
+/// Nothing acknowledged is lost, and every key has one effect and one answer.
+async fn fail_over(begin: fn(&Cluster), end: fn(&Cluster)) {
     let scene = async {
         let (primary, standby) = pair().await;
         let hosts = format!("{},{}", primary.host(), standby.host());
@@ -187,14 +201,14 @@ async fn nothing_acknowledged_is_lost_when_the_primary_is_killed() {
             .collect();
         done.acquire_many(ROUND).await.unwrap().forget();
         let killed = Instant::now();
-        primary.kill();
+        begin(&primary);
         standby.promote();
         let promoted = killed.elapsed();
         // What was acknowledged before says nothing about the time after.
         let fresh = u32::try_from(done.available_permits()).unwrap() + 1;
         done.acquire_many(fresh).await.unwrap().forget();
         let served = killed.elapsed();
-        println!("promoted {promoted:?} after the kill, and served again after {served:?}");
+        println!("promoted {promoted:?} after its end, and served again after {served:?}");
         done.acquire_many(ROUND).await.unwrap().forget();
         stop.cancel();
         let mut told = Vec::new();
@@ -202,6 +216,7 @@ async fn nothing_acknowledged_is_lost_when_the_primary_is_killed() {
             told.push(client.await.unwrap());
         }
         check(&two, &store, told).await;
+        end(&primary);
     };
     tokio::time::timeout(STUCK, scene)
         .await
