@@ -21,6 +21,24 @@ use crate::world::{Held, applied, create, granted, hold, join, request};
 /// How many requests about different orders come at the same time.
 const FEW: usize = 3;
 
+/// Gives an order a long history: as if a key of its own had settled each of these entries.
+const GROW: &str = "
+    WITH grown AS (
+        UPDATE orders SET writes = writes + 1, entries = entries + 20000, position = position + 20000
+        WHERE id = $1 RETURNING row, entries - 20000 AS number, position - 20000 AS position, version
+    ), written AS (
+        INSERT INTO entries (order_row, number, position, version, at, attempt, step, key_hash, key_id,
+            fingerprint, tenant, operation, outcome, actor)
+        SELECT row, number + n, position + n, version, now(), 1, 0, n,
+            decode(md5(n::text) || md5(n::text), 'hex'), decode(repeat('00', 32), 'hex'), '-', 'change',
+            'unchanged', '-'
+        FROM grown, generate_series(1, 20000) n
+    )
+    INSERT INTO keys (key_hash, order_row, number, expires, forgotten, answer_status, content_type, body)
+    SELECT n, row, number + n, now() + interval '1 day', now() + interval '30 days', 200,
+        'application/json', '{}'
+    FROM grown, generate_series(1, 20000) n";
+
 /// The most pages of one list.
 const PAGES_MAX: usize = 30;
 
@@ -93,6 +111,9 @@ impl Round<'_> {
             create(self.store, &self.order(number)).await;
         }
         join_all((FEW..2 * FEW).map(async |it| create(self.store, &self.order(it)).await)).await;
+        let order = self.order(0);
+        let grown = self.deeds.hand.execute(GROW, &[&order]).await.unwrap();
+        assert_eq!(grown, 20_000);
         let again = self.creation(0, "another");
         self.store.create(again).await.unwrap();
         let (target, claim) = (
