@@ -179,7 +179,29 @@ macro_rules! requests {
     };
 }
 
+/// Some columns of the order at this place among its tenant's, as a query of its own that gives one row or
+/// none: `orders o` is the one behind which no other may come first. An order is asked for by its row as
+/// the first from there on, which only the index of rows can tell. Asked for as the one that is equal, a
+/// plan that was made for an empty table has looked for it among all orders of the tenant, by their ids.
+macro_rules! order_at {
+    ($columns:expr, $tenant:literal, $row:literal) => {
+        concat!(
+            "SELECT ",
+            $columns,
+            " FROM (
+                SELECT * FROM orders o WHERE o.tenant = ",
+            $tenant,
+            " AND o.row > 0 AND o.row >= ",
+            $row,
+            "
+                ORDER BY o.row LIMIT 1
+            ) o WHERE o.row = ",
+            $row
+        )
+    };
+}
+
 pub(crate) use {
     content_columns, entry_columns, held, here, lock_columns, mark_let_go, moves, no_lease,
-    no_mark_if, owned, position, remembered, requests, target_columns, will_write,
+    no_mark_if, order_at, owned, position, remembered, requests, target_columns, will_write,
 };

@@ -21,14 +21,16 @@ const SCAN_MAX: i64 = 10_000;
 
 /// A list of orders, newest first: of those that an index names by the first conditions, the ones for
 /// which the second one is true. The rows that are looked at are narrow; those on the page are then
-/// read whole. The look ends with the page; where it ended before, at `$3`, is told too.
+/// read whole, each where it was seen: a plan that was made for an empty table has looked each of
+/// them up by a walk through all orders of the tenant. The look ends with the page; where it ended
+/// before, at `$3`, is told too.
 macro_rules! list {
     ($conditions:literal, $wanted:literal) => {
         Sql {
             text: concat!(
                 "WITH wanted AS MATERIALIZED (
-                    SELECT row FROM (
-                        SELECT o.row, (",
+                    SELECT place, row, size FROM (
+                        SELECT o.ctid AS place, o.row, octet_length(o.document) AS size, (",
                 $wanted,
                 ") AS wanted, o.fence IS NOT NULL AND ",
                 held!(),
@@ -41,10 +43,9 @@ macro_rules! list {
                 ), found AS MATERIALIZED (
                     SELECT count(*) AS found FROM wanted
                 ), sized AS (
-                    SELECT w.row, sum(octet_length(o.document))
-                            OVER (ORDER BY w.row DESC ROWS UNBOUNDED PRECEDING)
-                        - octet_length(o.document) AS before
-                    FROM wanted w JOIN orders o ON o.tenant = $1 AND o.row = w.row AND o.row > 0
+                    SELECT place, sum(size) OVER (ORDER BY row DESC ROWS UNBOUNDED PRECEDING) - size
+                        AS before
+                    FROM wanted
                 )
                 SELECT found, CASE WHEN found < $4 THEN (
                         SELECT o.row FROM orders o WHERE o.tenant = $1 AND o.row < $2 ",
@@ -54,7 +55,7 @@ macro_rules! list {
                 view_columns!(),
                 "
                 FROM found LEFT JOIN (
-                    sized s JOIN orders o ON o.tenant = $1 AND o.row = s.row AND o.row > 0
+                    sized s JOIN orders o ON o.ctid = s.place
                 ) ON s.before < ",
                 bytes_max!(),
                 " ORDER BY o.row DESC"
@@ -185,8 +186,8 @@ pub(crate) static MARKS: Sql = Sql {
 pub(crate) static LEASES: Sql = Sql {
     text: concat!(
         "WITH wanted AS MATERIALIZED (
-            SELECT row FROM (
-                SELECT o.row, o.mark_attempt IS NULL AND o.fence IS NOT NULL AND ",
+            SELECT place FROM (
+                SELECT o.ctid AS place, o.row, o.mark_attempt IS NULL AND o.fence IS NOT NULL AND ",
         held!(),
         " AS taken
                 FROM orders o WHERE o.tenant = $1 AND o.row > 0 AND o.row < $2
@@ -207,7 +208,7 @@ pub(crate) static LEASES: Sql = Sql {
         lock_columns!(),
         "
         FROM found LEFT JOIN (
-            wanted w JOIN orders o ON o.tenant = $1 AND o.row = w.row AND o.row > 0
+            wanted w JOIN orders o ON o.ctid = w.place
         ) ON true
         ORDER BY o.row DESC"
     ),

@@ -12,7 +12,9 @@ use crate::batch::{Told, Work};
 use crate::clock::{Clock, Heard};
 use crate::connection::Sql;
 use crate::error::{Broken, Failure};
-use crate::fragments::{content_columns, entry_columns, held, lock_columns, target_columns};
+use crate::fragments::{
+    content_columns, entry_columns, held, lock_columns, order_at, target_columns,
+};
 use crate::pool::{For, Pool};
 use crate::rows::{Columns, key_hash, name};
 use crate::settings::Waits;
@@ -54,9 +56,9 @@ pub(crate) static LOOKUP: Sql = Sql {
         held!(),
         ", ",
         lock_columns!(),
-        ", (SELECT own.id FROM orders own
-            WHERE own.tenant = r.tenant AND own.row = key.order_row AND own.row > 0 LIMIT 1),
-            key.*
+        ", (",
+        order_at!("o.id", "r.tenant", "key.order_row"),
+        "), key.*
         FROM clock CROSS JOIN unnest($2, $3, $4, $5) WITH ORDINALITY
                 AS r (tenant, id, key_hash, key_id, place)
             LEFT JOIN orders o ON o.tenant = r.tenant AND o.id = r.id

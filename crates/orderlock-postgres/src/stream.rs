@@ -21,7 +21,7 @@ use crate::clock::span_from_sql;
 use crate::connection::Sql;
 use crate::epoch;
 use crate::error::Failure;
-use crate::fragments::{entry_columns, remembered, target_columns};
+use crate::fragments::{entry_columns, order_at, remembered, target_columns};
 use crate::pages::{BOUNDS, bounded, bytes_max, limit, number, one_more, take};
 use crate::pool::For;
 use crate::rows::{Columns, Id, key_hash, signed, unsigned};
@@ -69,7 +69,7 @@ pub(crate) static HORIZON: Sql = Sql {
 /// entry that the cursor names; whether the database was restored since its newest entry was
 /// written; and whether an entry is held back by the oldest that is under way.
 ///
-/// Of each entry its order is looked up by itself (`LIMIT 1`), so that no plan begins with the orders.
+/// Of each entry its order is looked up by itself, so that no plan begins with the orders.
 pub(crate) static SINCE: Sql = Sql {
     text: concat!(
         "WITH clock AS MATERIALIZED (SELECT coalesce($1, clock_timestamp()) AS now),
@@ -98,10 +98,9 @@ pub(crate) static SINCE: Sql = Sql {
                 SELECT * FROM entries e
                 WHERE e.tenant = $2 AND e.position > $3 AND e.position < place.until
                 ORDER BY e.position LIMIT $4
-            ) e CROSS JOIN LATERAL (
-                SELECT o.tenant, o.id FROM orders o
-                WHERE o.tenant = e.tenant AND o.row = e.order_row AND o.row > 0 LIMIT 1
-            ) o ",
+            ) e CROSS JOIN LATERAL (",
+            order_at!("o.tenant, o.id", "e.tenant", "e.order_row"),
+            ") o ",
             remembered!()
         )),
         ") page ON page.before < ",

@@ -38,21 +38,21 @@ pub(crate) static VOID: Sql = Sql {
             SELECT e.* FROM ended e JOIN start s ON e.tenant = s.tenant AND e.row = s.row
             WHERE $1 IS NULL OR e.session = $1
         ), piece AS MATERIALIZED (
-            SELECT o.tenant, o.row, o.session
+            SELECT o.tenant, o.row, o.id, o.session
             FROM start s CROSS JOIN LATERAL (
-                SELECT o.tenant, o.row, o.session FROM orders o
+                SELECT o.tenant, o.row, o.id, o.session FROM orders o
                 WHERE o.row > 0 AND (o.tenant, o.row) > (s.tenant, s.row)
                 ORDER BY o.tenant, o.row LIMIT $2
             ) o
         ), found AS MATERIALIZED (
-            SELECT tenant, row FROM piece WHERE session IN (SELECT session FROM turn)
+            SELECT tenant, row, id FROM piece WHERE session IN (SELECT session FROM turn)
             ORDER BY tenant, row LIMIT $3
         ), free AS (
-            SELECT o.tenant, o.row, ",
+            SELECT o.tenant, o.id, ",
         owned!("t.session", "t.heard"),
         " AS counted
             FROM found f CROSS JOIN LATERAL (
-                    SELECT * FROM orders o WHERE o.tenant = f.tenant AND o.row = f.row AND o.row > 0
+                    SELECT * FROM orders o WHERE o.tenant = f.tenant AND o.id = f.id
                     FOR NO KEY UPDATE SKIP LOCKED
                 ) o JOIN turn t ON t.session = o.session
         ), voided AS (
@@ -61,7 +61,7 @@ pub(crate) static VOID: Sql = Sql {
         ", ",
         no_lease!(),
         "
-            FROM free f WHERE o.tenant = f.tenant AND o.row = f.row AND o.row > 0
+            FROM free f WHERE o.tenant = f.tenant AND o.id = f.id
             RETURNING o.tenant, o.id, f.counted
         ), seen AS MATERIALIZED (
             SELECT tenant, row FROM found
