@@ -27,7 +27,7 @@ const HEADER_BYTES_MAX: usize = 64 * 1024;
 const HEADERS_MAX: usize = 100;
 /// How much of a refused request is read, so that its client comes to read the refusal.
 const LINGER_MAX: usize = 16 * 1024 * 1024;
-/// How often a client that waits in line is looked for while its socket holds more requests.
+/// How often a client that waits in line is looked for.
 const LOOK: std::time::Duration = std::time::Duration::from_millis(250);
 
 /// Serves requests until the connection ends.
@@ -173,14 +173,16 @@ impl Client {
         self.link.left_unread();
     }
 
-    /// Resolves when it has closed its side of the connection. Most that do so have gone.
+    /// Resolves when it has closed its side of the connection. Most that do so have gone; one that
+    /// still listens is answered, unless its answer takes long.
     pub(crate) async fn gone(&self) {
-        while let Ok(ready) = self.stream.ready(Interest::READABLE).await {
-            if ready.is_read_closed() {
-                return;
-            }
-            // There is more to read, which nobody does while the client's request is at work.
+        loop {
+            // There may also be more to read, which nobody does while its request is at work.
             self.runtime.sleep(LOOK).await;
+            match self.stream.ready(Interest::READABLE).await {
+                Ok(ready) if !ready.is_read_closed() => {}
+                _ => return,
+            }
         }
     }
 }

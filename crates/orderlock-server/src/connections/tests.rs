@@ -250,6 +250,9 @@ async fn whoever_closes_one_side_is_answered_on_the_other() {
     let open = open(10);
     for request in [
         get("/read", ""),
+        // There is nothing to wait for.
+        b"POST /read HTTP/1.1\r\nHost: localhost\r\nPrefer: wait=30\r\nContent-Length: 2\r\n\r\nab"
+            .to_vec(),
         b"POST /read HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\nab".to_vec(),
     ] {
         let mut stream = open.connect().await;
