@@ -160,3 +160,21 @@ async fn a_creation_whose_answer_is_gone_names_the_order() {
     let reused = world.send(refused).await;
     assert_eq!(reused.problem(), "idempotency-key-reused");
 }
+
+/// What is no text is not repaired: the filter would find what nobody asked for.
+#[tokio::test]
+async fn a_query_that_is_no_text_is_refused_and_not_repaired() {
+    let world = World::new();
+    let body = json!({"customer": "\u{fffd}", "currency": "EUR"});
+    let created = world.send(Call::post("/v1/orders", &body).key("k")).await;
+    assert_eq!(created.status, 201, "{}", created.text);
+    for customer in ["%ff", "%C3", "a%e9b", "%ed%a0%80"] {
+        let path = format!("/v1/orders?customer={customer}");
+        let answer = world.get(&path).await;
+        assert_eq!(answer.problem(), "query-invalid", "{customer}");
+    }
+    for customer in ["%EF%BF%BD", "\u{fffd}"] {
+        let found = world.get(&format!("/v1/orders?customer={customer}")).await;
+        assert_eq!(found.json()["result"].as_array().unwrap().len(), 1);
+    }
+}
