@@ -150,7 +150,7 @@ impl Admission {
                 },
                 // It was asked by another, under a session that has ended since.
                 Asked::SessionEnded => continue,
-                Asked::Answered(answered) => return Err(self.answered(&seat, answered)),
+                Asked::Answered(answered) => return Err(self.answered(seat, answered)),
                 Asked::InDoubt(error) => {
                     let unused = Some((seat, self.acquire.fence));
                     let answered = unavailable(error);
@@ -159,13 +159,13 @@ impl Admission {
                 Asked::InTheWay(view) => view,
             };
             if self.node.phase() > Phase::Open {
-                return Err(self.end(&seat, Ended::Denied(Denied::ShuttingDown)));
+                return Err(self.close(seat, Ended::Denied(Denied::ShuttingDown)));
             }
             let running = running(&view);
             self.node.lines.held_elsewhere(&seat, &running);
             if self.patience_left().is_zero() {
                 let denied = self.in_the_way(&view, running);
-                return Err(self.give_up(&seat, Ended::Denied(denied)));
+                return Err(self.give_up(seat, Ended::Denied(denied)));
             }
             repeat += 1;
             let pause = self.node.pause(repeat, PAUSE_MAX).min(self.patience_left());
@@ -209,7 +209,11 @@ impl Admission {
                 return Asked::Answered(Ended::Denied(Denied::ShuttingDown));
             };
             self.acquire = acquire;
-            match self.node.acquire(&self.acquire, self.by).await {
+            let acquired = self.node.acquire(&self.acquire, self.by).await;
+            if acquired.is_ok() {
+                self.node.lines.answered(seat);
+            }
+            match acquired {
                 Ok(Acquired::SessionEnded) => self.node.session_ended(session.id),
                 Ok(result) => return self.understood(result),
                 Err(Unanswered { error, in_doubt }) if in_doubt => return Asked::InDoubt(error),
@@ -271,30 +275,32 @@ impl Admission {
                 answered,
                 unused: Some((seat, grant.fence)),
             },
-            Some(_) => self.end(&seat, answered),
+            Some(_) => self.close(seat, answered),
         }
     }
 
     /// The store has answered the request without a grant. That it expects another version is its
     /// own affair: an equal request that does not may go on.
-    fn answered(&self, seat: &Seat, answered: Answered) -> TurnedAway {
+    fn answered(&self, seat: Seat, answered: Answered) -> TurnedAway {
         match &answered {
             Ended::Denied(Denied::VersionMismatch { .. }) => self.give_up(seat, answered),
-            _ => self.end(seat, answered),
+            _ => self.close(seat, answered),
         }
     }
 
     /// This request is over: an equal one that is ready to wait longer goes on.
-    fn give_up(&self, seat: &Seat, answered: Answered) -> TurnedAway {
-        match self.node.lines.promote(seat, Turn::Front(None)) {
-            None => answered.into(),
-            Some(_) => self.end(seat, answered),
-        }
+    fn give_up(&self, seat: Seat, answered: Answered) -> TurnedAway {
+        self.pass_on(seat, None, answered)
     }
 
-    /// Ends the place at the front without a grant.
-    fn end(&self, seat: &Seat, answered: Answered) -> TurnedAway {
-        let unclaimed = self.node.lines.finish(seat, &answered, None);
+    /// Ends the place at the front, for which nothing was granted, as far as is known. What may have
+    /// been granted without a word is taken back.
+    fn close(&self, seat: Seat, answered: Answered) -> TurnedAway {
+        if let Some(fence) = self.node.lines.in_doubt(&seat) {
+            let unused = Some((seat, fence));
+            return TurnedAway { answered, unused };
+        }
+        let unclaimed = self.node.lines.finish(&seat, &answered, None);
         debug_assert!(unclaimed.is_none(), "nothing was asked for the next");
         answered.into()
     }

@@ -14,7 +14,7 @@ use super::ended::{Ended, Running};
 use super::footing::{Footing, Ground};
 use super::line::{Inner, Lines};
 use super::place::{Handed, Listener, Place, Seat, Turn};
-use crate::store::{Acquire, Acquired, Grant};
+use crate::store::{Acquire, Acquired};
 use crate::{Fence, SessionId, Target};
 
 /// One order's line.
@@ -147,14 +147,14 @@ impl Lines {
 
     /// Ends a place: tells the end to all who are attached to it and, if it stood at the front,
     /// the next in line that it stands there now, with what was asked for it. If the next was
-    /// granted the order and has gone, the caller gets its seat and its grant, and must let go
-    /// for it.
+    /// granted the order, or may have been, and has gone, the caller gets its seat and its fence, and
+    /// must take the grant back for it.
     pub(crate) fn finish(
         self: &Arc<Self>,
         seat: &Seat,
         end: &Ended<Infallible>,
         next: Option<Acquired>,
-    ) -> Option<(Seat, Box<Grant>)> {
+    ) -> Option<(Seat, Fence)> {
         let mut inner = self.lock();
         let line = inner.lines.get_mut(&seat.target)?;
         let front = line.is_front(seat);
@@ -173,26 +173,23 @@ impl Lines {
         inner: &mut Inner,
         target: &Target,
         mut next: Option<Acquired>,
-    ) -> Option<(Seat, Box<Grant>)> {
+    ) -> Option<(Seat, Fence)> {
         let line = inner.lines.get_mut(target)?;
         while let Some(front) = line.places.front_mut() {
             // What was asked before was asked for the place that was offered, and for no other.
             let result = if front.offered { next.take() } else { None };
+            front.in_doubt |= front.offered && result.is_none();
             front.offered = false;
             let handed = result.map(|acquired| Handed {
                 acquired,
                 footing: None,
             });
             let unsent = front.give(Turn::Front(handed))?;
-            if let Turn::Front(Some(Handed {
-                acquired: Acquired::Granted(grant),
-                ..
-            })) = unsent
-            {
+            if unsent.is_granted() || front.in_doubt {
                 inner.last_ticket += 1;
-                let ticket = inner.last_ticket;
+                let (ticket, fence) = (inner.last_ticket, front.acquire.fence);
                 (front.leader, front.given_up) = (Some(ticket), true);
-                return Some((Seat::new(self, target, front.number, ticket), grant));
+                return Some((Seat::new(self, target, front.number, ticket), fence));
             }
             line.places.pop_front();
         }

@@ -108,6 +108,7 @@ impl Lines {
             running: None,
             void: false,
             offered: false,
+            in_doubt: false,
             given_up: false,
             signals: Arc::default(),
         };
@@ -176,6 +177,20 @@ impl Lines {
         place.acquire.session = session;
         place.acquire.expected = expected;
         Some(place.acquire.clone())
+    }
+
+    /// The store has answered what was asked for the front: nothing is in doubt any more.
+    pub(crate) fn answered(&self, seat: &Seat) {
+        if let Some(place) = self.lock().place_mut(seat) {
+            place.in_doubt = false;
+        }
+    }
+
+    /// The grant that may stand although nobody knows of it.
+    pub(crate) fn in_doubt(&self, seat: &Seat) -> Option<Fence> {
+        let mut inner = self.lock();
+        let place = inner.place_mut(seat).filter(|place| place.in_doubt)?;
+        Some(place.acquire.fence)
     }
 
     /// What wakes whoever acts for this place.

@@ -34,6 +34,16 @@ pub(crate) enum Turn {
     Closed,
 }
 
+impl Turn {
+    /// Whether the order comes with it.
+    pub(super) fn is_granted(&self) -> bool {
+        let Self::Front(Some(handed)) = self else {
+            return false;
+        };
+        matches!(handed.acquired, Acquired::Granted(_))
+    }
+}
+
 /// What became of a request that came to the line.
 #[derive(Debug)]
 pub(crate) enum Entered {
@@ -72,6 +82,10 @@ pub(super) struct Place {
     pub(super) void: bool,
     /// Whether its predecessor is asking the store for it: then it stays even if all have left.
     pub(super) offered: bool,
+    /// Whether a predecessor has asked the store for it and does not know what was answered: a grant
+    /// may stand, under the fence of this place. Whoever acts for the place asks anew and finds it;
+    /// if nobody does it is taken back.
+    pub(super) in_doubt: bool,
     /// Set when its turn has come and nobody took it: it ends without a run, so that an equal
     /// request which comes now must stand in line anew.
     pub(super) given_up: bool,
@@ -153,6 +167,7 @@ impl Place {
     pub(super) fn asked_anew(&mut self, fence: impl FnOnce() -> Fence) {
         if std::mem::take(&mut self.void) {
             self.acquire.fence = fence();
+            self.in_doubt = false;
         }
     }
 

@@ -57,10 +57,6 @@ struct Succession<'a> {
     next: Option<Acquired>,
     /// A pure successor has begun on what was accepted, and is owed a word on what became of that.
     begun: Option<Begun>,
-    /// Under which fence the last try asked for an external operation.
-    asked: Option<Fence>,
-    /// The same of a try that is in doubt: its mark may stand though no handler has run.
-    in_doubt: Option<Fence>,
 }
 
 struct Begun {
@@ -99,21 +95,14 @@ impl Node {
             seat,
             next: None,
             begun: None,
-            asked: None,
-            in_doubt: None,
         };
         let concluded = self.settle(settling, Some(&mut succession)).await;
         if let Some(begun) = succession.begun {
             self.tell(begun, concluded.ground());
         }
-        if let Concluded::Settled { .. } = concluded {
-            return (concluded, succession.next);
-        }
-        // What was asked for the next in line rests on a settle that is not there.
-        if let Some(fence) = succession.in_doubt {
-            let _best_effort = Box::pin(self.undo(seat.target(), fence, None)).await;
-        }
-        (concluded, None)
+        // What was asked for the next in line rests on this settle.
+        let settled = matches!(concluded, Concluded::Settled { .. });
+        (concluded, succession.next.filter(|_| settled))
     }
 
     /// Sends a settle until its fate is known, under the same (fence, step): a repeat is answered as
@@ -128,7 +117,7 @@ impl Node {
         let mut tries = Tries::new(self, Retry::MayPass, None);
         loop {
             let then = match &mut succession {
-                Some(succession) => self.then(succession),
+                Some(succession) => self.then(succession.seat),
                 None => Then::Keep,
             };
             let error = match self.ask(self.store.settle(settling.asked(then))).await {
@@ -144,11 +133,6 @@ impl Node {
                 Ok(Settled::Impossible(reason)) => return Concluded::Impossible(reason),
                 Err(error) => error,
             };
-            if let Some(succession) = &mut succession
-                && error.may_have_happened()
-            {
-                succession.in_doubt = succession.asked;
-            }
             if !tries.again(&error).await {
                 let in_doubt = tries.in_doubt();
                 tracing::warn!(error = %Chain(&error), in_doubt, "a settle was given up");
@@ -163,13 +147,11 @@ impl Node {
     }
 
     /// What is to become of the lease with the next try.
-    fn then(&self, succession: &mut Succession<'_>) -> Then {
-        let Some(next) = self.offer(succession.seat) else {
-            succession.asked = None;
-            return Then::Unlock;
-        };
-        succession.asked = next.mark.is_some().then_some(next.fence);
-        Then::HandOver(Box::new(next))
+    fn then(&self, seat: &Seat) -> Then {
+        match self.offer(seat) {
+            Some(next) => Then::HandOver(Box::new(next)),
+            None => Then::Unlock,
+        }
     }
 
     /// Waits until an accepted settle is durable. A pure successor begins in the meantime.
@@ -260,8 +242,8 @@ impl Node {
         next: Option<Acquired>,
     ) {
         let mut unclaimed = self.lines.finish(&seat, ended, next);
-        while let Some((seat, grant)) = unclaimed {
-            let next = self.take_back(&seat, grant.fence).await;
+        while let Some((seat, fence)) = unclaimed {
+            let next = self.take_back(&seat, fence).await;
             unclaimed = self.lines.finish(&seat, ended, next);
         }
     }

@@ -20,6 +20,7 @@ mod ending;
 mod faults;
 mod flushes;
 mod handover;
+mod in_doubt;
 mod keeping;
 mod known;
 mod late;
