@@ -31,6 +31,9 @@ pub(crate) struct SessionState {
     joined: Option<Arc<Session>>,
     /// Until when the store's word of the last renewal holds, by this node's own clock.
     lapses: Option<Instant>,
+    /// A join that was not answered, and when it was first sent. It is repeated as it was: were each
+    /// try another session, one that arrives late would end the session that came after it.
+    joining: Option<(Join, Instant)>,
     kept: bool,
 }
 
@@ -87,30 +90,45 @@ impl Node {
     }
 
     async fn join(self: &Arc<Self>, by: Deadline) -> Result<(), StoreError> {
-        let asked = self.now();
-        let id = SessionId(self.runtime.random());
-        let mut secret = [0; 32];
-        secret[..16].copy_from_slice(&self.runtime.random().to_le_bytes());
-        secret[16..].copy_from_slice(&self.runtime.random().to_le_bytes());
-        let request = Join {
-            node: self.name.clone(),
-            session: id,
-            length: self.limits.session,
-            secret: Secret::new(secret),
-        };
-        let joined = self.ask_by(by, self.store.join(request)).await?;
-        // It never changes, so that it does not matter who is first.
-        let _known = self.secret.set(joined.secret.clone());
+        let (request, asked) = self.joining();
+        let id = request.session;
+        let joined = self.ask_by(by, self.store.join(request)).await;
         let mut state = self.session_state();
-        state.joined = Some(Arc::new(Session {
-            id,
-            secret: joined.secret,
-        }));
+        if !matches!(&joined, Err(error) if error.may_have_happened()) {
+            state.joining = None;
+        }
+        let secret = joined?.secret;
+        // It never changes, so that it does not matter who is first.
+        let _known = self.secret.set(secret.clone());
+        state.joined = Some(Arc::new(Session { id, secret }));
         state.lapses = Some(asked + self.limits.session);
         if !std::mem::replace(&mut state.kept, true) {
             self.spawn_keepers();
         }
         Ok(())
+    }
+
+    /// What is asked to join, and since when: the join that was not answered, as long as its session
+    /// may still be alive.
+    fn joining(&self) -> (Join, Instant) {
+        let now = self.now();
+        let mut state = self.session_state();
+        if let Some((join, asked)) = &state.joining
+            && now.saturating_duration_since(*asked) < self.limits.session
+        {
+            return (join.clone(), *asked);
+        }
+        let mut secret = [0; 32];
+        secret[..16].copy_from_slice(&self.runtime.random().to_le_bytes());
+        secret[16..].copy_from_slice(&self.runtime.random().to_le_bytes());
+        let join = Join {
+            node: self.name.clone(),
+            session: SessionId(self.runtime.random()),
+            length: self.limits.session,
+            secret: Secret::new(secret),
+        };
+        state.joining = Some((join.clone(), now));
+        (join, now)
     }
 
     fn spawn_keepers(self: &Arc<Self>) {

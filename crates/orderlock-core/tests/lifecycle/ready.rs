@@ -53,6 +53,25 @@ async fn a_node_that_cannot_join_says_so() {
     assert!(!node.is_ready());
 }
 
+/// Were each try another session, one that arrives late would end the session that came after it.
+#[tokio::test]
+async fn a_join_that_was_not_answered_is_repeated_as_it_was() {
+    let (world, store) = world().await;
+    let node = other_node(&world);
+    for lost in [Fault::FailAfter, Fault::DropAnswer] {
+        store.fail_next(Verb::Join, lost);
+        let denied = world.runtime.drive(node.start()).await;
+        assert!(
+            matches!(denied, Err(Denied::StoreUnavailable(_))),
+            "{denied:?}"
+        );
+    }
+    let begun = world.memory.sessions();
+    node.start().await.unwrap();
+    assert_eq!(world.memory.sessions(), begun);
+    assert!(node.is_ready());
+}
+
 #[tokio::test]
 async fn a_node_that_drains_is_not_ready_although_it_still_works() {
     let world = World::new().await;
