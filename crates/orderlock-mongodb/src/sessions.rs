@@ -26,6 +26,9 @@ use crate::store::Inner;
 /// How many sessions there may be: more nodes than one database serves.
 const SESSIONS_MAX: i64 = 10_000;
 
+/// How long the answer to a renewal waits for a look at the leases of its session.
+const TENDING: Duration = Duration::from_millis(500);
+
 /// How many leases of an ended session are voided at once.
 const VOIDED_MAX: usize = 10_000;
 
@@ -266,7 +269,17 @@ pub(crate) async fn renew(inner: &Arc<Inner>, request: &Renew) -> Result<Renewed
     inner
         .sessions
         .note(session, renewals, inner.clock.instant());
-    let mut tended = tend(inner, request, renewals, tended).await;
+    // The session is renewed by now, whatever comes of the look at its leases, and its node must hear
+    // so in time. What was not looked at is looked at with the next renewal.
+    let before = tended.clone();
+    let tend = tend(inner, request, renewals, tended);
+    let mut tended = match tokio::time::timeout(TENDING, tend).await {
+        Ok(tended) => tended,
+        Err(_) => {
+            tracing::warn!("leases that this node does not know were not looked for in time");
+            before
+        }
+    };
     let broken = broken(&fields);
     tended.broken.clone_from(&broken);
     inner.sessions.tended().insert(session, tended);

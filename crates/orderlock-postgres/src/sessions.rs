@@ -4,7 +4,7 @@
 //! they count as free, and sweeps clear them away, a piece of the table at a time.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use orderlock_core::store::{Join, Joined, Leave, Left, Renew, Renewed, Sweep, Swept};
 use orderlock_core::{Fence, Secret, SessionId, StoreError};
@@ -151,6 +151,9 @@ pub(crate) async fn join(inner: &Inner, request: &Join) -> Result<Joined, StoreE
     Ok(Joined { secret })
 }
 
+/// How long the answer to a renewal waits for a look at the server.
+const LOOKING: Duration = Duration::from_millis(500);
+
 /// How often a renewal is tried again that finds another one beside it.
 const RENEWALS_MAX: usize = 3;
 
@@ -160,8 +163,13 @@ pub(crate) async fn renew(inner: &Inner, request: &Renew) -> Result<Renewed, Sto
     let known: BTreeSet<_> = request.known.iter().map(|fence| fence.0).collect();
     let connection = inner.pool.connection(For::Life).await?;
     let renewed = extend(inner, &connection, session, &known).await;
-    if let Err(error) = inner.pool.look(&connection).await {
-        tracing::warn!(%error, "it is not known what the database promises now");
+    // The session is renewed by now, and its node must hear so in time.
+    match tokio::time::timeout(LOOKING, inner.pool.look(&connection)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "it is not known what the database promises now");
+        }
+        Err(_) => tracing::warn!("the database does not say in time what it promises now"),
     }
     renewed
 }

@@ -1,7 +1,9 @@
 //! Bounds: what does not fit is refused before a handler runs, or before it is sent.
 
+use std::time::Duration;
+
 use mongodb::bson::doc;
-use orderlock_core::store::{Acquired, Change, Settled};
+use orderlock_core::store::{Acquired, Change, Renew, Renewed, Settled};
 use orderlock_core::{Document, OrderStore as _, Runtime as _, StoreError, TokioRuntime};
 use orderlock_mongodb::MongodbOptions;
 use orderlock_testkit::fixtures;
@@ -153,4 +155,32 @@ async fn a_key_that_has_left_the_order_is_found_in_the_journal() {
     let held = world.hold("o1", "new").await;
     world.settle(held.settle()).await.unwrap();
     assert_eq!(world.count("o1").await, 46);
+}
+
+/// The session is renewed, and its node must hear so before the session would lapse: what is still to
+/// be looked at among its leases is looked at with a later renewal.
+#[tokio::test]
+async fn a_renewal_is_answered_although_the_orders_are_slow() {
+    let proxy = Proxy::new().await;
+    let options = MongodbOptions::default().with_patience(Duration::from_secs(60));
+    let world = World::by_way_of(&proxy.address(), options).await;
+    world.order("o1").await;
+    let held = world.hold("o1", "k1").await;
+    let renew = || {
+        world.store.renew(Renew {
+            session: world.session,
+            known: vec![held.grant.fence],
+        })
+    };
+    let extended = Renewed::Extended { voided: Vec::new() };
+    assert_eq!(renew().await.unwrap(), extended);
+    proxy.meet("find", "orders", Fate::Silence, usize::MAX);
+    for _ in 0..2 {
+        // Without a bound of its own it would wait as long as every command may take.
+        let renewed = tokio::time::timeout(Duration::from_secs(20), renew()).await;
+        assert_eq!(renewed.expect("it is answered").unwrap(), extended);
+    }
+    proxy.let_pass();
+    assert_eq!(renew().await.unwrap(), extended);
+    world.settle(held.settle()).await.unwrap();
 }
