@@ -118,10 +118,18 @@ impl Plan {
                 ..act(What::Storm, seconds(10))
             });
         }
-        if faults.contains(&Fault::OneRow) {
-            acts.push(act(What::OneRow, seconds(12)));
+        for (fault, what) in [(Fault::OneRow, What::OneRow), (Fault::Crowd, What::Crowd)] {
+            if faults.contains(&fault) {
+                acts.push(Act {
+                    faults: vec![fault],
+                    ..act(what, Duration::ZERO)
+                });
+            }
         }
-        acts.push(act(What::Crowd, seconds(120)));
+        if let Some(planted) = self.planted {
+            let shows = |act: &Act| act.faults.contains(&planted.shown_by());
+            acts.sort_by_key(|act| !shows(act));
+        }
         acts
     }
 

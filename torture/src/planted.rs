@@ -5,6 +5,7 @@ use orderlock_mongodb::Planted as OnMongodb;
 use orderlock_postgres::Planted as OnPostgres;
 use orderlock_sqlite::Planted as OnSqlite;
 
+use crate::faults::Fault;
 use crate::stores::Kind;
 
 /// A planted fault.
@@ -37,6 +38,19 @@ impl Planted {
             | Self::SquareRenewal
             | Self::OneLane
             | Self::FarDeadline => Kind::Postgres,
+        }
+    }
+
+    /// The fault under which it shows: it is dealt first.
+    pub(crate) fn shown_by(self) -> Fault {
+        match self {
+            Self::StaleGrant => Fault::RowLocked,
+            Self::EarlyHorizon => Fault::StoppedAtLock,
+            Self::SquareRenewal => Fault::Crowd,
+            Self::OneLane => Fault::OneRow,
+            Self::FarDeadline => Fault::ClockBack,
+            Self::Replaced => Fault::OldReplace,
+            Self::AnyClock => Fault::ClockFar,
         }
     }
 

@@ -15,7 +15,7 @@ use crate::scene::Scene;
 /// How long the end of a run may take at most.
 const END_MAX: Duration = Duration::from_secs(300);
 /// How much longer a storm lasts in which some kind of fault has never struck.
-const LONGER: Duration = Duration::from_secs(25);
+const LONGER: Duration = Duration::from_secs(90);
 /// How much of a run's length is kept for its end.
 const END: Duration = Duration::from_secs(15);
 
@@ -34,6 +34,7 @@ pub(crate) async fn run(plan: Plan) -> Result<Outcome> {
     let begun = Instant::now();
     start_all(&scene).await;
     ensure!(!scene.all_nodes().is_empty(), "no node has started");
+    look_for_stalls(&scene);
     let clients = come(&scene);
     let broken = tokio::select! {
         biased;
@@ -64,6 +65,30 @@ pub(crate) async fn run(plan: Plan) -> Result<Outcome> {
         pages: scene.ledger.pages(),
         took: begun.elapsed(),
     })
+}
+
+/// How often it is looked whether the machine stands still, and from when on it counts as such.
+const LOOKS_EVERY: Duration = Duration::from_millis(50);
+const STALL: Duration = Duration::from_millis(500);
+
+/// Notes when this process was not given any time. It looks from a thread of its own, so that only the
+/// machine is found, and no task that keeps the others waiting.
+fn look_for_stalls(scene: &Arc<Scene>) {
+    let scene = Arc::downgrade(scene);
+    std::thread::spawn(move || {
+        while let Some(scene) = scene.upgrade() {
+            let begun = Instant::now();
+            std::thread::sleep(LOOKS_EVERY);
+            let took = begun.elapsed();
+            if took > STALL {
+                scene.stalled();
+                let millis = took.as_millis();
+                scene
+                    .ledger
+                    .line(&format!("the machine stood still for {millis} ms"));
+            }
+        }
+    });
 }
 
 /// Everybody comes in.
@@ -108,6 +133,7 @@ async fn perform(scene: &Arc<Scene>, act: Act, round: u64) {
     scene.set_weather(act.what, act.faults);
     match act.what {
         What::OneRow => {
+            tokio::time::sleep(scene.plan.calms_after()).await;
             let bed = Arc::clone(&scene.bed);
             if let Err(error) = bed.strike(Fault::OneRow, Arc::clone(scene)).await {
                 scene.ledger.line(&format!("one row: {error:#}"));
@@ -115,9 +141,6 @@ async fn perform(scene: &Arc<Scene>, act: Act, round: u64) {
         }
         What::Crowd => {
             tokio::time::sleep(scene.plan.calms_after()).await;
-            if !scene.faults().contains(&Fault::Crowd) {
-                return;
-            }
             crowd(Arc::clone(scene), round).await;
         }
         What::Storm => {

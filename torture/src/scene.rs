@@ -141,6 +141,11 @@ impl Scene {
         calm.then_some(settled)
     }
 
+    /// The machine stood still: whatever is lost for a while after that has an excuse.
+    pub(crate) fn stalled(&self) {
+        lock(&self.strikes).ended = Some(Instant::now());
+    }
+
     /// Counts a fault as under way until this is dropped.
     pub(crate) fn striking(&self) -> Striking<'_> {
         lock(&self.strikes).under_way += 1;

@@ -3,7 +3,7 @@
 //! the store has.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -33,6 +33,9 @@ pub(crate) struct Tale {
     users: AtomicUsize,
     /// When it was created, as its first answer says.
     pub(crate) created: Mutex<Option<Instant>>,
+    /// Whether its document has been replaced. It has no place in lists by its age until a node has
+    /// found that out, and so it may move past somebody who walks through them.
+    pub(crate) replaced: AtomicBool,
 }
 
 /// What a client was told for good, and until when it is kept.
@@ -63,6 +66,7 @@ impl Tale {
             cleared: Mutex::default(),
             users: AtomicUsize::new(0),
             created: Mutex::default(),
+            replaced: AtomicBool::default(),
         }
     }
 

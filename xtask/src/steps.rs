@@ -11,7 +11,7 @@ use crate::parts::{Part, Provided};
 use crate::postgres::Edition;
 use crate::process::Process;
 use crate::tools::{self, Tool};
-use crate::{examples, postgres, tidy, walkthrough};
+use crate::{examples, postgres, tidy, torture, walkthrough};
 
 /// One step of the test command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -30,11 +30,13 @@ pub(crate) enum Step {
     Walkthrough,
     /// Each benchmark for a second: that it works, not what it measures.
     Bench,
+    /// Each store for a minute and a half with everything going wrong, and a planted fault each.
+    Torture,
 }
 
 impl Step {
     /// Every step, in the order in which they run.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Fmt,
         Self::Clippy,
         Self::Tidy,
@@ -42,6 +44,7 @@ impl Step {
         Self::Docs,
         Self::Walkthrough,
         Self::Bench,
+        Self::Torture,
     ];
 
     /// The word for it on the command line.
@@ -54,6 +57,7 @@ impl Step {
             Self::Docs => "docs",
             Self::Walkthrough => "walkthrough",
             Self::Bench => "bench",
+            Self::Torture => "torture",
         }
     }
 
@@ -63,6 +67,7 @@ impl Step {
             Self::Clippy => &[Tool::Clippy, Tool::Compiler],
             Self::Tidy => &[],
             Self::Docs | Self::Bench => &[Tool::Compiler],
+            Self::Torture => &[Tool::Compiler, Tool::Bash],
             Self::Tests | Self::Walkthrough => &[Tool::Compiler, Tool::Bash, Tool::Curl],
         }
     }
@@ -70,7 +75,9 @@ impl Step {
     /// Whether it asks the server of a part.
     fn asks(self, part: Part) -> bool {
         match part {
-            Part::Postgres | Part::Mongodb => matches!(self, Self::Tests | Self::Bench),
+            Part::Postgres | Part::Mongodb => {
+                matches!(self, Self::Tests | Self::Bench | Self::Torture)
+            }
         }
     }
 
@@ -83,6 +90,7 @@ impl Step {
             Self::Docs => workspace.doc(),
             Self::Walkthrough => walkthrough::run(workspace),
             Self::Bench => bench(workspace, provided),
+            Self::Torture => torture::step(workspace, provided),
         }
     }
 }

@@ -154,6 +154,7 @@ async fn ask_all(scene: &Arc<Scene>, tale: &Arc<Tale>) -> bool {
             };
             let ask = Ask {
                 number,
+                place: None,
                 other_body,
                 wait: Duration::from_secs(2),
                 expects: false,

@@ -9,7 +9,7 @@ mod stream;
 mod watch;
 
 pub(crate) use book::Book;
-pub(crate) use close::{keep_tales, may_be_expired};
+pub(crate) use close::{create, keep_tales, may_be_expired};
 pub(crate) use end::{never_struck, quiesce};
 pub(crate) use stream::{Streams, read as read_stream};
 pub(crate) use watch::Watched;

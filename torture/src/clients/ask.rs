@@ -23,6 +23,8 @@ use crate::tale::{Answered, Tale, caller, key, name, operation};
 pub(crate) struct Ask {
     /// Which of the order's keys.
     pub(crate) number: usize,
+    /// The place of the node that is asked; any node if there is none.
+    pub(crate) place: Option<usize>,
     /// Asks for something else under the same key.
     pub(crate) other_body: bool,
     pub(crate) wait: Duration,
@@ -43,7 +45,11 @@ pub(crate) fn fingerprint(tale: &Tale, number: usize, other_body: bool) -> Finge
 
 /// One request. True if it got its stored answer, or never will.
 pub(crate) async fn ask(scene: &Arc<Scene>, tale: &Arc<Tale>, ask: Ask) -> bool {
-    let Some(node) = scene.some_node() else {
+    let node = match ask.place {
+        Some(place) => scene.node(place),
+        None => scene.some_node(),
+    };
+    let Some(node) = node else {
         tokio::time::sleep(Duration::from_millis(20)).await;
         return false;
     };

@@ -22,8 +22,10 @@ use crate::scene::Scene;
 
 /// How many of them come at a time.
 const AT_A_TIME: usize = 32;
-/// How long making and taking all orders may take; those that are held by then are the crowd.
+/// How long making and taking all orders may take; those that are held by then are the crowd. On a
+/// slow machine it may take longer until so many are held that renewals name a crowd.
 const COMING_MAX: Duration = Duration::from_secs(75);
+const COMING_LONGER: Duration = Duration::from_secs(240);
 
 /// One act of a crowd, at a node of its own.
 pub(crate) async fn crowd(scene: Arc<Scene>, round: u64) {
@@ -54,17 +56,19 @@ pub(crate) async fn crowd(scene: Arc<Scene>, round: u64) {
         .map(|number| create(Arc::clone(&node), order(round, number)))
         .buffer_unordered(AT_A_TIME);
     let mut came = 0;
-    while begun.elapsed() < COMING_MAX && !scene.ledger.is_broken() {
+    let comes = || {
+        let few = held.load(Ordering::Acquire) * 4 < most;
+        let most = if few { COMING_LONGER } else { COMING_MAX };
+        begun.elapsed() < most && !scene.ledger.is_broken()
+    };
+    while comes() {
         let Some(order) = created.next().await else {
             break;
         };
         let Some(order) = order else { continue };
         came += 1;
         // So that their taking does not fall behind their making by more than a few.
-        while came > held.load(Ordering::Acquire) + 4 * AT_A_TIME
-            && begun.elapsed() < COMING_MAX
-            && !scene.ledger.is_broken()
-        {
+        while came > held.load(Ordering::Acquire) + 4 * AT_A_TIME && comes() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let (held, go) = (Arc::clone(&held), go.subscribe());

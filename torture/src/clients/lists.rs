@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use orderlock_core::store::{Filter, List, Read};
@@ -9,7 +10,6 @@ use orderlock_core::{KeyStatus, OrderStore as _, Tenant};
 use orderlock_simulator::tally::Tally;
 
 use crate::checkers::may_be_expired;
-use crate::faults::Fault;
 use crate::ledger::lock;
 use crate::scene::Scene;
 use crate::tale::{Tale, caller, key, name};
@@ -87,7 +87,7 @@ pub(crate) async fn list(scene: Arc<Scene>) {
             continue;
         }
         for tale in there {
-            if !seen.contains(tale.order.as_str()) {
+            if !seen.contains(tale.order.as_str()) && !tale.replaced.load(Ordering::Acquire) {
                 let what = format!("{} is not in the list of orders", tale.order);
                 scene.ledger.violation(&what);
             }
@@ -116,8 +116,8 @@ async fn walk(scene: &Arc<Scene>, locked: Option<bool>) -> Option<(BTreeSet<Stri
         let page = page.await?.ok()?;
         for view in page.items {
             let order = view.target.order.as_str().to_owned();
-            // An order whose document is replaced between two pages has lost its place among them.
-            let moves = scene.faults().contains(&Fault::OldReplace);
+            let tale = scene.tale(&view.target.order);
+            let moves = tale.is_some_and(|tale| tale.replaced.load(Ordering::Acquire));
             if !seen.insert(order) && !moves {
                 let what = format!("{} is twice in a list", view.target.order);
                 scene.ledger.violation(&what);

@@ -12,7 +12,7 @@ use std::time::Duration;
 pub(crate) use ask::{Ask, ask, fingerprint, tell, word};
 pub(crate) use crowd::crowd;
 pub(crate) use lists::{list, look};
-pub(crate) use one_row::one_row;
+pub(crate) use one_row::{one_row, row};
 
 use crate::faults::Fault;
 use crate::plan::What;
@@ -23,9 +23,9 @@ pub(crate) async fn client(scene: Arc<Scene>) {
     loop {
         scene.pause(Duration::from_millis(25)).await;
         match scene.weather().what {
-            What::Crowd => scene.pause(Duration::from_millis(500)).await,
+            What::Crowd | What::OneRow => scene.pause(Duration::from_millis(500)).await,
             What::End => return,
-            What::Calm | What::Storm | What::OneRow => {}
+            What::Calm | What::Storm => {}
         }
         let Some(tale) = scene.some_tale() else {
             continue;
@@ -36,6 +36,7 @@ pub(crate) async fn client(scene: Arc<Scene>) {
             let mut dice = scene.dice();
             Ask {
                 number: dice.below(tale.keys),
+                place: None,
                 other_body: dice.chance(400),
                 wait: Duration::from_millis(dice.one_of(&[0, 0, 200, 2_000, 10_000])),
                 expects: dice.chance(500),

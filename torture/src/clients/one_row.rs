@@ -1,41 +1,58 @@
-//! One row is locked for long by somebody else, and one client asks for it all the time. All other
-//! orders go on.
+//! One row is locked for long by somebody else, and one client at each node asks for it all the time.
+//! All other orders go on.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::checkers::create;
 use crate::clients::{Ask, ask};
 use crate::faults::Fault;
 use crate::scene::Scene;
-use crate::tale::Tale;
+use crate::tale::{Tale, name};
 
 /// How many clients ask for other orders, each one after the other.
 const OTHERS: usize = 4;
+/// How many keys there are for the order whose row is locked. None of them has an answer before, so that
+/// whoever asks wants the row.
+const KEYS: usize = 16;
+/// How often making that order is tried.
+const TRIES: usize = 20;
 /// How long each of the two measurements takes.
 const WINDOW: Duration = Duration::from_secs(4);
 /// An operation on another order that takes longer than this was held up: it takes some ten
 /// milliseconds, and whoever waits for the locked row waits for seconds.
 const HELD_UP: Duration = Duration::from_millis(500);
 
-/// Looks how other orders fare while one is locked. `lock` locks it and lets go when the future is
-/// dropped.
+/// A new order, of which only these clients know; none if the store does not answer.
+pub(crate) async fn row(scene: &Arc<Scene>) -> Option<Arc<Tale>> {
+    let tale = Arc::new(Tale::new(1_000_000_000 + scene.tick(), KEYS));
+    for _ in 0..TRIES {
+        if create(scene, &tale, 0).await {
+            return Some(tale);
+        }
+        scene.pause(Duration::from_millis(100)).await;
+    }
+    None
+}
+
+/// Looks how other orders fare while one is locked. `locked` keeps it locked until it is dropped.
 pub(crate) async fn one_row(
     scene: Arc<Scene>,
     tale: Arc<Tale>,
     locked: impl Future<Output = ()> + Send,
 ) {
     let before = others(&scene, &tale).await;
-    let asking = async {
-        loop {
-            let number = scene.dice().below(tale.keys);
-            ask(&scene, &tale, plain(number)).await;
-        }
-    };
+    let asks = (0..scene.plan.nodes).map(|place| asks_for(&scene, &tale, place));
+    let asking = futures_util::future::join_all(asks);
     let during = tokio::select! {
         biased;
         () = async { tokio::join!(locked, asking); } => Vec::new(),
         during = others(&scene, &tale) => during,
     };
+    if (0..KEYS).any(|number| tale.told(&name(number)).is_some()) {
+        scene.ledger.line("one row: it was not locked");
+        return;
+    }
     let late = |all: &[Duration]| all.iter().filter(|took| **took > HELD_UP).count();
     let (slow, all) = (late(&during), during.len());
     let evidence = format!(
@@ -53,9 +70,23 @@ pub(crate) async fn one_row(
     scene.ledger.checked("other orders while one row is locked");
 }
 
+/// Asks for one order at one node, all the time.
+async fn asks_for(scene: &Arc<Scene>, tale: &Arc<Tale>, place: usize) {
+    loop {
+        let number = scene.dice().below(tale.keys);
+        let ask = Ask {
+            place: Some(place),
+            ..plain(number)
+        };
+        super::ask(scene, tale, ask).await;
+        scene.pause(Duration::from_millis(5)).await;
+    }
+}
+
 fn plain(number: usize) -> Ask {
     Ask {
         number,
+        place: None,
         other_body: false,
         wait: Duration::ZERO,
         expects: false,

@@ -15,7 +15,7 @@ use super::wire::{Frames, Wire};
 
 /// Where a connection is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cut {
+pub(super) enum Cut {
     /// The server never has the request.
     Before,
     /// The server has done and committed it, and nobody hears.
@@ -24,7 +24,7 @@ pub(crate) enum Cut {
 
 /// A way to a server, on a port of its own.
 #[derive(Clone, Debug)]
-pub(crate) struct Link {
+pub(super) struct Link {
     port: u16,
     state: Arc<State>,
 }
@@ -43,7 +43,7 @@ struct State {
 }
 
 impl Link {
-    pub(crate) async fn new(wire: Wire, server: &Arc<AtomicU16>) -> Result<Self> {
+    pub(super) async fn new(wire: Wire, server: &Arc<AtomicU16>) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await;
         let listener = listener.context("loopback has no free port")?;
         let link = Self {
@@ -67,19 +67,19 @@ impl Link {
         Ok(link)
     }
 
-    pub(crate) fn port(&self) -> u16 {
+    pub(super) fn port(&self) -> u16 {
         self.port
     }
 
     /// From now on each piece takes so long, each way.
-    pub(crate) fn slow_down(&self, delay: Duration) {
+    pub(super) fn slow_down(&self, delay: Duration) {
         let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         self.state.delay.store(millis, Ordering::Release);
     }
 
     /// Cuts the connection on which the next request or write passes. False if none did for a
     /// while.
-    pub(crate) async fn cut(&self, cut: Cut, patience: Duration) -> bool {
+    pub(super) async fn cut(&self, cut: Cut, patience: Duration) -> bool {
         let armed = match cut {
             Cut::Before => &self.state.before,
             Cut::After => &self.state.after,
@@ -95,7 +95,7 @@ impl Link {
     }
 
     /// Breaks every connection that there is.
-    pub(crate) fn break_all(&self) {
+    pub(super) fn break_all(&self) {
         self.state.broken.send_modify(|times| *times += 1);
     }
 }

@@ -2,6 +2,7 @@
 
 mod deal;
 mod link;
+mod links;
 mod nodes;
 mod operators;
 mod signals;
@@ -10,7 +11,7 @@ mod wire;
 use std::time::Duration;
 
 pub(crate) use deal::deal_all;
-pub(crate) use link::{Cut, Link};
+pub(crate) use links::Links;
 pub(crate) use nodes::{last_word, start_all};
 pub(crate) use operators::{operate, settle_marks};
 pub(crate) use signals::Signals;

@@ -10,7 +10,7 @@ use futures_util::future::BoxFuture;
 use orderlock_core::OrderStore;
 use orderlock_sqlite::{SqliteOptions, SqliteStore};
 use rlimit::Resource;
-use rusqlite::Connection;
+use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -96,7 +96,9 @@ impl Sqlite {
     async fn foreign(&self, begin: &'static str, time: Duration) -> Struck {
         let path = self.path.clone();
         let opened = tokio::task::spawn_blocking(move || -> Result<Connection> {
-            let connection = Connection::open(path)?;
+            // Whoever made the file anew while it has another name would throw its log away.
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let connection = Connection::open_with_flags(path, flags)?;
             connection.busy_timeout(Duration::from_secs(5))?;
             connection.execute_batch(begin)?;
             // A snapshot is taken at the first look.

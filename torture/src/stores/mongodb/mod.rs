@@ -15,7 +15,7 @@ use orderlock_mongodb::{MongodbOptions, MongodbStore};
 
 use super::{Bed, Struck};
 use crate::clock::{Clock, NodeRuntime};
-use crate::faults::{Cut, Fault, Link, Wire};
+use crate::faults::{Fault, Links, Wire};
 use crate::plan::Plan;
 use crate::scene::Scene;
 use old_service::OldService;
@@ -23,8 +23,6 @@ use server::Server;
 
 /// How long a command may take.
 const PATIENCE: Duration = Duration::from_millis(2_500);
-/// How long it is waited for a request or a write that can be cut.
-const CUT_MAX: Duration = Duration::from_secs(2);
 /// The database of the run, and where its orders are.
 const DATABASE: &str = "torture";
 const ORDERS: &str = "orders";
@@ -33,17 +31,14 @@ const ORDERS: &str = "orders";
 pub(super) struct Mongodb {
     clock: Arc<Clock>,
     server: Server,
-    links: Vec<Link>,
+    links: Links,
     old_service: OldService,
 }
 
 impl Mongodb {
     pub(super) async fn new(plan: &Plan, clock: Arc<Clock>) -> Result<Self> {
         let server = Server::start().await?;
-        let mut links = Vec::new();
-        for _ in 0..plan.nodes {
-            links.push(Link::new(Wire::Mongodb, &server.port).await?);
-        }
+        let links = Links::new(plan.nodes, Wire::Mongodb, &server.port).await?;
         let old_service = OldService::connect(&server.address()).await?;
         Ok(Self {
             clock,
@@ -51,27 +46,6 @@ impl Mongodb {
             links,
             old_service,
         })
-    }
-
-    fn some_link(&self, scene: &Scene) -> (usize, &Link) {
-        let place = scene.dice().below(self.links.len());
-        (place, &self.links[place])
-    }
-
-    async fn cut(&self, scene: &Scene, cut: Cut) -> Struck {
-        let (place, link) = self.some_link(scene);
-        let met = link.cut(cut, CUT_MAX).await;
-        Ok(met.then(|| format!("of node {place}")))
-    }
-
-    async fn slow_down(&self, scene: &Scene, time: Duration) -> Struck {
-        let (place, link) = self.some_link(scene);
-        let delay = Duration::from_millis(20) + scene.dice().duration(Duration::from_millis(100));
-        link.slow_down(delay);
-        tokio::time::sleep(time + Duration::from_secs(1)).await;
-        link.slow_down(Duration::ZERO);
-        let millis = delay.as_millis();
-        Ok(Some(format!("of node {place} by {millis} ms each way")))
     }
 }
 
@@ -106,7 +80,7 @@ impl Bed for Mongodb {
         runtime: Arc<NodeRuntime>,
     ) -> BoxFuture<'static, Result<Arc<dyn OrderStore>>> {
         async move {
-            let port = self.links[place].port();
+            let port = self.links.port(place);
             let address = format!("mongodb://127.0.0.1:{port}/{DATABASE}?collection={ORDERS}");
             let options = MongodbOptions::default()
                 .with_runtime(runtime)
@@ -122,9 +96,9 @@ impl Bed for Mongodb {
         async move {
             let time = scene.dice().duration(Duration::from_millis(900));
             match fault {
-                Fault::CutBefore => self.cut(&scene, Cut::Before).await,
-                Fault::CutAfter => self.cut(&scene, Cut::After).await,
-                Fault::SlowLink => self.slow_down(&scene, time).await,
+                Fault::CutBefore | Fault::CutAfter | Fault::SlowLink => {
+                    self.links.strike(fault, &scene, time).await
+                }
                 Fault::Restart => self.server.restart().await,
                 _ => self.old_service.strike(fault, &scene, time).await,
             }
@@ -133,9 +107,7 @@ impl Bed for Mongodb {
     }
 
     fn calm(&self) -> BoxFuture<'_, Result<()>> {
-        self.links
-            .iter()
-            .for_each(|link| link.slow_down(Duration::ZERO));
+        self.links.calm();
         async move { self.old_service.let_go().await }.boxed()
     }
 }

@@ -19,7 +19,8 @@ use crate::scene::Scene;
 pub(super) struct OldService {
     orders: Collection<Document>,
     turns: AtomicU64,
-    /// Locks that it has, or may have died with, and since when: it comes back for them.
+    /// Locks that it has, or may have died with, each with its order and since when: it comes back
+    /// for them.
     left: Mutex<BTreeMap<String, (String, Instant)>>,
 }
 
@@ -50,7 +51,10 @@ impl OldService {
             Fault::OldDies => self.dies(id, &key).await?,
             Fault::OldSet => self.sets(id, turn).await?,
             Fault::OldUnlock => self.unlocks(id).await?,
-            Fault::OldReplace => self.replaces(id, &key, turn, time / 8).await?,
+            Fault::OldReplace => {
+                tale.replaced.store(true, Ordering::Release);
+                self.replaces(id, &key, turn, time / 8).await?
+            }
             _ => false,
         };
         self.come_back().await?;
@@ -123,10 +127,10 @@ impl OldService {
             let due = left
                 .iter()
                 .filter(|(_, (_, since))| since.elapsed() > COMES_BACK);
-            due.map(|(id, (key, _))| (id.clone(), key.clone()))
+            due.map(|(key, (id, _))| (key.clone(), id.clone()))
                 .collect()
         };
-        for (id, key) in due {
+        for (key, id) in due {
             self.give_back(&id, &key).await?;
         }
         Ok(())

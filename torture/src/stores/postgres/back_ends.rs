@@ -1,8 +1,8 @@
 //! What is done to single processes of the server, and rows that others lock.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use tokio::time::timeout;
 use tokio_postgres::Client;
 
@@ -26,6 +26,8 @@ const LIST: &str = "SELECT count(*) FROM pg_locks";
 const LOOK_MAX: Duration = Duration::from_secs(1);
 /// How often it is looked for a process that fits.
 const LOOKS: usize = 60;
+/// How long the standby stands still at most until a commit waits for it.
+const STANDS_STILL_MAX: Duration = Duration::from_secs(5);
 
 /// A process at work.
 #[derive(Debug)]
@@ -73,9 +75,17 @@ async fn at_work(hand: &Client) -> Result<Vec<AtWork>> {
 }
 
 impl Postgres {
-    /// Stops a process at a lock. It comes there while another one lists all locks, as monitors do,
-    /// and is stopped for a moment.
-    pub(super) async fn stop_at_lock(&self, time: Duration) -> Struck {
+    /// Stops a process at a lock.
+    pub(super) async fn stop_at_lock(&self, scene: &Scene, time: Duration) -> Struck {
+        match self.stop_while_listed(time).await? {
+            None => self.stop_behind_row(scene, time).await,
+            struck => Ok(struck),
+        }
+    }
+
+    /// A process comes to a lock while another one lists all locks, as monitors do, and is stopped
+    /// for a moment.
+    async fn stop_while_listed(&self, time: Duration) -> Struck {
         let hand = self.servers.hand().await?;
         drop(at_work(&hand).await?);
         let monitor = self.servers.hand().await?;
@@ -116,6 +126,33 @@ impl Postgres {
         }
     }
 
+    /// A process waits for a row that somebody else has locked, and is stopped there. Whoever had the
+    /// row lets go of it meanwhile.
+    async fn stop_behind_row(&self, scene: &Scene, time: Duration) -> Struck {
+        let (other, hand) = (self.servers.hand().await?, self.servers.hand().await?);
+        lock_some(&other, scene).await?;
+        let waits = |it: &AtWork| it.kind == "Lock";
+        for _ in 0..LOOKS {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            let all = at_work(&hand).await?;
+            let Some(found) = all.iter().find(|it| waits(it)) else {
+                continue;
+            };
+            let Some(stopped) = self.signals.stop(found.process) else {
+                continue;
+            };
+            // It may have lost its patience between the look and the signal.
+            let again = at_work(&hand).await?;
+            let mut again = again.iter();
+            if again.any(|it| it.process == found.process && waits(it)) {
+                other.batch_execute("COMMIT").await?;
+                stopped.wait(time + Duration::from_millis(100)).await;
+                return Ok(Some(shown(found, time)));
+            }
+        }
+        Ok(None)
+    }
+
     /// Stops a process while it waits for its commit to be flushed or confirmed.
     pub(super) async fn stop_at_commit(&self, time: Duration) -> Struck {
         let hand = self.servers.hand().await?;
@@ -147,16 +184,7 @@ impl Postgres {
         let (hand, other) = (self.servers.hand().await?, self.servers.hand().await?);
         let row = hand.query_one("SELECT pg_backend_pid()", &[]).await?;
         let process: i32 = row.try_get(0)?;
-        let orders: Vec<String> = {
-            let live = scene.live();
-            let mut dice = scene.dice();
-            let some = (0..=dice.below(3)).filter_map(|_| live.get(dice.below(live.len())));
-            some.map(|tale| tale.order.to_string()).collect()
-        };
-        hand.batch_execute("BEGIN; SET LOCAL lock_timeout = '1s'")
-            .await?;
-        let lock = "SELECT FROM orders WHERE id = ANY($1) ORDER BY id FOR UPDATE";
-        hand.query(lock, &[&orders]).await?;
+        let orders = lock_some(&hand, scene).await?;
         tokio::time::sleep(time).await;
         let held_up = "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY(pg_blocking_pids(pid))";
         let row = timeout(LOOK_MAX, other.query_one(held_up, &[&process])).await;
@@ -183,8 +211,10 @@ impl Postgres {
         Ok(None)
     }
 
-    /// The standby stands still, and commits wait for it.
+    /// The standby stands still for this long, and until a commit waits for it.
     pub(super) async fn hold_standby(&self, time: Duration) -> Struck {
+        // A standby that lags behind is not to be promoted.
+        let _one_at_a_time = self.servers.stay().await;
         let standby = self.servers.standby().context("no standby follows")?;
         let receiver = "SELECT pid FROM pg_stat_wal_receiver";
         let row = connect(&standby).await?.query_opt(receiver, &[]).await?;
@@ -193,15 +223,32 @@ impl Postgres {
         let Some(stopped) = self.signals.stop(row.try_get(0)?) else {
             return Ok(None);
         };
-        tokio::time::sleep(time + Duration::from_millis(200)).await;
-        let waits = at_work(&hand).await;
+        let (begun, mut waited) = (Instant::now(), 0);
+        while begun.elapsed() < time || (waited == 0 && begun.elapsed() < STANDS_STILL_MAX) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let all = at_work(&hand).await?;
+            let waits = all.iter().filter(|it| it.event == "SyncRep").count();
+            waited = waited.max(waits);
+        }
         drop(stopped);
-        let waits = waits?;
-        let waits = waits.iter().filter(|it| it.event == "SyncRep").count();
-        ensure!(waits > 0, "no commit waited for the standby");
-        let millis = time.as_millis();
-        Ok(Some(format!("for {millis} ms, {waits} commits waited")))
+        let millis = begun.elapsed().as_millis();
+        Ok((waited > 0).then(|| format!("for {millis} ms, {waited} commits waited")))
     }
+}
+
+/// Locks rows of orders that clients want, until the connection's transaction ends.
+async fn lock_some(hand: &Client, scene: &Scene) -> Result<Vec<String>> {
+    let orders: Vec<String> = {
+        let live = scene.live();
+        let mut dice = scene.dice();
+        let some = (0..=dice.below(3)).filter_map(|_| live.get(dice.below(live.len())));
+        some.map(|tale| tale.order.to_string()).collect()
+    };
+    hand.batch_execute("BEGIN; SET LOCAL lock_timeout = '1s'")
+        .await?;
+    let lock = "SELECT FROM orders WHERE id = ANY($1) ORDER BY id FOR UPDATE";
+    hand.query(lock, &[&orders]).await?;
+    Ok(orders)
 }
 
 fn shown(at_work: &AtWork, time: Duration) -> String {

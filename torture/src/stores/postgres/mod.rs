@@ -14,9 +14,9 @@ use orderlock_core::OrderStore;
 use orderlock_postgres::{PostgresOptions, PostgresStore};
 
 use super::{Bed, Struck};
-use crate::clients::one_row;
+use crate::clients::{one_row, row};
 use crate::clock::{Clock, NodeRuntime};
-use crate::faults::{Cut, Fault, Link, Signals, Wire};
+use crate::faults::{Fault, Links, Signals, Wire};
 use crate::plan::Plan;
 use crate::scene::Scene;
 use cluster::PASSWORD;
@@ -24,24 +24,19 @@ use servers::Servers;
 
 /// How long an answer of the server may take.
 const PATIENCE: Duration = Duration::from_millis(2_500);
-/// How long it is waited for a request or a write that can be cut.
-const CUT_MAX: Duration = Duration::from_secs(2);
 
 /// A primary and a standby, and the ways there.
 pub(super) struct Postgres {
     clock: Arc<Clock>,
     servers: Servers,
-    links: Vec<Link>,
+    links: Links,
     signals: Signals,
 }
 
 impl Postgres {
     pub(super) async fn new(plan: &Plan, clock: Arc<Clock>) -> Result<Self> {
         let servers = Servers::start().await?;
-        let mut links = Vec::new();
-        for _ in 0..plan.nodes {
-            links.push(Link::new(Wire::Postgres, &servers.port).await?);
-        }
+        let links = Links::new(plan.nodes, Wire::Postgres, &servers.port).await?;
         Ok(Self {
             clock,
             servers,
@@ -50,32 +45,10 @@ impl Postgres {
         })
     }
 
-    fn some_link(&self, scene: &Scene) -> (usize, &Link) {
-        let place = scene.dice().below(self.links.len());
-        (place, &self.links[place])
-    }
-
-    async fn cut(&self, scene: &Scene, cut: Cut) -> Struck {
-        let (place, link) = self.some_link(scene);
-        let met = link.cut(cut, CUT_MAX).await;
-        Ok(met.then(|| format!("of node {place}")))
-    }
-
-    async fn slow_down(&self, scene: &Scene, time: Duration) -> Struck {
-        let (place, link) = self.some_link(scene);
-        let delay = Duration::from_millis(20) + scene.dice().duration(Duration::from_millis(100));
-        link.slow_down(delay);
-        tokio::time::sleep(time + Duration::from_secs(1)).await;
-        link.slow_down(Duration::ZERO);
-        let millis = delay.as_millis();
-        Ok(Some(format!("of node {place} by {millis} ms each way")))
-    }
-
     async fn one_row(&self, scene: Arc<Scene>) -> Struck {
-        let Some(tale) = scene.some_tale() else {
+        let Some(tale) = row(&scene).await else {
             return Ok(None);
         };
-        let _working = tale.work();
         let hand = self.servers.hand().await?;
         let lock = "BEGIN; SET LOCAL lock_timeout = 0; SELECT FROM orders WHERE id = $1 FOR UPDATE";
         let lock = lock.replace("$1", &format!("'{}'", tale.order));
@@ -84,7 +57,7 @@ impl Postgres {
             let _locked = hand.batch_execute(&lock).await;
             std::future::pending::<()>().await;
         };
-        one_row(scene, Arc::clone(&tale), locked).await;
+        one_row(scene, tale, locked).await;
         Ok(None)
     }
 }
@@ -120,7 +93,7 @@ impl Bed for Postgres {
         runtime: Arc<NodeRuntime>,
     ) -> BoxFuture<'static, Result<Arc<dyn OrderStore>>> {
         async move {
-            let port = self.links[place].port();
+            let port = self.links.port(place);
             let address = format!("postgres://postgres:{PASSWORD}@127.0.0.1:{port}/postgres");
             let options = PostgresOptions::default()
                 .with_runtime(runtime)
@@ -136,17 +109,17 @@ impl Bed for Postgres {
         async move {
             let time = scene.dice().duration(Duration::from_millis(900));
             match fault {
-                Fault::StoppedAtLock => self.stop_at_lock(time).await,
+                Fault::StoppedAtLock => self.stop_at_lock(&scene, time).await,
                 Fault::StoppedAtCommit => self.stop_at_commit(time).await,
                 Fault::RowLocked => self.lock_rows(&scene, time).await,
                 Fault::Terminated => self.terminate().await,
-                Fault::CutBefore => self.cut(&scene, Cut::Before).await,
-                Fault::CutAfter => self.cut(&scene, Cut::After).await,
-                Fault::SlowLink => self.slow_down(&scene, time).await,
+                Fault::CutBefore | Fault::CutAfter | Fault::SlowLink => {
+                    self.links.strike(fault, &scene, time).await
+                }
                 Fault::Restart => self.servers.restart().await,
                 Fault::FailOver => {
                     let struck = self.servers.fail_over().await;
-                    self.links.iter().for_each(Link::break_all);
+                    self.links.break_all();
                     struck
                 }
                 Fault::StandbyAway => self.hold_standby(time * 3).await,
@@ -158,9 +131,7 @@ impl Bed for Postgres {
     }
 
     fn calm(&self) -> BoxFuture<'_, Result<()>> {
-        self.links
-            .iter()
-            .for_each(|link| link.slow_down(Duration::ZERO));
+        self.links.calm();
         async { Ok(()) }.boxed()
     }
 }

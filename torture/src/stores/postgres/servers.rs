@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use tokio::sync::MutexGuard;
 use tokio_postgres::{Client, NoTls};
 
 use super::Struck;
@@ -77,11 +78,16 @@ impl Servers {
         self.in_step(&hand).await
     }
 
+    /// Waits until the standby has on its disk all that the primary has now. A commit whose wait for it
+    /// was ended has not been answered, and yet others have seen it.
     async fn in_step(&self, hand: &Client) -> Result<()> {
-        let confirmed = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'";
+        let confirmed = "SELECT count(*) FROM pg_stat_replication
+            WHERE sync_state = 'sync' AND flush_lsn >= $1::text::pg_lsn";
         let comes_up = async {
+            let row = hand.query_one("SELECT pg_current_wal_lsn()::text", &[]);
+            let now: String = row.await?.try_get(0)?;
             loop {
-                let row = hand.query_one(confirmed, &[]).await?;
+                let row = hand.query_one(confirmed, &[&now]).await?;
                 if row.try_get::<_, i64>(0)? > 0 {
                     return Ok::<_, tokio_postgres::Error>(());
                 }
@@ -90,6 +96,11 @@ impl Servers {
         };
         let came = tokio::time::timeout(COMES_UP, comes_up).await;
         Ok(came.context("the standby does not come up with its primary")??)
+    }
+
+    /// Nothing is restarted or failed over until this is dropped.
+    pub(super) async fn stay(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().await
     }
 
     /// The primary ends as in a crash, and starts again.
