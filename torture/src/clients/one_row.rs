@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::{Result, bail};
+
 use crate::checkers::create;
 use crate::clients::{Ask, ask};
 use crate::faults::Fault;
@@ -35,23 +37,23 @@ pub(crate) async fn row(scene: &Arc<Scene>) -> Option<Arc<Tale>> {
     None
 }
 
-/// Looks how other orders fare while one is locked. `locked` keeps it locked until it is dropped.
+/// Looks how other orders fare while one is locked, from when `lock` has resolved.
 pub(crate) async fn one_row(
     scene: Arc<Scene>,
     tale: Arc<Tale>,
-    locked: impl Future<Output = ()> + Send,
-) {
+    lock: impl Future<Output = Result<()>> + Send,
+) -> Result<()> {
     let before = others(&scene, &tale).await;
+    lock.await?;
     let asks = (0..scene.plan.nodes).map(|place| asks_for(&scene, &tale, place));
     let asking = futures_util::future::join_all(asks);
     let during = tokio::select! {
         biased;
-        () = async { tokio::join!(locked, asking); } => Vec::new(),
+        _ = asking => Vec::new(),
         during = others(&scene, &tale) => during,
     };
     if (0..KEYS).any(|number| tale.told(&name(number)).is_some()) {
-        scene.ledger.line("one row: it was not locked");
-        return;
+        bail!("the row was not locked");
     }
     let late = |all: &[Duration]| all.iter().filter(|took| **took > HELD_UP).count();
     let (slow, all) = (late(&during), during.len());
@@ -68,6 +70,7 @@ pub(crate) async fn one_row(
         scene.ledger.violation(&what);
     }
     scene.ledger.checked("other orders while one row is locked");
+    Ok(())
 }
 
 /// Asks for one order at one node, all the time.

@@ -52,12 +52,8 @@ impl Postgres {
         let hand = self.servers.hand().await?;
         let lock = "BEGIN; SET LOCAL lock_timeout = 0; SELECT FROM orders WHERE id = $1 FOR UPDATE";
         let lock = lock.replace("$1", &format!("'{}'", tale.order));
-        let locked = async {
-            // It stays until the connection goes with this future.
-            let _locked = hand.batch_execute(&lock).await;
-            std::future::pending::<()>().await;
-        };
-        one_row(scene, tale, locked).await;
+        // It stays locked until the connection goes with this future.
+        one_row(scene, tale, async { Ok(hand.batch_execute(&lock).await?) }).await?;
         Ok(None)
     }
 }
