@@ -129,6 +129,9 @@ impl Plan {
         if let Some(planted) = self.planted {
             let shows = |act: &Act| act.faults.contains(&planted.shown_by());
             acts.sort_by_key(|act| !shows(act));
+            if let Some(first) = acts.first_mut().filter(|_| number == 0) {
+                first.lasts = seconds(60);
+            }
         }
         acts
     }

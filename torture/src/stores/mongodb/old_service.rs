@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use mongodb::bson::{Document, doc};
+use mongodb::bson::{Bson, Document, doc};
 use mongodb::{Client, Collection};
 
 use super::{DATABASE, ORDERS, Struck};
@@ -26,6 +26,9 @@ pub(super) struct OldService {
 
 /// How long an order stays locked by a service that has died, if no operator comes.
 const COMES_BACK: Duration = Duration::from_secs(5);
+
+/// How long it is waited for the journal to have what stands in an order.
+const MOVED_MAX: Duration = Duration::from_secs(2);
 
 impl OldService {
     pub(super) async fn connect(address: &str) -> Result<Self> {
@@ -105,19 +108,42 @@ impl OldService {
         Ok(self.orders.update_one(held, done).await?.matched_count > 0)
     }
 
-    /// Takes an order, and writes a whole document in its place: that of which it knows the fields.
+    /// Takes an order, and writes a whole document in its place: that of which it knows the fields. It
+    /// waits until the journal has all entries: of one that has not been moved the other nodes know
+    /// nothing until its own node has written it again, which is a documented limit.
     async fn replaces(&self, id: &str, key: &str, turn: u64, time: Duration) -> Result<bool> {
-        let Some(mut document) = self.take(id, key).await? else {
+        if self.take(id, key).await?.is_none() {
             return Ok(false);
-        };
+        }
         tokio::time::sleep(time).await;
-        document.remove("orderlock");
-        document.insert("locked", mongodb::bson::Bson::Null);
-        document.insert("replaced", i64::try_from(turn)?);
-        let mine = doc! {"_id": id, "locked": key};
-        let done = self.orders.replace_one(mine, document).await?;
-        lock(&self.left).remove(key);
-        Ok(done.matched_count > 0)
+        let begun = Instant::now();
+        while begun.elapsed() < MOVED_MAX {
+            let held = self
+                .orders
+                .find_one(doc! {"_id": id, "locked": key})
+                .await?;
+            let Some(mut document) = held else {
+                break;
+            };
+            let kept = document.remove("orderlock");
+            let kept = kept.as_ref().and_then(Bson::as_document);
+            let waits = kept.and_then(|kept| kept.get_document("entries").ok());
+            if waits.is_some_and(|entries| !entries.is_empty()) {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                continue;
+            }
+            document.insert("locked", Bson::Null);
+            document.insert("replaced", i64::try_from(turn)?);
+            let stood = kept.and_then(|kept| kept.get("turn")).cloned();
+            let mine = doc! {"_id": id, "locked": key, "orderlock.turn": stood};
+            let done = self.orders.replace_one(mine, document).await?;
+            if done.matched_count > 0 {
+                lock(&self.left).remove(key);
+                return Ok(true);
+            }
+        }
+        self.give_back(id, key).await?;
+        Ok(false)
     }
 
     /// Services that died come back after a while, and let go of what they had.

@@ -24,6 +24,10 @@ const LIST: &str = "SELECT count(*) FROM pg_locks";
 
 /// How long one look may take.
 const LOOK_MAX: Duration = Duration::from_secs(1);
+/// How much depends on a process that has a number for its entries and waits to name it.
+const BEST: u8 = 3;
+/// How often it is looked whether such a one comes, while others wait for the same.
+const COMES: usize = 8;
 /// How often it is looked for a process that fits.
 const LOOKS: usize = 60;
 /// How long the standby stands still at most until a commit waits for it.
@@ -46,7 +50,7 @@ impl AtWork {
     /// or for the lock itself. The higher, the more depends on it.
     fn at_lock(&self) -> u8 {
         match (&*self.event, self.writes, self.entries) {
-            ("LockManager", true, true) => 3,
+            ("LockManager", true, true) => BEST,
             ("LockManager", true, false) => 2,
             _ if self.kind == "Lock" => 1,
             _ => 0,
@@ -72,6 +76,22 @@ async fn at_work(hand: &Client) -> Result<Vec<AtWork>> {
         });
     }
     Ok(all)
+}
+
+/// The process at a lock on which most depends. As long as processes come to the table of locks, it is
+/// waited for a better one.
+async fn come_to_lock(hand: &Client) -> Result<Option<AtWork>> {
+    let mut found = None;
+    for _ in 0..COMES {
+        tokio::time::sleep(Duration::from_millis(15)).await;
+        let all = at_work(hand).await?;
+        let come = all.iter().any(|it| it.event == "LockManager");
+        found = all.into_iter().max_by_key(AtWork::at_lock);
+        if !come || found.as_ref().is_some_and(|it| it.at_lock() == BEST) {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 impl Postgres {
@@ -102,11 +122,9 @@ impl Postgres {
                 let Some(listing) = self.signals.stop(process) else {
                     return Ok(None);
                 };
-                tokio::time::sleep(Duration::from_millis(15)).await;
-                let all = at_work(&hand).await?;
                 // The best is waited for, for a while.
-                let least = if look * 3 < LOOKS { 3 } else { 1 };
-                let found = all.iter().max_by_key(|it| it.at_lock());
+                let least = if look * 3 < LOOKS { BEST } else { 1 };
+                let found = come_to_lock(&hand).await?;
                 let Some(found) = found.filter(|it| it.at_lock() >= least) else {
                     continue;
                 };
@@ -115,7 +133,7 @@ impl Postgres {
                 };
                 drop(listing);
                 stopped.wait(time + Duration::from_millis(100)).await;
-                return Ok(Some(shown(found, time)));
+                return Ok(Some(shown(&found, time)));
             }
             Ok(None)
         };
