@@ -207,10 +207,14 @@ fn drain(scene: &Arc<Scene>) -> bool {
 pub(super) fn resolve_marks(scene: &Arc<Scene>) -> bool {
     let marks = leases(scene, LeaseViewState::Marked);
     for mark in &marks {
-        let Some(key_id) = mark.key_id else { continue };
+        let (Some(key_id), Some(since)) = (mark.key_id, mark.since) else {
+            continue;
+        };
         let request = Resolve {
             target: mark.target.clone(),
             key_id,
+            attempt: mark.attempt,
+            since,
             decision: decision(scene, mark),
             actor: operator(),
             reason: "planned".into(),

@@ -42,7 +42,7 @@ pub(crate) async fn resolve(inner: &Arc<Inner>, request: &Resolve) -> Result<Res
         let LeaseState::Unattended(mark) = order.state() else {
             return Ok(Resolved::NotMarked);
         };
-        if mark.key_id != request.key_id {
+        if !request.is_about(&mark) {
             return Ok(Resolved::NotMarked);
         }
         if is_settled(inner, &order, &mark).await? {

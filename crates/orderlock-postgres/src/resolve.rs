@@ -26,7 +26,7 @@ pub(crate) static LOCK: Sql = Sql {
     types: &[Type::TEXT, Type::TEXT],
 };
 
-/// Ends the mark of this key, which is remembered either as settled or as bound by the decision, unless somebody attends to it or the order is at another version than
+/// Ends the mark of this run of this key, which is remembered either as settled or as bound by the decision, unless somebody attends to it or the order is at another version than
 /// the decision was made on. Tells the order as it was: its version, its lock; then what was
 /// written.
 pub(crate) static RESOLVE: Sql = Sql {
@@ -53,7 +53,8 @@ pub(crate) static RESOLVE: Sql = Sql {
                 status = CASE WHEN $9 IS NULL THEN o.status ELSE $11 END,
                 customer = CASE WHEN $9 IS NULL THEN o.customer ELSE $12 END
             FROM here, found f
-            WHERE o.tenant = f.tenant AND o.id = f.id AND o.mark_key_id = $4 AND NOT f.held
+            WHERE o.tenant = f.tenant AND o.id = f.id AND o.mark_key_id = $4
+                AND o.mark_attempt = $22 AND o.mark_since = $23 AND NOT f.held
                 AND ($13 IS NULL OR o.version = $13)
             RETURNING o.row, o.entries, o.position, o.version, f.mark_attempt, f.mark_fingerprint,
                 f.mark_operation
@@ -96,6 +97,8 @@ pub(crate) static RESOLVE: Sql = Sql {
         Type::TEXT,
         Type::TEXT,
         Type::BYTEA,
+        Type::TIMESTAMPTZ,
+        Type::INT8,
         Type::TIMESTAMPTZ,
     ],
 };
@@ -200,6 +203,8 @@ pub(crate) async fn resolve(inner: &Inner, request: &Resolve) -> Result<Resolved
                         &answer.and_then(|answer| answer.location.as_deref()),
                         &answer.map(|answer| &answer.body[..]),
                         &inner.writes.heard.believed(),
+                        &i64::from(request.attempt),
+                        &request.since,
                     ],
                 ),
             ],
@@ -227,7 +232,7 @@ fn judge(request: &Resolve, parts: &Parts<'_>, row: &Row) -> Result<Resolved, Fa
             expires,
         }),
         (None, LeaseState::Unattended(mark))
-            if mark.key_id == request.key_id && parts.version != Some(current) =>
+            if request.is_about(&mark) && parts.version != Some(current) =>
         {
             Resolved::VersionMismatch { current }
         }

@@ -60,6 +60,9 @@ pub(crate) fn resolve(turn: &mut Turn<'_>, request: &Resolve) -> Result<Resolved
     let (LeaseState::Unattended(mark), Ok(LeaseState::Free)) = (&state, resolved) else {
         return Ok(Resolved::NotMarked);
     };
+    if !request.is_about(mark) {
+        return Ok(Resolved::NotMarked);
+    }
     let mut changed = None;
     let append = match &request.decision {
         // What was asked of the outside may have happened: the key stays bound to it.

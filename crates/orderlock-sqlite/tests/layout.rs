@@ -203,6 +203,8 @@ async fn its_marks_and_checkpoints_stand() {
     let resolve = Resolve {
         target: claim.target(),
         key_id: claim.key_id,
+        attempt: lease.attempt,
+        since: lease.since.unwrap(),
         decision: Decision::RunAgain {
             retention: fixtures::RETENTION,
         },

@@ -131,8 +131,11 @@ impl Node {
             .lease
             .as_ref()
             .filter(|lease| lease.state == LeaseViewState::Marked && lease.id == decided.mark);
-        let marked = open.and_then(|mark| Some((mark.key_id?, mark.operation.clone()?)));
-        let Some((key_id, operation)) = marked else {
+        let marked = open.and_then(|mark| {
+            let run = (mark.key_id?, mark.attempt, mark.since?);
+            Some((run, mark.operation.clone()?))
+        });
+        let Some(((key_id, attempt, since), operation)) = marked else {
             return self.decided_before(decided, &view, by).await;
         };
         let current = view.version;
@@ -143,6 +146,8 @@ impl Node {
         let request = Resolve {
             target: decided.target.clone(),
             key_id,
+            attempt,
+            since,
             decision,
             actor: decided.actor.clone(),
             reason: decided.reason.clone(),

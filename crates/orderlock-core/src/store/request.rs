@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::Cursor;
 use crate::{
-    Answer, Caller, Document, Fence, Fingerprint, IdempotencyKey, KeyId, LeaseId, OperationName,
-    OrderId, OutcomeKind, OwnedIndex, Principal, Recovery, Secret, SessionId, Target, Times,
-    Timestamp, Version,
+    Answer, Caller, Document, Fence, Fingerprint, IdempotencyKey, KeyId, LeaseId, Mark,
+    OperationName, OrderId, OutcomeKind, OwnedIndex, Principal, Recovery, Secret, SessionId,
+    Target, Times, Timestamp, Version,
 };
 
 /// Who wants which order, under which key, for what.
@@ -318,12 +318,25 @@ pub struct Resolve {
     pub target: Target,
     /// Whose mark: the decision is made about one key, not about whatever mark stands by then.
     pub key_id: KeyId,
+    /// Which run has left the mark: a later run of the same key leaves one that nobody has decided about.
+    pub attempt: u32,
+    /// Since when the mark stands, as its views say. Runs are counted from one again once their key is
+    /// forgotten, or a run is known to have had no effect.
+    pub since: Timestamp,
     /// How it ends.
     pub decision: Decision,
     /// Who decides.
     pub actor: Principal,
     /// Why.
     pub reason: String,
+}
+
+impl Resolve {
+    /// Whether this is the mark that was decided about.
+    #[must_use]
+    pub fn is_about(&self, mark: &Mark) -> bool {
+        mark.key_id == self.key_id && mark.attempt == self.attempt && mark.since == self.since
+    }
 }
 
 /// See [`OrderStore::entries_since`](super::OrderStore::entries_since).

@@ -12,6 +12,7 @@ mod checkpoint;
 mod clock;
 mod create;
 mod decide;
+mod decided_late;
 mod declared;
 mod departed;
 mod drain;

@@ -14,29 +14,29 @@ use orderlock_testkit::faults::{Fault, FaultStore, Plan, Verb};
 use crate::faults::Faulty;
 use crate::world::{Counter, Ending, World, asking, request, settled, target};
 
-const RESUME: Recovery = Recovery::Resume {
+pub(crate) const RESUME: Recovery = Recovery::Resume {
     times: 2,
     within: Duration::from_secs(60),
 };
 
-fn outside(key: &str, recovery: Recovery) -> OperationRequest {
+pub(crate) fn outside(key: &str, recovery: Recovery) -> OperationRequest {
     asking(Operation::named("pay").external(recovery), key, "{}")
 }
 
 /// A run that fails and leaves its mark, or is not granted.
-async fn fail(world: &World, request: OperationRequest) -> Ending {
+pub(crate) async fn fail(world: &World, request: OperationRequest) -> Ending {
     let failing = |_: LockedOrder<Counter>| async { Err("the gateway is down".to_owned()) };
     world.lifecycle.run(request, failing).await
 }
 
-async fn mark(world: &World) -> LeaseView {
+pub(crate) async fn mark(world: &World) -> LeaseView {
     let lease = world.view().await.lease.expect("a mark is open");
     assert_eq!(lease.state, LeaseViewState::Marked);
     lease
 }
 
 /// A mark that waits for a decision.
-async fn marked(world: &World) -> LeaseId {
+pub(crate) async fn marked(world: &World) -> LeaseId {
     let ended = fail(world, outside("k", Recovery::Reconcile)).await;
     assert!(
         matches!(ended, Ended::Failed { marked: true, .. }),
@@ -45,7 +45,7 @@ async fn marked(world: &World) -> LeaseId {
     mark(world).await.id
 }
 
-fn decide(mark: &LeaseId, resolution: Resolution<Counter>) -> ResolveRequest<Counter> {
+pub(crate) fn decide(mark: &LeaseId, resolution: Resolution<Counter>) -> ResolveRequest<Counter> {
     ResolveRequest {
         target: target("o"),
         mark: mark.clone(),
@@ -56,11 +56,11 @@ fn decide(mark: &LeaseId, resolution: Resolution<Counter>) -> ResolveRequest<Cou
     }
 }
 
-fn applied(count: u64) -> Resolution<Counter> {
+pub(crate) fn applied(count: u64) -> Resolution<Counter> {
     Resolution::Settle(Outcome::Applied(Counter { count }))
 }
 
-async fn faulty(repeats: u32) -> (World, Faulty) {
+pub(crate) async fn faulty(repeats: u32) -> (World, Faulty) {
     let limits = Limits {
         repeats,
         ..Limits::default()
@@ -75,7 +75,7 @@ async fn faulty(repeats: u32) -> (World, Faulty) {
 }
 
 #[track_caller]
-fn assert_not_open(resolved: &Result<Snapshot, Unresolved>) {
+pub(crate) fn assert_not_open(resolved: &Result<Snapshot, Unresolved>) {
     assert!(matches!(resolved, Err(Unresolved::NotOpen)), "{resolved:?}");
 }
 

@@ -131,6 +131,8 @@ async fn a_lost_act_of_an_operator_is_carried_out_once() {
         let resolve = Resolve {
             target: ids::target(order),
             key_id: held.request.claim.key_id,
+            attempt: held.grant.attempt,
+            since: held.grant.now,
             decision: orderlock_core::store::Decision::RunAgain {
                 retention: fixtures::RETENTION,
             },

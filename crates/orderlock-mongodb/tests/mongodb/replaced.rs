@@ -239,6 +239,8 @@ fn run_again(held: &Held) -> Resolve {
     Resolve {
         target: held.request.claim.target(),
         key_id: held.request.claim.key_id,
+        attempt: held.grant.attempt,
+        since: held.grant.now,
         decision: Decision::RunAgain {
             retention: fixtures::RETENTION,
         },

@@ -85,6 +85,8 @@ async fn a_mark_of_a_settled_key_is_no_mark() {
         let resolve = Resolve {
             target: ids::target("o1"),
             key_id: held.request.claim.key_id,
+            attempt: held.grant.attempt,
+            since: held.grant.now,
             decision,
             actor: ids::principal("operator"),
             reason: "it stands there".into(),

@@ -145,10 +145,14 @@ async fn marks_and_checkpoints_stand() {
     assert_eq!(told, Acquired::Marked(before));
 
     let told = asked(&world, "reconcile", "k2").await;
-    assert!(matches!(told, Acquired::Marked(_)), "{told:?}");
+    let Acquired::Marked(mark) = told else {
+        panic!("not marked but {told:?}");
+    };
     let resolve = Resolve {
         target: ids::target("reconcile"),
         key_id: fixtures::claim("reconcile", "k1").key_id,
+        attempt: mark.attempt,
+        since: mark.since,
         decision: Decision::RunAgain {
             retention: fixtures::RETENTION,
         },

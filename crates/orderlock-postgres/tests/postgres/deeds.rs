@@ -197,6 +197,8 @@ impl Round<'_> {
         let resolve = Resolve {
             target,
             key_id: held.request.claim.key_id,
+            attempt: held.grant.attempt,
+            since: held.grant.now,
             decision: Decision::RunAgain {
                 retention: fixtures::RETENTION,
             },

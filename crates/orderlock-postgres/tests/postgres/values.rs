@@ -72,6 +72,8 @@ async fn a_decision_that_cannot_be_kept_leaves_the_mark() {
     let resolve = |reason: &str, index: OwnedIndex| Resolve {
         target: target.clone(),
         key_id: held.request.claim.key_id,
+        attempt: held.grant.attempt,
+        since: held.grant.now,
         decision: Decision::Settle {
             version: Version(1),
             change: Some(Change {

@@ -158,14 +158,14 @@ impl State {
     }
 
     pub(super) fn resolve(&mut self, request: Resolve, now: Timestamp) -> Resolved {
-        let target = request.target;
+        let target = request.target.clone();
         let Some(order) = self.orders.get(&target) else {
             return Resolved::NotMarked;
         };
         let LeaseState::Unattended(mark) = &order.lock else {
             return Resolved::NotMarked;
         };
-        if mark.key_id != request.key_id {
+        if !request.is_about(mark) {
             return Resolved::NotMarked;
         }
         let about = About::from(mark);

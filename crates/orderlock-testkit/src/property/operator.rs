@@ -1,7 +1,7 @@
 //! What an operator does to leases and marks.
 
 use orderlock_core::store::{BreakLease, Change, Decision, Resolve, Resolved};
-use orderlock_core::{LeaseId, OutcomeKind, Runtime as _, Version};
+use orderlock_core::{LeaseId, OutcomeKind, Runtime as _, Timestamp, Version};
 
 use super::pair::{Difference, Pair, RETENTION, claim, order};
 use super::plain::Plain;
@@ -69,17 +69,27 @@ impl Pair {
         let request = Resolve {
             target: claim.target(),
             key_id: claim.key_id,
+            attempt: 1,
+            since: Timestamp::UNIX_EPOCH,
             decision: if settle { settled } else { run_again },
             actor: fixtures::ids::principal("operator"),
             reason: "at random".into(),
         };
-        let ask = async |verbs: &Verbs| match verbs.resolve(request.clone()).await {
-            // Only a settled key has an answer that expires.
-            Resolved::Resolved(receipt) => {
-                let expires = settle.then_some(receipt.expires);
-                Ok((receipt.number, expires))
+        let ask = async |verbs: &Verbs| {
+            let mut request = request.clone();
+            let view = verbs.read(request.target.clone()).await;
+            if let Some(lease) = view.and_then(|view| view.lease) {
+                request.attempt = lease.attempt;
+                request.since = lease.since.unwrap_or(request.since);
             }
-            other => Err(other),
+            match verbs.resolve(request).await {
+                // Only a settled key has an answer that expires.
+                Resolved::Resolved(receipt) => {
+                    let expires = settle.then_some(receipt.expires);
+                    Ok((receipt.number, expires))
+                }
+                other => Err(other),
+            }
         };
         self.both("resolve", ask).await.map(drop)
     }

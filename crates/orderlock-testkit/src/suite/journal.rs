@@ -25,6 +25,8 @@ async fn a_busy_day(world: &World) {
     let cleared = orderlock_core::store::Resolve {
         target: held.request.claim.target(),
         key_id: held.request.claim.key_id,
+        attempt: held.grant.attempt,
+        since: held.grant.now,
         decision: orderlock_core::store::Decision::RunAgain {
             retention: fixtures::RETENTION,
         },

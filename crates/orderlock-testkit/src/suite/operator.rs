@@ -1,5 +1,7 @@
 //! `leases`, `break_lease`, `resolve`: what an operator sees and may do, always with a reason.
 
+use std::time::Duration;
+
 use orderlock_core::store::{
     Acquired, BreakLease, Broken, Change, Decision, Known, Loss, MarkFate, Resolve, Resolved,
 };
@@ -20,6 +22,8 @@ fn run_again(held: &Held) -> Resolve {
     Resolve {
         target: held.request.claim.target(),
         key_id: held.request.claim.key_id,
+        attempt: held.grant.attempt,
+        since: held.grant.now,
         decision: Decision::RunAgain {
             retention: fixtures::RETENTION,
         },
@@ -253,6 +257,39 @@ pub(crate) async fn a_decision_on_another_state_is_not_carried_out(world: World)
     let known = world.known(&held.request.claim).await;
     assert!(matches!(known, Known::Marked(_)), "{known:?}");
     assert_eq!(world.history("o1").await.len(), 1);
+}
+
+pub(crate) async fn a_decision_ends_no_mark_of_another_run(mut world: World) {
+    world.order("o1").await;
+    let node = world.join("a").await;
+    let resume = Recovery::Resume {
+        times: 9,
+        within: Duration::from_secs(600),
+    };
+    let mut runs = Vec::new();
+    for _ in 0..2 {
+        let held = node.mark("o1", "k1", resume).await;
+        node.release(held.release(MarkFate::Keep)).await;
+        runs.push(held);
+        world.pass(Duration::from_secs(1));
+    }
+    let [first, second] = [&runs[0], &runs[1]];
+    assert_eq!((first.grant.attempt, second.grant.attempt), (1, 2));
+    for late in [run_again(first), settle_it(first, Version(1))] {
+        assert_eq!(world.resolve(late).await, Resolved::NotMarked);
+    }
+    // Its effect is known, and the runs begin anew: the first of them is another one than the first.
+    let held = node.mark("o1", "k1", resume).await;
+    node.release(held.release(MarkFate::Clear)).await;
+    let held = unattended(&node, "o1").await;
+    assert_eq!(held.grant.attempt, 1);
+    for late in [run_again(first), settle_it(first, Version(1))] {
+        assert_eq!(world.resolve(late).await, Resolved::NotMarked);
+    }
+    world.restart().await;
+    assert_eq!(world.history("o1").await.len(), 1);
+    let resolved = world.resolve(run_again(&held)).await;
+    assert!(matches!(resolved, Resolved::Resolved(_)), "{resolved:?}");
 }
 
 pub(crate) async fn an_attended_mark_is_not_resolved(world: World) {

@@ -124,6 +124,8 @@ pub(crate) async fn of_an_operators_acts(world: World) {
     let resolve = Resolve {
         target: held.request.claim.target(),
         key_id: held.request.claim.key_id,
+        attempt: held.grant.attempt,
+        since: held.grant.now,
         decision: orderlock_core::store::Decision::RunAgain {
             retention: fixtures::RETENTION,
         },

@@ -93,6 +93,8 @@ pub(crate) async fn another_tenant_resolves_nothing(world: World) {
     let resolve = |target| Resolve {
         target,
         key_id: held.request.claim.key_id,
+        attempt: held.grant.attempt,
+        since: held.grant.now,
         decision: Decision::RunAgain {
             retention: fixtures::RETENTION,
         },

@@ -106,6 +106,8 @@ impl Walk {
         Some(Resolve {
             target,
             key_id: mark.key_id,
+            attempt: mark.attempt,
+            since: mark.since,
             decision,
             actor: fixtures::ids::principal("operator"),
             reason: "it was found out".into(),
