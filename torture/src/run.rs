@@ -73,6 +73,10 @@ const STALL: Duration = Duration::from_millis(500);
 
 /// Notes when this process was not given any time. It looks from a thread of its own, so that only the
 /// machine is found, and no task that keeps the others waiting.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the torture runs in real time, and this measures it"
+)]
 fn look_for_stalls(scene: &Arc<Scene>) {
     let scene = Arc::downgrade(scene);
     std::thread::spawn(move || {
