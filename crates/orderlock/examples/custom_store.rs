@@ -57,7 +57,7 @@ async fn visit(order: LockedOrder<Order>) -> Result<Outcome<Order>, Failure> {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let counting = Counting {
-        inner: SqliteStore::open("orders.db", SqliteOptions::default())?,
+        inner: SqliteStore::open("custom-store.db", SqliteOptions::default())?,
         counts: Arc::default(),
     };
     let counts = Arc::clone(&counting.counts);

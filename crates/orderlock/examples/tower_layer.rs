@@ -45,7 +45,7 @@ async fn only_clerks(
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let store = SqliteStore::open("orders.db", SqliteOptions::default())?;
+    let store = SqliteStore::open("tower-layer.db", SqliteOptions::default())?;
     let orders = OrderLock::<Order>::new(store, SingleTenant);
     let app = Router::new()
         .route("/orders/{id}/close", post(close))

@@ -22,7 +22,7 @@ impl OrderType for Order {}
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let store = SqliteStore::open("orders.db", SqliteOptions::default())?;
+    let store = SqliteStore::open("without-http.db", SqliteOptions::default())?;
     let lifecycle = Lifecycle::builder(store, JsonAnswers::new()).build();
     let (caller, order) = (Caller::single(), OrderId::parse("o-1")?);
 
