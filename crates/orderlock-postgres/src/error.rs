@@ -6,6 +6,10 @@ use std::time::Duration;
 use orderlock_core::StoreError;
 use tokio_postgres::error::SqlState;
 
+/// What PostgreSQL leaves to be guessed where a lock was waited for in vain.
+const OTHERS: &str = " (another transaction in the database keeps what it needs locked; \
+                      pg_stat_activity shows who has one open)";
+
 /// Why a statement did not come to a result. Its words leave out what the server says in detail,
 /// because that may quote rows.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -43,7 +47,10 @@ impl From<tokio_postgres::Error> for Failure {
         match error.as_db_error() {
             Some(said) => Self::Refused {
                 code: said.code().clone(),
-                message: said.message().into(),
+                message: match *said.code() == SqlState::LOCK_NOT_AVAILABLE {
+                    true => format!("{}{OTHERS}", said.message()).into(),
+                    false => said.message().into(),
+                },
             },
             None => Self::Lost(error.into()),
         }
@@ -194,7 +201,11 @@ pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut words = error.to_string();
     let mut below = error.source();
     while let Some(error) = below {
-        words.push_str(&format!(": {error}"));
+        let more = error.to_string();
+        // Some say in their own words what lies below them.
+        if !words.ends_with(&more) {
+            words.push_str(&format!(": {more}"));
+        }
         below = error.source();
     }
     words

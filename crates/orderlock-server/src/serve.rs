@@ -138,8 +138,10 @@ impl Begun {
         let context = assemble(&opened, settings, address);
         let lifecycle = context.orders().lifecycle();
         let started = lifecycle.start().await;
-        started
-            .map_err(|denied| anyhow!("the store does not take a session: {}", denied.as_str()))?;
+        started.map_err(|denied| {
+            let trouble = lifecycle.store().describe().trouble;
+            anyhow!(http::no_session(&denied, trouble.as_deref()))
+        })?;
         let trial = Trial::new(lifecycle).await;
         Ok(Self {
             opened,

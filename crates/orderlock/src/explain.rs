@@ -33,6 +33,12 @@ pub fn denied_problem(order: Option<&Target>, denied: &Denied) -> Problem {
     };
     let problem = about(&kind, order);
     match denied {
+        Denied::Locked(running) if running.foreign => problem.with_detail(format!(
+            "{}: A service that does not know Orderlock has locked it, and you waited as long as you \
+             asked for. Repeat the request with the same key. If that service has died, its lock does \
+             not end until an operator breaks it.",
+            named(order)
+        )),
         Denied::InProgress(Some(running)) | Denied::Locked(running) => {
             with_running(problem, running)
         }
@@ -168,6 +174,24 @@ pub(crate) fn time(time: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lock_that_only_an_operator_ends_says_so() {
+        let mut running = Running {
+            operation: None,
+            since: None,
+            attempt: 1,
+            foreign: false,
+        };
+        let detail = |running: &Running| {
+            let problem = denied_problem(None, &Denied::Locked(running.clone()));
+            assert_eq!(problem.kind(), "order-locked");
+            problem.detail().unwrap().to_owned()
+        };
+        assert!(!detail(&running).contains("operator"));
+        running.foreign = true;
+        assert!(detail(&running).contains("operator breaks it"));
+    }
 
     #[test]
     fn a_store_is_told_as_what_it_is() {

@@ -238,6 +238,7 @@ impl Admission {
             operation: Some(self.acquire.operation.clone()),
             since: Some(grant.now),
             attempt: grant.attempt,
+            foreign: false,
         };
         match self.node.lines.granted(seat, &running, self.node.now()) {
             true => Granted::Begins,

@@ -127,6 +127,9 @@ pub struct Running {
     pub since: Option<Timestamp>,
     /// Which run of its key.
     pub attempt: u32,
+    /// Whether a service that does not know Orderlock holds the order. Nobody knows whether that one
+    /// lives, so that its lock never ends by time.
+    pub foreign: bool,
 }
 
 /// Why a handler was not run, or what it did was certainly not applied.

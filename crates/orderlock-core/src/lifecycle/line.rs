@@ -267,6 +267,7 @@ impl Lines {
             operation: None,
             since: None,
             attempt: 0,
+            foreign: false,
         };
         let mut waits = line.places.iter().skip(1);
         let behind = waits.any(|place| place.number == seat.place);

@@ -2,7 +2,7 @@
 
 use super::ended::{Answered, Denied, Ended, Running};
 use crate::store::{Acquired, Claim, Entry, Grant, Known};
-use crate::{LeaseView, StoreError};
+use crate::{LeaseView, LeaseViewState, StoreError};
 
 /// What an `acquire` means for the request that asked.
 pub(super) enum Asked {
@@ -94,5 +94,6 @@ pub(super) fn running(view: &LeaseView) -> Running {
         operation: view.operation.clone(),
         since: view.since,
         attempt: view.attempt,
+        foreign: view.state == LeaseViewState::Foreign,
     }
 }

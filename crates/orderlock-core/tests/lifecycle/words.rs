@@ -27,6 +27,7 @@ fn denials() -> Vec<Denied> {
         operation: None,
         since: None,
         attempt: 1,
+        foreign: false,
     };
     vec![
         Denied::KeyReused,

@@ -1,5 +1,6 @@
 //! Whether the process lives, and whether it takes work.
 
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -133,10 +134,22 @@ fn reasons(
     [draining, session, trouble].into_iter().flatten().collect()
 }
 
+/// Why a node does not start.
+pub(crate) fn no_session(denied: &Denied, trouble: Option<&str>) -> String {
+    let cause = cause(denied);
+    match trouble {
+        Some(trouble) => format!("the store does not take a session: {cause}; {trouble}"),
+        None => format!("the store does not take a session: {cause}"),
+    }
+}
+
 /// What the store said when it was asked last.
 fn cause(denied: &Denied) -> String {
     match denied {
-        Denied::StoreUnavailable(error) => error.to_string(),
+        Denied::StoreUnavailable(error) => match error.source() {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        },
         denied => denied.as_str().to_owned(),
     }
 }
@@ -165,7 +178,10 @@ mod tests {
         let denied = Err(Denied::StoreUnavailable(Arc::new(error)));
         let all = reasons(true, Some(&denied), Some("its disk is full".to_owned()));
         assert_eq!(all.len(), 3, "{all:?}");
+        assert!(all[1].contains("refused"), "{all:?}");
         assert!(all[2].contains("its disk is full"), "{all:?}");
+        let told = no_session(&Denied::ShuttingDown, Some("its disk is full"));
+        assert!(told.contains("its disk is full"), "{told}");
         // A session alone does not make it ready.
         let full = reasons(false, Some(&Ok(())), Some("its disk is full".to_owned()));
         assert_eq!(full.len(), 1, "{full:?}");

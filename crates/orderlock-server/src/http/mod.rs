@@ -42,6 +42,7 @@ pub(crate) use memory::Memory;
 use reply::Refused;
 
 pub use health::JournalLag;
+pub(crate) use health::no_session;
 pub use pages::status_table;
 pub use problems::{Kind, kinds};
 

@@ -39,6 +39,8 @@ async fn the_lock_of_a_killed_service_is_shown_respected_and_broken_by_an_operat
         (status, &problem["type"]),
         (409, &json!("/problems/order-locked"))
     );
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("operator breaks it"), "{problem}");
     // A new node, and the end of its session, change nothing about it.
     let next = place.node("b", &[]).await;
     assert_eq!(only_lock(&next).await, lock);
