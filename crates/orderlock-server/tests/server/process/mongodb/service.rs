@@ -31,8 +31,16 @@ impl Service {
             .kill_on_drop(true);
         let mut child = command.spawn().unwrap();
         let (mut output, _) = lines(child.stdout.take().unwrap());
-        let said = output.recv().await.expect("it has started");
-        let address = said.strip_prefix("listening on ").unwrap().to_owned();
+        // Nest may warn of something first, of its own slowness for example.
+        let mut said = String::new();
+        let address = loop {
+            let line = output.recv().await;
+            let line = line.unwrap_or_else(|| panic!("it did not start: {said}"));
+            if let Some(address) = line.strip_prefix("listening on ") {
+                break address.to_owned();
+            }
+            said.push_str(&line);
+        };
         Self {
             child,
             address,
