@@ -10,9 +10,9 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use orderlock_core::store::{
     Acquire, Acquired, BreakLease, Broken, Create, Created, Durable, Entries, EntriesSince, Entry,
-    Expire, Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, OrderView,
-    Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
-    StoreInfo, Sweep, Swept, Undo,
+    Expire, Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, MarkEnd,
+    OrderView, Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled,
+    StoreFuture, StoreInfo, Sweep, Swept, Undo,
 };
 use orderlock_core::{LeaseView, OrderStore, StoreError, Target};
 
@@ -231,6 +231,7 @@ over_the_wire! {
     read: Read => Option<OrderView>;
     list: List => Page<OrderView>;
     history: History => Option<Page<Entry>>;
+    mark_end: MarkEnd => Option<Entry>;
     lookup: Lookup => Known;
     acquire: Acquire => Acquired;
     release: Release => Released;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use orderlock_core::store::{
     Acquire, Acquired, BreakLease, Broken, Create, Created, Decision, Durable, Entries,
     EntriesSince, Entry, Expire, Expired, History, Join, Joined, Known, Leases, Leave, Left, List,
-    Lookup, MarkFate, OrderView, Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved,
-    Settle, Settled, Sweep, Swept, Undo,
+    Lookup, MarkEnd, MarkFate, OrderView, Page, Read, Release, Released, Renew, Renewed, Resolve,
+    Resolved, Settle, Settled, Sweep, Swept, Undo,
 };
 use orderlock_core::{LeaseView, LeaseViewState, OrderStore as _, StoreError, Tenant};
 
@@ -269,6 +269,10 @@ impl Scene {
         request: History,
     ) -> Result<Option<Page<Entry>>, StoreError> {
         self.durable().history(request).await
+    }
+
+    pub(super) async fn mark_end(&self, request: MarkEnd) -> Result<Option<Entry>, StoreError> {
+        self.durable().mark_end(request).await
     }
 
     pub(super) async fn lookup(&self, request: Lookup) -> Result<Known, StoreError> {

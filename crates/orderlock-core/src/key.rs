@@ -60,6 +60,15 @@ impl Caller {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId(pub [u8; 32]);
 
+impl KeyId {
+    /// Its first 64 bits: enough among the keys of one order.
+    #[must_use]
+    pub fn first_bits(&self) -> u64 {
+        let (first, _) = self.0.as_chunks::<8>();
+        first.first().map_or(0, |first| u64::from_be_bytes(*first))
+    }
+}
+
 impl fmt::Debug for KeyId {
     /// The first four bytes: enough to follow one key through a log, too few to look it up.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

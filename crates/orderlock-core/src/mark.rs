@@ -81,7 +81,7 @@ impl Mark {
 pub(crate) struct MarkName {
     pub(crate) since: Timestamp,
     pub(crate) attempt: u32,
-    key: u64,
+    pub(crate) key: u64,
 }
 
 impl MarkName {
@@ -89,13 +89,8 @@ impl MarkName {
         Self {
             since,
             attempt,
-            key: first_bytes(key_id),
+            key: key_id.first_bits(),
         }
-    }
-
-    /// Whether the mark is one of this key.
-    pub(crate) fn is_of(&self, key_id: KeyId) -> bool {
-        self.key == first_bytes(key_id)
     }
 
     fn id(&self) -> LeaseId {
@@ -117,12 +112,6 @@ impl MarkName {
     }
 }
 
-fn first_bytes(key_id: KeyId) -> u64 {
-    key_id.0[..8]
-        .iter()
-        .fold(0, |sum, byte| sum << 8 | u64::from(*byte))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,7 +123,7 @@ mod tests {
         let name = MarkName::new(key_id, 7, since);
         let id = name.id();
         assert_eq!(MarkName::parse(&id), Some(name));
-        assert!(name.is_of(key_id) && !name.is_of(KeyId([0xac; 32])));
+        assert_eq!(name.key, 0xabab_abab_abab_abab);
         for other in [
             MarkName::new(key_id, 8, since),
             MarkName::new(KeyId([1; 32]), 7, since),

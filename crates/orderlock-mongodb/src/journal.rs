@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mongodb::bson::{Document as Fields, doc};
-use orderlock_core::store::{Cursor, Entries, EntriesSince, Entry, History, Page};
-use orderlock_core::{StoreError, Target};
+use orderlock_core::store::{Cursor, Entries, EntriesSince, Entry, History, MarkEnd, Page};
+use orderlock_core::{OutcomeKind, StoreError, Target};
 
 use crate::adopt::dropped_ours;
 use crate::cursor;
@@ -83,6 +83,47 @@ pub(crate) async fn history(
         items: entries,
         next,
     }))
+}
+
+/// How many entries of one run of a key are looked at: those of its grant are few beside checkpoints,
+/// which are left out.
+const RUN_MAX: usize = 16;
+
+/// The last entry by which an operator has ended a mark: in the order while it waits for the relay, then
+/// in the journal.
+pub(crate) async fn mark_end(
+    inner: &Arc<Inner>,
+    request: &MarkEnd,
+) -> Result<Option<Entry>, StoreError> {
+    let Some(id) = inner.ids.id(&request.target) else {
+        return Ok(None);
+    };
+    let found = inner.calls.order(&id).await.map_err(Failure::not_applied)?;
+    let Some(order) = found else {
+        return Ok(None);
+    };
+    let now = inner.clock.now();
+    let pending = order.pending_all().map_err(Failure::not_applied)?;
+    let mut pending = pending.into_iter().rev();
+    if let Some(record) = pending.find(|record| request.is_told_by(&record.entry)) {
+        return Ok(Some(record.shown(now)));
+    }
+    let begins = format!("{:016x}", request.key);
+    let filter = doc! {
+        "order": &id,
+        // Behind every key that begins so: what follows is a hexadecimal digit.
+        "key": {"$gte": &begins, "$lt": format!("{begins}g")},
+        "attempt": i64::from(request.attempt),
+        "outcome": {"$ne": OutcomeKind::Checkpoint.as_str()},
+    };
+    let (moved, _) = moved(inner, filter, doc! {"number": -1}, RUN_MAX).await?;
+    for fields in &moved {
+        let record = read(fields, &request.target)?;
+        if request.is_told_by(&record.entry) {
+            return Ok(Some(record.shown(now)));
+        }
+    }
+    Ok(None)
 }
 
 /// Entries of the journal, one more than the limit if there is one. Says whether the page was cut short

@@ -7,9 +7,9 @@ use futures_util::stream::BoxStream;
 use futures_util::{FutureExt as _, StreamExt as _};
 use orderlock_core::store::{
     Acquire, Acquired, BreakLease, Broken, Create, Created, Entries, EntriesSince, Entry, Expire,
-    Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, OrderView, Page,
-    Read, Release, Released, Renew, Renewed, Resolve, Resolved, RetentionClock, RetentionTime,
-    Settle, Settled, StoreFuture, StoreInfo, Sweep, Swept, Tried, Undo,
+    Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, MarkEnd, OrderView,
+    Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, RetentionClock,
+    RetentionTime, Settle, Settled, StoreFuture, StoreInfo, Sweep, Swept, Tried, Undo,
 };
 use orderlock_core::{Document, LeaseView, OrderStore, Runtime, Target, Timestamp};
 use tokio::sync::broadcast;
@@ -222,6 +222,10 @@ impl OrderStore for MongodbStore {
 
     fn history(&self, request: History) -> StoreFuture<'_, Option<Page<Entry>>> {
         async move { journal::history(&self.0, &request).await }.boxed()
+    }
+
+    fn mark_end(&self, request: MarkEnd) -> StoreFuture<'_, Option<Entry>> {
+        async move { journal::mark_end(&self.0, &request).await }.boxed()
     }
 
     fn lookup(&self, request: Lookup) -> StoreFuture<'_, Known> {

@@ -61,7 +61,7 @@ inventory! {
     locks: LOCKED;
     look: LOOK LOOK_AT_KEY;
     operator: BREAK;
-    pages: HISTORY;
+    pages: HISTORY MARK_END;
     read: LOOKUP READ;
     resolve: LOCK RESOLVE;
     retention: KEEP SEEN;

@@ -2,7 +2,7 @@
 //! history. Each page is one statement, and so one snapshot.
 
 use orderlock_core::StoreError;
-use orderlock_core::store::{Cursor, Entry, History, Page};
+use orderlock_core::store::{Cursor, Entry, History, MarkEnd, Page};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
@@ -153,4 +153,52 @@ pub(crate) async fn history(
         next: next.map(|entry| cursor('h', signed(entry.number))),
         items,
     }))
+}
+
+pub(crate) static MARK_END: Sql = Sql {
+    text: concat!(
+        "SELECT coalesce($1, clock_timestamp()) AS now, ",
+        entry_columns!(),
+        " FROM orders o
+            JOIN keys k ON k.key_hash = $4 AND k.order_row = o.row
+            JOIN entries e ON e.order_row = k.order_row AND e.number = k.number
+        WHERE o.tenant = $2 AND o.id = $3
+            AND e.attempt = $5 AND e.fence IS NULL AND e.outcome <> 'checkpoint'
+        ORDER BY e.number DESC LIMIT 1"
+    ),
+    types: &[
+        Type::TIMESTAMPTZ,
+        Type::TEXT,
+        Type::TEXT,
+        Type::INT8,
+        Type::INT8,
+    ],
+};
+
+/// The last entry by which an operator has ended a mark.
+pub(crate) async fn mark_end(
+    inner: &Inner,
+    request: &MarkEnd,
+) -> Result<Option<Entry>, StoreError> {
+    let (tenant, order) = (&request.target.tenant, &request.target.order);
+    let connection = inner.pool.connection(For::Reading).await?;
+    let rows = connection
+        .query(
+            &MARK_END,
+            &[
+                &inner.clock.parameter(),
+                &tenant.as_str(),
+                &order.as_str(),
+                &request.key.cast_signed(),
+                &i64::from(request.attempt),
+            ],
+        )
+        .await?;
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    let mut columns = Columns::of(row);
+    let now = columns.next()?;
+    let entry = columns.entry(request.target.clone(), now)?;
+    Ok(Some(entry).filter(|entry| request.is_told_by(entry)))
 }

@@ -6,8 +6,8 @@ use futures_util::FutureExt as _;
 use futures_util::stream::BoxStream;
 use orderlock_core::store::{
     Acquire, Acquired, BreakLease, Broken, Create, Created, Entries, EntriesSince, Entry, Expire,
-    Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, OrderView, Page,
-    Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
+    Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, MarkEnd, OrderView,
+    Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
     StoreInfo, Sweep, Swept, Undo,
 };
 use orderlock_core::{LeaseView, OrderStore, Runtime, StoreError, Target};
@@ -152,6 +152,10 @@ impl OrderStore for PostgresStore {
 
     fn history(&self, request: History) -> StoreFuture<'_, Option<Page<Entry>>> {
         async move { pages::history(&self.0, &request).await }.boxed()
+    }
+
+    fn mark_end(&self, request: MarkEnd) -> StoreFuture<'_, Option<Entry>> {
+        async move { pages::mark_end(&self.0, &request).await }.boxed()
     }
 
     fn lookup(&self, request: Lookup) -> StoreFuture<'_, Known> {

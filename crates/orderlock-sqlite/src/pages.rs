@@ -4,15 +4,15 @@
 use std::collections::HashMap;
 
 use orderlock_core::store::{
-    Cursor, Entries, EntriesSince, Entry, History, Leases as LeasesRequest, Page,
+    Cursor, Entries, EntriesSince, Entry, History, Leases as LeasesRequest, MarkEnd, Page,
 };
-use orderlock_core::{LeaseView, StoreError, Tenant, Timestamp};
+use orderlock_core::{KeyId, LeaseView, StoreError, Tenant, Timestamp};
 use rusqlite::{Connection, named_params};
 
 use crate::error::Fault;
 use crate::keys::entry_at;
 use crate::leases::HeldOrder;
-use crate::newest::{find_journal, positions_after};
+use crate::newest::{find_by_key, find_journal, positions_after};
 use crate::rows::{entry_columns, entry_row, order_at, signed, unsigned};
 use crate::views;
 
@@ -98,6 +98,32 @@ pub(crate) fn history(
         items,
         next: next.map(|place| cursor("h", place)),
     }))
+}
+
+/// The last entry by which an operator has ended a mark. Only entries are read whose key may be the
+/// mark's.
+pub(crate) fn mark_end(
+    connection: &Connection,
+    request: &MarkEnd,
+    now: Timestamp,
+) -> Result<Option<Entry>, Fault> {
+    let target = &request.target;
+    let Some((order, journal)) = find_journal(connection, target)? else {
+        return Ok(None);
+    };
+    // An id that is looked up in the same place as the key's.
+    let mut like = KeyId([0; 32]);
+    like.0[..8].copy_from_slice(&request.key.to_be_bytes());
+    let mut looked_at = 0;
+    let found = find_by_key(connection, (order, &journal), like, |position| {
+        looked_at += 1;
+        if looked_at > SCAN_MAX {
+            return Ok(Some(None));
+        }
+        let entry = entry_at(connection, target, position, now)?;
+        Ok(request.is_told_by(&entry).then_some(Some(entry)))
+    })?;
+    Ok(found.flatten())
 }
 
 fn placed_entry(place: i64, entry: Entry) -> Placed<Entry> {

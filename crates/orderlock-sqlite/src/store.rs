@@ -14,8 +14,8 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use orderlock_core::store::{
     Acquire, Acquired, BreakLease, Broken, Create, Created, Entries, EntriesSince, Entry, Expire,
     Expired, History, Join, Joined, Known, Leases as LeasesRequest, Leave, Left, List, Lookup,
-    OrderView, Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled,
-    StoreFuture, StoreInfo, Sweep, Swept, Undo,
+    MarkEnd, OrderView, Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle,
+    Settled, StoreFuture, StoreInfo, Sweep, Swept, Undo,
 };
 use orderlock_core::{LeaseView, OrderStore, Target};
 use rusqlite::Connection;
@@ -198,6 +198,12 @@ impl OrderStore for SqliteStore {
         let now = self.0.runtime.wall();
         let page = move |file: &Connection| pages::history(file, &request, now);
         self.0.read_journal(page).boxed()
+    }
+
+    fn mark_end(&self, request: MarkEnd) -> StoreFuture<'_, Option<Entry>> {
+        let now = self.0.runtime.wall();
+        let entry = move |file: &Connection| pages::mark_end(file, &request, now);
+        self.0.read_journal(entry).boxed()
     }
 
     fn lookup(&self, request: Lookup) -> StoreFuture<'_, Known> {

@@ -38,7 +38,7 @@ impl<S> Counting<S> {
 impl<S: OrderStore> OrderStore for Counting<S> {
     forward!(|store| store.inner; describe, freed);
     forward!(|store, verb| store.count(verb);
-        join, renew, leave, sweep, create, read, list, history, lookup, acquire, settle, release,
+        join, renew, leave, sweep, create, read, list, history, mark_end, lookup, acquire, settle, release,
         undo, leases, break_lease, resolve, entries_since, expire);
 }
 

@@ -246,7 +246,7 @@ impl Buggy {
 
 impl OrderStore for Buggy {
     forward!(|buggy| buggy.inner;
-        describe, freed, join, leave, sweep, create, read, list, history, lookup, undo, leases,
+        describe, freed, join, leave, sweep, create, read, list, history, mark_end, lookup, undo, leases,
         break_lease, resolve, entries_since, expire);
 
     fn renew(&self, request: Renew) -> StoreFuture<'_, Renewed> {

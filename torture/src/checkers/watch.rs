@@ -10,8 +10,8 @@ use futures_util::stream::BoxStream;
 use orderlock_core::store::{
     Accepted, Acquire, Acquired, BreakLease, Broken, Create, Created, Durable, Entries,
     EntriesSince, Entry, Expire, Expired, Fate, History, Join, Joined, Known, Leases, Leave, Left,
-    List, Lookup, OrderView, Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved,
-    Settle, Settled, StoreFuture, StoreInfo, Sweep, Swept, Then, Undo,
+    List, Lookup, MarkEnd, OrderView, Page, Read, Release, Released, Renew, Renewed, Resolve,
+    Resolved, Settle, Settled, StoreFuture, StoreInfo, Sweep, Swept, Then, Undo,
 };
 use orderlock_core::{LeaseView, OrderId, OrderStore, StoreError, Target};
 
@@ -276,6 +276,7 @@ watched! {
     sweep: Sweep => Swept;
     list: List => Page<OrderView>;
     history: History => Option<Page<Entry>>;
+    mark_end: MarkEnd => Option<Entry>;
     lookup: Lookup => Known;
     leases: Leases => Page<LeaseView>;
     break_lease: BreakLease => Broken;

@@ -12,16 +12,11 @@ use super::tries::Retry;
 use super::verbs::{Deadline, Unanswered};
 use crate::mark::MarkName;
 use crate::order::whole_microseconds;
-use crate::store::{Change, Cursor, Decision, Entry, History, OrderView, Read, Resolve, Resolved};
+use crate::store::{Change, Decision, Entry, MarkEnd, OrderView, Read, Resolve, Resolved};
 use crate::{
     Answer, LeaseId, LeaseViewState, OperationName, OrderStore as _, OrderType, Outcome,
     OutcomeKind, Principal, SettledView, StoreError, Target, Times, Version,
 };
-
-/// How many entries are read at once when a decision is looked for in an order's history.
-const PAGE: usize = 500;
-/// How many pages are read at most; a history that is longer is not searched to its end.
-const PAGES_MAX: usize = 200;
 
 /// How an open mark is to end.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,7 +86,7 @@ impl Lifecycle {
     /// decision leaves it.
     ///
     /// The decision and its entry are one write. A request that is repeated, because its answer
-    /// was lost, is answered as the first time, as long as the order's history tells it.
+    /// was lost, is answered as the first time, for as long as the mark's key is remembered.
     ///
     /// # Errors
     /// [`Unresolved`]: nothing has changed, unless it says that this is not known.
@@ -227,24 +222,13 @@ impl Node {
         name: MarkName,
         by: Deadline,
     ) -> Result<Option<Entry>, Unresolved> {
-        let (mut cursor, mut last): (Option<Cursor>, Option<Entry>) = (None, None);
-        for _ in 0..PAGES_MAX {
-            let history = History {
-                target: target.clone(),
-                limit: PAGE,
-                cursor,
-            };
-            let read = self.ask_by(by, self.store.history(history)).await;
-            let page = read.map_err(unavailable)?;
-            let page = page.ok_or(Unresolved::Denied(Denied::NotFound))?;
-            let found = page.items.into_iter().filter(|entry| name.ended_by(entry));
-            last = found.last().or(last);
-            if page.next.is_none() {
-                break;
-            }
-            cursor = page.next;
-        }
-        Ok(last)
+        let request = MarkEnd {
+            target: target.clone(),
+            key: name.key,
+            attempt: name.attempt,
+        };
+        let found = self.ask_by(by, self.store.mark_end(request)).await;
+        found.map_err(unavailable)
     }
 
     /// What the decision writes, if the order is as it was seen.
@@ -314,15 +298,6 @@ impl Decided {
             None => OutcomeKind::MarkCleared,
             Some(work) => work.kind(),
         }
-    }
-}
-
-impl MarkName {
-    /// Whether this entry tells that an operator has ended the mark. A holder's entry names its
-    /// grant; an operator's does not.
-    fn ended_by(&self, entry: &Entry) -> bool {
-        let ends = entry.outcome.is_final() || entry.outcome == OutcomeKind::MarkCleared;
-        ends && entry.fence.is_none() && entry.attempt == self.attempt && self.is_of(entry.key_id)
     }
 }
 

@@ -22,7 +22,7 @@ use super::OrderStore;
 ///
 /// impl<S: OrderStore> OrderStore for Clinging<S> {
 ///     forward!(|clinging| clinging.0;
-///         describe, freed, join, renew, leave, sweep, create, read, list, history, lookup, acquire,
+///         describe, freed, join, renew, leave, sweep, create, read, list, history, mark_end, lookup, acquire,
 ///         settle, undo, leases, break_lease, resolve, entries_since, expire);
 ///
 ///     fn release(&self, _: Release) -> StoreFuture<'_, Released> {
@@ -66,6 +66,9 @@ macro_rules! forward {
         $crate::forward!(
             @ history: History => Option<$crate::store::Page<$crate::store::Entry>>, $to);
     };
+    (@ mark_end $to:tt) => {
+        $crate::forward!(@ mark_end: MarkEnd => Option<$crate::store::Entry>, $to);
+    };
     (@ lookup $to:tt) => { $crate::forward!(@ lookup: Lookup => $crate::store::Known, $to); };
     (@ acquire $to:tt) => { $crate::forward!(@ acquire: Acquire => $crate::store::Acquired, $to); };
     (@ settle $to:tt) => { $crate::forward!(@ settle: Settle => $crate::store::Settled, $to); };
@@ -104,8 +107,8 @@ macro_rules! pointer {
     ($pointer:ty) => {
         impl<S: OrderStore + ?Sized> OrderStore for $pointer {
             forward!(|pointer| **pointer;
-                describe, freed, join, renew, leave, sweep, create, read, list, history, lookup,
-                acquire, settle, release, undo, leases, break_lease, resolve, entries_since, expire);
+                describe, freed, join, renew, leave, sweep, create, read, list, history, mark_end,
+                lookup, acquire, settle, release, undo, leases, break_lease, resolve, entries_since, expire);
         }
     };
 }

@@ -31,7 +31,7 @@ pub use entry::{About, Entry, Position};
 pub use error::{Cause, StoreError};
 pub use request::{
     Acquire, BreakLease, Change, Claim, Create, Decision, EntriesSince, Expire, Filter, History,
-    Join, Leases, Leave, List, Lookup, MarkFate, NewEntry, Read, Release, Renew, Resolve,
+    Join, Leases, Leave, List, Lookup, MarkEnd, MarkFate, NewEntry, Read, Release, Renew, Resolve,
     Retention, Settle, Sweep, Then, Undo,
 };
 pub use result::{
@@ -90,6 +90,11 @@ pub trait OrderStore: Debug + Send + Sync + 'static {
 
     /// A page of an order's entries, oldest first; none if there is no such order.
     fn history(&self, request: History) -> StoreFuture<'_, Option<Page<Entry>>>;
+
+    /// The last entry by which an operator has ended a mark that this run of a key had left, if there
+    /// is one: found for as long as the key is remembered. It looks at a bounded number of entries,
+    /// however long the order's history is.
+    fn mark_end(&self, request: MarkEnd) -> StoreFuture<'_, Option<Entry>>;
 
     /// What became of a key. Changes nothing.
     fn lookup(&self, request: Lookup) -> StoreFuture<'_, Known>;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Cursor;
+use super::{Cursor, Entry};
 use crate::{
     Answer, Caller, Document, Fence, Fingerprint, IdempotencyKey, KeyId, LeaseId, Mark,
     OperationName, OrderId, OutcomeKind, OwnedIndex, Principal, Recovery, Secret, SessionId,
@@ -126,6 +126,28 @@ pub struct History {
     pub limit: usize,
     /// Where the last page ended.
     pub cursor: Option<Cursor>,
+}
+
+/// See [`OrderStore::mark_end`](super::OrderStore::mark_end).
+#[derive(Clone, Debug)]
+pub struct MarkEnd {
+    /// Which order.
+    pub target: Target,
+    /// The first 64 bits of the id of the mark's key: so much of it stands in the mark's own id.
+    pub key: u64,
+    /// Which run has left the mark.
+    pub attempt: u32,
+}
+
+impl MarkEnd {
+    /// Whether this entry tells that an operator has ended such a mark. A holder's entry names its
+    /// grant; an operator's does not.
+    #[must_use]
+    pub fn is_told_by(&self, entry: &Entry) -> bool {
+        let ends = entry.outcome.is_final() || entry.outcome == OutcomeKind::MarkCleared;
+        let of_the_run = entry.attempt == self.attempt && entry.key_id.first_bits() == self.key;
+        ends && entry.fence.is_none() && of_the_run
+    }
 }
 
 /// See [`OrderStore::lookup`](super::OrderStore::lookup).

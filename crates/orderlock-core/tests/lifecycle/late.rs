@@ -91,7 +91,7 @@ impl Late {
 
 impl OrderStore for Late {
     forward!(|late| late.memory;
-        describe, freed, join, renew, leave, sweep, create, read, list, history, lookup, acquire,
+        describe, freed, join, renew, leave, sweep, create, read, list, history, mark_end, lookup, acquire,
         release, undo, leases, break_lease, resolve, entries_since, expire);
 
     fn settle(&self, request: Settle) -> StoreFuture<'_, Settled> {

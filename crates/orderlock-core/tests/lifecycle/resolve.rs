@@ -368,3 +368,30 @@ async fn run_again_lets_one_run_begin_and_gives_no_runs_back() {
     assert_eq!(mark(&world).await.attempt, 3);
     assert!(refused(&fail(&world, outside("k", thrice)).await));
 }
+
+/// Whatever is sent in the place of a mark's id, the order's history is not read for it.
+#[tokio::test]
+async fn a_mark_that_does_not_stand_costs_one_look() {
+    let (world, store) = faulty(3).await;
+    let mark = marked(&world).await;
+    let decision = decide(&mark, Resolution::RunAgain);
+    world.lifecycle.resolve(decision.clone()).await.unwrap();
+    for number in 0..600 {
+        settled(world.add(request(&format!("k{number}"))).await);
+    }
+    let invented = LeaseId(mark.0.replace("-1-", "-9-").into());
+    let odd = LeaseId("mrk_x".into());
+    for (mark, told, ends) in [(mark, true, 1), (invented, false, 1), (odd, false, 0)] {
+        let before = store.calls().len();
+        let decision = ResolveRequest {
+            mark,
+            ..decision.clone()
+        };
+        let resolved = world.lifecycle.resolve(decision).await;
+        assert_eq!(resolved.is_ok(), told, "{resolved:?}");
+        let calls = store.calls().split_off(before);
+        let count = |verb| calls.iter().filter(|call| **call == verb).count();
+        assert_eq!(count(Verb::History), 0, "{calls:?}");
+        assert_eq!(count(Verb::MarkEnd), ends, "{calls:?}");
+    }
+}

@@ -5,8 +5,8 @@ use std::sync::Mutex;
 use futures_util::future::join_all;
 use orderlock_core::store::{
     BreakLease, Create, Cursor, Decision, Entries, EntriesSince, Expire, Filter, History, Leases,
-    Leave, List, Lookup, MarkFate, Read, Release, Renew, Resolve, Settle, Settled, Sweep, Then,
-    Undo,
+    Leave, List, Lookup, MarkEnd, MarkFate, Read, Release, Renew, Resolve, Settle, Settled, Sweep,
+    Then, Undo,
 };
 use orderlock_core::{
     OrderStore as _, Principal, Recovery, Runtime as _, SessionId, Tenant, TokioRuntime,
@@ -205,7 +205,13 @@ impl Round<'_> {
             actor: operator(),
             reason: "nothing happened".into(),
         };
+        let end = MarkEnd {
+            target: resolve.target.clone(),
+            key: resolve.key_id.first_bits(),
+            attempt: held.grant.attempt,
+        };
         self.store.resolve(resolve).await.unwrap();
+        assert!(self.store.mark_end(end).await.unwrap().is_some());
     }
 
     async fn operators(&self) {

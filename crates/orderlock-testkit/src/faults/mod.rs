@@ -10,8 +10,8 @@ use futures_util::FutureExt as _;
 use futures_util::stream::BoxStream;
 use orderlock_core::store::{
     Acquire, Acquired, BreakLease, Broken, Create, Created, Entries, EntriesSince, Entry, Expire,
-    Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, OrderView, Page,
-    Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
+    Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, MarkEnd, OrderView,
+    Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
     StoreInfo, Sweep, Swept, Undo,
 };
 use orderlock_core::{LeaseView, OrderStore, StoreError, Target};
@@ -224,6 +224,7 @@ faulty! {
     Read read: Read => Option<OrderView>;
     List list: List => Page<OrderView>;
     History history: History => Option<Page<Entry>>;
+    MarkEnd mark_end: MarkEnd => Option<Entry>;
     Lookup lookup: Lookup => Known;
     Acquire acquire: Acquire => Acquired;
     Settle settle: Settle => Settled;

@@ -14,6 +14,7 @@ pub enum Verb {
     Read,
     List,
     History,
+    MarkEnd,
     Lookup,
     Acquire,
     Settle,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use orderlock_core::store::{
-    Cursor, Entries, EntriesSince, Entry, Expired, History, KeyFacts, Known, Lookup, Page,
+    Cursor, Entries, EntriesSince, Entry, Expired, History, KeyFacts, Known, Lookup, MarkEnd, Page,
     Position, Receipt, Retention, RetentionTime,
 };
 use orderlock_core::{Fence, KeyId, LeaseState, OutcomeKind, StoreError, Target};
@@ -122,6 +122,12 @@ impl State {
         self.records(target)
             .find(|record| record.entry.fence == Some(fence) && record.entry.step == step)
             .map(Record::receipt)
+    }
+
+    pub(super) fn mark_end(&self, request: &MarkEnd, now: Timestamp) -> Option<Entry> {
+        let records = self.records(&request.target).rev();
+        let mut entries = records.map(|record| record.shown(now));
+        entries.find(|entry| request.is_told_by(entry))
     }
 
     pub(super) fn lookup(&self, request: &Lookup, now: Timestamp) -> Known {

@@ -16,8 +16,8 @@ use futures_util::stream::BoxStream;
 use futures_util::{FutureExt as _, StreamExt as _};
 use orderlock_core::store::{
     Acquire, Acquired, BreakLease, Broken, Create, Created, Entries, EntriesSince, Entry, Expire,
-    Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, OrderView, Page,
-    Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
+    Expired, History, Join, Joined, Known, Leases, Leave, Left, List, Lookup, MarkEnd, OrderView,
+    Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
     StoreInfo, Sweep, Swept, Undo,
 };
 use orderlock_core::{LeaseView, OrderStore, Runtime, SessionId, StoreError, Target};
@@ -186,6 +186,10 @@ impl OrderStore for MemoryStore {
 
     fn history(&self, request: History) -> StoreFuture<'_, Option<Page<Entry>>> {
         self.verb(move |state, now| state.history(&request, now))
+    }
+
+    fn mark_end(&self, request: MarkEnd) -> StoreFuture<'_, Option<Entry>> {
+        self.verb(move |state, now| Ok(state.mark_end(&request, now)))
     }
 
     fn lookup(&self, request: Lookup) -> StoreFuture<'_, Known> {

@@ -106,7 +106,8 @@ macro_rules! for_each_check {
                 a_resolution_settles_in_the_name_of_the_key,
                 a_decision_on_another_state_is_not_carried_out,
                 a_decision_ends_no_mark_of_another_run,
-                an_attended_mark_is_not_resolved;
+                an_attended_mark_is_not_resolved,
+                the_end_of_a_mark_is_found;
             views:
                 lists_newest_first_in_pages,
                 lists_by_equality,

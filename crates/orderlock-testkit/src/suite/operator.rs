@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use orderlock_core::store::{
-    Acquired, BreakLease, Broken, Change, Decision, Known, Loss, MarkFate, Resolve, Resolved,
+    Acquired, BreakLease, Broken, Change, Decision, Known, Loss, MarkEnd, MarkFate, Resolve,
+    Resolved,
 };
 use orderlock_core::{LeaseId, LeaseViewState, OutcomeKind, Recovery, Version};
 
@@ -304,4 +305,53 @@ pub(crate) async fn an_attended_mark_is_not_resolved(world: World) {
         .await;
     assert!(matches!(busy, Acquired::Held(_)), "{busy:?}");
     applied(world.settle(held.settle()).await);
+}
+
+pub(crate) async fn the_end_of_a_mark_is_found(mut world: World) {
+    world.order("o1").await;
+    world.order("o2").await;
+    let node = world.join("a").await;
+    let held = unattended(&node, "o1").await;
+    let key_id = held.request.claim.key_id;
+    let end = |attempt| MarkEnd {
+        target: ids::target("o1"),
+        key: key_id.first_bits(),
+        attempt,
+    };
+    assert_eq!(world.mark_end(end(1)).await, None, "it stands open");
+    world.resolve(run_again(&held)).await;
+    let again = node.mark("o1", "k1", Recovery::Reconcile).await;
+    applied(world.settle(again.checkpoint()).await);
+    node.release(again.release(MarkFate::Keep)).await;
+    assert_eq!(world.mark_end(end(2)).await, None);
+    world.resolve(settle_it(&again, Version(2))).await;
+    for number in 0..20 {
+        let other = node.hold("o1", &format!("other-{number}")).await;
+        applied(world.settle(other.settle()).await);
+    }
+    let history = world.history("o1").await;
+    for restarted in [false, true] {
+        if restarted {
+            world.restart().await;
+        }
+        // Each as the history has it: one that clears the mark, and one that settles its key.
+        for (attempt, outcome, number) in [
+            (1, OutcomeKind::MarkCleared, 1),
+            (2, OutcomeKind::Applied, 3),
+        ] {
+            let found = world.mark_end(end(attempt)).await.expect("it has ended");
+            assert_eq!(found.outcome, outcome);
+            assert_eq!(found, history[number]);
+        }
+        assert_eq!(world.mark_end(end(3)).await, None, "no such run");
+        let other_key = MarkEnd {
+            key: fixtures::claim("o1", "other-1").key_id.first_bits(),
+            ..end(1)
+        };
+        assert_eq!(world.mark_end(other_key).await, None, "a holder's settle");
+        for order in ["o2", "o9"] {
+            let target = ids::target(order);
+            assert_eq!(world.mark_end(MarkEnd { target, ..end(1) }).await, None);
+        }
+    }
 }

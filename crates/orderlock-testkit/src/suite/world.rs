@@ -7,8 +7,9 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use orderlock_core::store::{
     Acquire, Acquired, BreakLease, Broken, Claim, Create, Created, Cursor, Entries, EntriesSince,
-    Entry, Expire, Fate, Grant, History, Join, Known, Leases, Lookup, Loss, OrderView, Page, Read,
-    Receipt, Release, Released, Renewed, Resolve, Resolved, Settle, Settled, Sweep, Undo,
+    Entry, Expire, Fate, Grant, History, Join, Known, Leases, Lookup, Loss, MarkEnd, OrderView,
+    Page, Read, Receipt, Release, Released, Renewed, Resolve, Resolved, Settle, Settled, Sweep,
+    Undo,
 };
 use orderlock_core::{
     Caller, Fence, LeaseView, OrderStore, Runtime as _, SessionId, Target, Tenant,
@@ -178,6 +179,10 @@ impl Verbs {
 
     pub(crate) async fn break_lease(&self, request: BreakLease) -> Broken {
         self.store().break_lease(request).await.unwrap()
+    }
+
+    pub(crate) async fn mark_end(&self, request: MarkEnd) -> Option<Entry> {
+        self.store().mark_end(request).await.unwrap()
     }
 
     pub(crate) async fn known(&self, claim: &Claim) -> Known {

@@ -219,7 +219,7 @@ impl Planted {
 #[deny(clippy::missing_trait_methods)]
 impl OrderStore for Planted {
     forward!(|planted| planted.inner;
-        describe, freed, join, leave, sweep, history, lookup, leases, expire);
+        describe, freed, join, leave, sweep, history, mark_end, lookup, leases, expire);
 
     fn renew(&self, request: Renew) -> StoreFuture<'_, Renewed> {
         self.renew_badly(request).boxed()
