@@ -19,8 +19,9 @@ const AT_WORK: &str = "SELECT pid, wait_event_type, wait_event, backend_xid IS N
 
 /// So many locks are listed while all of the table of locks is held.
 const LISTED: &str = "SELECT count(pg_advisory_lock(n)) FROM generate_series(1, 4000) n";
-/// What a monitor asks.
-const LIST: &str = "SELECT count(*) FROM pg_locks";
+/// What a monitor asks, for the first row alone: so most of its time goes by while it has the table of
+/// locks, and not while it makes rows of what it has seen.
+const LIST: &str = "SELECT pg_lock_status() LIMIT 1";
 
 /// How long one look may take.
 const LOOK_MAX: Duration = Duration::from_secs(1);
