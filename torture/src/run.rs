@@ -1,6 +1,7 @@
 //! A run from its start to its end: acts, then calm, then the last checks.
 
-use std::sync::Arc;
+use std::io::{Seek as _, Write as _};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -8,7 +9,7 @@ use anyhow::{Result, ensure};
 use crate::checkers::{keep_tales, never_struck, quiesce, read_stream};
 use crate::clients::{client, crowd, list, look};
 use crate::faults::{Fault, deal_all, operate, start_all};
-use crate::ledger::Pages;
+use crate::ledger::{Pages, lock};
 use crate::plan::{Act, Plan, What};
 use crate::scene::Scene;
 
@@ -34,7 +35,7 @@ pub(crate) async fn run(plan: Plan) -> Result<Outcome> {
     let begun = Instant::now();
     start_all(&scene).await;
     ensure!(!scene.all_nodes().is_empty(), "no node has started");
-    look_for_stalls(&scene);
+    look_for_stalls(&scene)?;
     let clients = come(&scene);
     let broken = tokio::select! {
         biased;
@@ -71,19 +72,33 @@ pub(crate) async fn run(plan: Plan) -> Result<Outcome> {
 const LOOKS_EVERY: Duration = Duration::from_millis(50);
 const STALL: Duration = Duration::from_millis(500);
 
-/// Notes when this process was not given any time. It looks from a thread of its own, so that only the
-/// machine is found, and no task that keeps the others waiting.
+/// Notes when this process was given no time, or its disk flushes nothing. It looks from threads of its
+/// own, so that only the machine is found, and no task that keeps the others waiting.
 #[allow(
     clippy::disallowed_methods,
     reason = "the torture runs in real time, and this measures it"
 )]
-fn look_for_stalls(scene: &Arc<Scene>) {
-    let scene = Arc::downgrade(scene);
+fn look_for_stalls(scene: &Arc<Scene>) -> Result<()> {
+    let mut file = tempfile::tempfile()?;
+    let flushing: Arc<Mutex<Option<Instant>>> = Arc::default();
+    let (scene, under_way) = (Arc::downgrade(scene), Arc::clone(&flushing));
+    let lives = Weak::clone(&scene);
+    std::thread::spawn(move || {
+        while lives.strong_count() > 0 {
+            lock(&under_way).replace(Instant::now());
+            // A disk that is full, as part of the run, is not what is looked for.
+            let _flushed = file.rewind().and_then(|()| file.write_all(b"."));
+            let _flushed = file.sync_data();
+            lock(&under_way).take();
+            std::thread::sleep(LOOKS_EVERY * 4);
+        }
+    });
     std::thread::spawn(move || {
         while let Some(scene) = scene.upgrade() {
             let begun = Instant::now();
             std::thread::sleep(LOOKS_EVERY);
-            let took = begun.elapsed();
+            let flush = lock(&flushing).map_or(Duration::ZERO, |begun| begun.elapsed());
+            let took = begun.elapsed().max(flush);
             if took > STALL {
                 scene.stalled();
                 let millis = took.as_millis();
@@ -93,6 +108,7 @@ fn look_for_stalls(scene: &Arc<Scene>) {
             }
         }
     });
+    Ok(())
 }
 
 /// Everybody comes in.

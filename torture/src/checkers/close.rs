@@ -130,9 +130,13 @@ pub(crate) async fn close(scene: Arc<Scene>, tale: Arc<Tale>) {
 async fn stuck(scene: &Arc<Scene>, tale: &Arc<Tale>) -> String {
     let untold = (0..tale.keys).filter(|number| tale.told(&name(*number)).is_none());
     let untold: Vec<_> = untold.map(name).collect();
-    let view = view(scene, tale).await.map(|view| view.lease);
+    let view = view(scene, tale).await;
+    let view = view.map(|view| (view.version, view.lease));
+    let last = history(scene, tale).await;
+    let last = last.and_then(|mut entries| entries.pop());
+    let last = last.map(|entry| (entry.number, entry.version));
     format!(
-        "{} at work, no answer to {untold:?}, lock {view:?}",
+        "{} at work, no answer to {untold:?}, version and lock {view:?}, last entry {last:?}",
         tale.users()
     )
 }
