@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use orderlock_core::store::{Entry, History, OrderView, Read};
@@ -218,8 +219,18 @@ async fn examine(scene: &Arc<Scene>, tale: &Arc<Tale>) -> bool {
     let Some(entries) = history(scene, tale).await else {
         return false;
     };
-    if entries.last().map(|entry| entry.version) != Some(view.version) {
-        // Something came between the two.
+    let last = entries.last().map(|entry| entry.version);
+    if last != Some(view.version) {
+        // Something came between the two; or the order was replaced, and its version is its last
+        // entry's only once it has been granted again, which nobody asks for any more.
+        let replaced = tale.replaced.load(Ordering::Acquire);
+        if replaced && scene.weather().what == What::End {
+            let (order, version) = (&tale.order, view.version);
+            scene.ledger.line(&format!(
+                "{order} was replaced, shows version {version}, and its last entry has {last:?}"
+            ));
+            return true;
+        }
         return false;
     }
     let last = view.document.decode::<Tally>().unwrap_or_default();
