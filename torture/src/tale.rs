@@ -36,6 +36,8 @@ pub(crate) struct Tale {
     /// Whether its document has been replaced. It has no place in lists by its age until a node has
     /// found that out, and so it may move past somebody who walks through them.
     pub(crate) replaced: AtomicBool,
+    /// Whether readers are expected to have had all of it.
+    pub(crate) closed: AtomicBool,
 }
 
 /// What a client was told for good, and until when it is kept.
@@ -67,6 +69,7 @@ impl Tale {
             users: AtomicUsize::new(0),
             created: Mutex::default(),
             replaced: AtomicBool::default(),
+            closed: AtomicBool::default(),
         }
     }
 

@@ -245,7 +245,10 @@ async fn examine(scene: &Arc<Scene>, tale: &Arc<Tale>) -> bool {
     disowned(scene, tale, &entries);
     marks(scene, tale, &entries, &view);
     let told = entries.iter().fold(Told::default(), Told::and);
-    scene.streams.expect(scene, &tale.order, told);
+    // At the end two may be closing it.
+    if !tale.closed.swap(true, Ordering::AcqRel) {
+        scene.streams.expect(scene, &tale.order, told);
+    }
     true
 }
 
