@@ -11,12 +11,14 @@ use tokio_postgres::Row;
 
 use crate::batch::{Told, Work};
 use crate::clock::{Clock, Heard};
+use crate::confirm::confirm;
 use crate::connection::Connection;
 use crate::error::{Broken, Failure};
 use crate::fold_rows::{FOLD, Rows};
 use crate::pool::{For, Pool};
 use crate::rows::{Columns, place};
 use crate::settings::Waits;
+use crate::settle::is_repeat;
 use crate::settle_facts::{Found, tell};
 use crate::settle_rows::bytes;
 
@@ -159,7 +161,11 @@ impl Folding {
             .filter_map(|(fold, _)| fold.links.first())
             .map(|link| &link.settle)
             .collect();
-        let mut found = tell(connection, &firsts, &self.heard).await?.into_iter();
+        let found = tell(connection, &firsts, &self.heard).await?;
+        if found.iter().any(is_repeat) {
+            confirm(connection).await?;
+        }
+        let mut found = found.into_iter();
         for told in told.iter_mut().filter(|told| told.is_none()) {
             *told = match found.next() {
                 Some(Ok(Found::Repeat(_))) => Some(Ok(Folded::Durable { kept: false })),

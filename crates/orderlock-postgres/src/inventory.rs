@@ -51,6 +51,7 @@ macro_rules! inventory {
 }
 
 inventory! {
+    confirm: CONFIRM;
     create: CREATE;
     epoch: BEGIN RESTORED STOP;
     expire: END_ANSWERS END_TOMBSTONES LEFT;

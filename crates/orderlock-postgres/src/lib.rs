@@ -12,6 +12,7 @@ mod answers;
 mod batch;
 mod chain;
 mod clock;
+mod confirm;
 mod connect;
 mod connection;
 mod create;

@@ -11,6 +11,7 @@ use tokio_postgres::Row;
 
 use crate::acquire::{Asked, Granting, decide_all, or_none};
 use crate::batch::{Told, Work};
+use crate::confirm::confirm;
 use crate::connection::{Commit, Connection};
 use crate::error::{Broken, Failure};
 use crate::facts::FACTS;
@@ -85,6 +86,9 @@ impl Settling {
                 .await
                 .map_err(Broken::Unknown)?,
         };
+        if found.iter().any(is_repeat) {
+            confirm(&connection).await.map_err(Broken::Unknown)?;
+        }
         drop(connection);
         let mut found = found.into_iter();
         let mut told = Vec::with_capacity(requests.len());
@@ -179,6 +183,10 @@ impl Settling {
                 return Ok(Settled::Impossible(reason));
             }
             let mut found = tell(&connection, &[request], &self.granting.heard).await?;
+            if found.iter().any(is_repeat) {
+                let confirmed = confirm(&connection).await;
+                confirmed.map_err(Failure::unknown)?;
+            }
             drop(connection);
             let found = found.pop().transpose()?;
             if let Some(answer) = self.answer(request, found).await {
@@ -187,6 +195,11 @@ impl Settling {
         }
         Err(Failure::impossible("the order does not stand still").not_applied())
     }
+}
+
+/// Whether a settle was found that an earlier try has written.
+pub(crate) fn is_repeat(found: &Result<Found, Failure>) -> bool {
+    matches!(found, Ok(Found::Repeat(_)))
 }
 
 fn next_of(request: &Settle) -> Option<&Acquire> {

@@ -20,13 +20,16 @@ use crate::answers;
 use crate::batch::{Batcher, Batches, Bounds, Work};
 use crate::chain::Chains;
 use crate::clock::Heard;
+use crate::confirm::confirm;
 use crate::connection::Commit;
 use crate::create::{self, Creating};
+use crate::error::Failure;
 use crate::fold::Folding;
 use crate::look::Looking;
-use crate::pool::Pool;
+use crate::pool::{For, Pool};
 use crate::read::Lookups;
 use crate::release::{GiveUp, Releasing, must_be_flushed};
+use crate::settings::Waits;
 use crate::settle::Settling;
 use crate::settle_rows::impossible;
 use crate::turns::{Turn, Turns};
@@ -144,7 +147,18 @@ impl Writes {
             return Err(failure.refused());
         }
         let turn = self.turn(request.claim.target()).await;
-        self.creates.run(Some(turn), request).await
+        let created = self.creates.run(Some(turn), request).await?;
+        if matches!(created, Created::Settled(_)) {
+            self.confirm().await?;
+        }
+        Ok(created)
+    }
+
+    /// Returns when what was found of a key is confirmed as a commit is: it is an answer.
+    async fn confirm(&self) -> Result<(), StoreError> {
+        let connection = self.pool.connection(For::Commit(Waits::Patiently)).await?;
+        let confirmed = confirm(&connection).await;
+        confirmed.map_err(Failure::not_applied)
     }
 
     pub(crate) async fn lookup(&self, request: Lookup) -> Result<Known, StoreError> {
@@ -155,6 +169,7 @@ impl Writes {
         let reading = answers.reading();
         let known = self.chains.lookup(request).await;
         if let Ok(Known::Settled(entry)) = &known {
+            self.confirm().await?;
             answers.keep(reading, entry);
         }
         known
@@ -190,6 +205,7 @@ impl Writes {
             .await;
         self.tried.told(target, fence, &told);
         if let Ok(Acquired::Settled(entry)) = &told {
+            self.confirm().await?;
             self.pool.answers().keep(reading, entry);
         }
         told

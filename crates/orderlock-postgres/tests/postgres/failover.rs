@@ -222,3 +222,39 @@ async fn fail_over(begin: fn(&Cluster), end: fn(&Cluster)) {
         .await
         .expect("it came to its end");
 }
+
+/// What is answered survives a fail-over, also if somebody has cancelled the commit that waited for it: the
+/// server shows it then, and a repeat finds it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_standby_has_confirmed_is_answered_to_nobody() {
+    let (primary, standby) = pair().await;
+    let (one, _) = node(&primary.address("postgres"), "one").await;
+    create_orders(&one).await;
+    standby.crash();
+    let ask = async |node: Lifecycle| {
+        let work = async |order: LockedOrder<Order>| {
+            let count = order.count + 1;
+            Ok::<_, Infallible>(Outcome::Applied(Order { count }))
+        };
+        node.run(request(0, "k"), work).await
+    };
+    let hand = connect(&primary.address("postgres")).await;
+    let cancel = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    let cancelling = async {
+        while hand.query(cancel, &[]).await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let (told, ()) = tokio::join!(ask(one.clone()), cancelling);
+    assert!(!matches!(told, Ended::Settled { .. }), "{told:?}");
+    let retry = ask(one.clone()).await;
+    assert!(!matches!(retry, Ended::Settled { .. }), "{retry:?}");
+    primary.kill();
+    standby.start();
+    standby.promote();
+    let (two, _) = node(&standby.address("postgres"), "two").await;
+    assert!(
+        !count(&two, 0, "k").await.0,
+        "the standby knows nothing of it"
+    );
+}
