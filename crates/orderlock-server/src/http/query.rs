@@ -44,8 +44,14 @@ struct Params(BTreeMap<String, String>);
 
 impl Params {
     async fn read(parts: &mut Parts) -> Result<Self, Problem> {
-        if !parts.uri.query().is_none_or(is_text) {
-            return Err(QUERY_INVALID.described());
+        let mut pairs = parts.uri.query().unwrap_or_default().split('&');
+        if let Some(pair) = pairs.find(|pair| !is_text(pair)) {
+            let name = pair.split('=').next().unwrap_or_default();
+            let shown: String = name.chars().take(64).collect();
+            return Err(match is_text(name) {
+                true => invalid(&shown, "It is not text: it must be UTF-8."),
+                false => QUERY_INVALID.described(),
+            });
         }
         let Query(pairs) = Query::<Vec<(String, String)>>::from_request_parts(parts, &())
             .await
