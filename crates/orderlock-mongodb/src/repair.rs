@@ -11,7 +11,7 @@ use orderlock_core::{StoreError, Target, Version};
 use crate::acquire::busy;
 use crate::adopt;
 use crate::calls::Update;
-use crate::document::OrderDocument;
+use crate::document::{Locked, OrderDocument};
 use crate::entry::Record;
 use crate::error::Failure;
 use crate::facts::Known;
@@ -192,6 +192,12 @@ async fn append(inner: &Inner, order: &OrderDocument, record: Record) -> Result<
     plan.record.entry.version = version;
     let floor = order.floor.unwrap_or(version).max(version);
     plan.update.put("orderlock.floor", long(floor.0));
+    // A holder rests on the version that it was granted. Where nobody holds the order, it shows that of
+    // its last entry, so that nobody reads an older one than was answered.
+    if matches!(order.locked, Locked::Free) {
+        let shown = order.version.max(version);
+        plan.update.put("orderlock.version", long(shown.0));
+    }
     let known = order
         .keys
         .known(plan.record.entry.key_id, inner.forgets_by());

@@ -177,6 +177,11 @@ async fn an_entry_that_waits_is_not_lost_with_its_document() {
     // Whoever comes first: a retry of the key, a reader of the journal, another key.
     assert_replays(&world, &held).await;
     assert_eq!(operations(&world, "o1").await, ["create", "change"]);
+    assert_eq!(
+        world.view("o1").await.version,
+        Version(2),
+        "as was answered"
+    );
     replace(&world, "o1", 41).await;
     let next = change(&world, "o1", "k2").await;
     replace(&world, "o1", 42).await;
