@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
 use crate::parts::Part;
-use crate::process::Process;
+use crate::process::{Process, forget_package};
 
 /// How long one call of cargo may take: a test that hangs ends the step, not the machine.
 pub(crate) const CARGO_MAX: Duration = Duration::from_mins(60);
@@ -152,12 +152,12 @@ impl Workspace {
         let tests = package.targets.iter().filter(|it| it.kind == ["test"]);
         let mut call = self.scoped("test", &["--no-run", "--message-format=json"]);
         call.extend(tests.flat_map(|test| ["--test", &test.name]));
-        let output = Command::new("cargo")
-            .args(&call)
-            .current_dir(&self.root)
-            .stderr(Stdio::inherit())
-            .output()
-            .context("cargo cannot be started")?;
+        let mut cargo = Command::new("cargo");
+        cargo.args(&call).current_dir(&self.root);
+        // Else build scripts that look at them would build their crates anew.
+        forget_package(&mut cargo);
+        let output = cargo.stderr(Stdio::inherit()).output();
+        let output = output.context("cargo cannot be started")?;
         let text = String::from_utf8(output.stdout).context("cargo writes UTF-8")?;
         let built = text.lines().map(serde_json::from_str::<Built>);
         let built = built.collect::<Result<Vec<_>, _>>()?.into_iter();

@@ -97,7 +97,7 @@ impl Process {
 /// Cargo tells this program that it runs as the package `xtask`. Build scripts that look at this would
 /// take it for a change, and half of the dependencies would be built anew whenever a developer's own
 /// cargo and this one take turns.
-fn forget_package(command: &mut Command) {
+pub(crate) fn forget_package(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
