@@ -141,12 +141,9 @@ fn child_that_opens() {
     }
 }
 
-/// A process that was killed leaves its lock file, its log and its leases behind.
-#[tokio::test]
-async fn a_killed_owner_leaves_nothing_locked_and_nothing_lost() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("orders.db");
-    let mut owner = child("child_that_is_killed", &path)
+/// A process opens the file, settles and holds an order there, and is killed.
+fn kill_an_owner(path: &Path) {
+    let mut owner = child("child_that_is_killed", path)
         .stdout(Stdio::piped())
         .stdin(Stdio::piped())
         .spawn()
@@ -154,6 +151,14 @@ async fn a_killed_owner_leaves_nothing_locked_and_nothing_lost() {
     wait_for_line(&mut owner, "settled and holding");
     owner.kill().unwrap();
     owner.wait().unwrap();
+}
+
+/// A process that was killed leaves its lock file, its log and its leases behind.
+#[tokio::test]
+async fn a_killed_owner_leaves_nothing_locked_and_nothing_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("orders.db");
+    kill_an_owner(&path);
     assert!(folder.path().join("orders.db-lock").exists());
 
     let store = open(&path).unwrap();
@@ -169,14 +174,7 @@ async fn a_killed_owner_leaves_nothing_locked_and_nothing_lost() {
 async fn a_log_without_its_file_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("orders.db");
-    let mut owner = child("child_that_is_killed", &path)
-        .stdout(Stdio::piped())
-        .stdin(Stdio::piped())
-        .spawn()
-        .unwrap();
-    wait_for_line(&mut owner, "settled and holding");
-    owner.kill().unwrap();
-    owner.wait().unwrap();
+    kill_an_owner(&path);
     let away = folder.path().join("away.db");
     fs::rename(&path, &away).unwrap();
     let error = open(&path).unwrap_err();
