@@ -9,22 +9,18 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use orderlock_core::OrderStore;
 use orderlock_sqlite::{SqliteOptions, SqliteStore};
-use rlimit::Resource;
 use rusqlite::{Connection, OpenFlags};
 use tempfile::TempDir;
 use tokio::runtime::Handle;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
 
 use super::{Bed, Struck};
 use crate::clock::{Clock, NodeRuntime};
 use crate::faults::{Fault, start_all};
+use crate::full::Full;
 use crate::ledger::lock;
 use crate::plan::Plan;
 use crate::scene::Scene;
-
-/// What a process is sent that writes past its limit on the size of files. The number is the same
-/// on every Unix that this runs on.
-const TOO_LARGE: i32 = 25;
 
 /// How much a file may hold while the disk counts as full: a few pages.
 const ROOM: u64 = 32 * 1024;
@@ -58,7 +54,7 @@ impl Sqlite {
             path: folder.path().join("orders.db"),
             changing: tokio::sync::Mutex::default(),
             _folder: folder,
-            _too_large: signal(SignalKind::from_raw(TOO_LARGE))?,
+            _too_large: Full::heard()?,
         })
     }
 
@@ -113,11 +109,10 @@ impl Sqlite {
 
     /// No file takes anything for a while behind its first pages.
     async fn fill(&self, scene: &Arc<Scene>, time: Duration) -> Struck {
-        let (soft, hard) = Resource::FSIZE.get()?;
         let before = failures(scene);
-        Resource::FSIZE.set(ROOM.min(soft), hard)?;
+        let full = Full::begin(ROOM)?;
         tokio::time::sleep(time).await;
-        Resource::FSIZE.set(soft, hard)?;
+        drop(full);
         let failed = failures(scene) - before;
         let evidence = format!("{failed} verbs failed while no file took more than {ROOM} bytes");
         Ok((failed > 0).then_some(evidence))
