@@ -20,55 +20,15 @@
 //! # }
 //! ```
 
-mod acquire;
-mod address;
-mod adopt;
-mod calls;
-mod clock;
-mod create;
-mod cursor;
-mod difference;
+mod database;
 mod document;
-mod entry;
 mod error;
-mod expire;
-mod facts;
-mod fields;
-mod grant;
-mod held;
-mod indexes;
-mod items;
-mod journal;
-mod json;
-mod layout;
-mod lease;
-mod leases;
-mod lists;
-mod marks;
-mod moving;
-mod next;
-mod odd;
 mod open;
-mod operator;
 mod options;
-mod order_id;
-mod pace;
 mod planted;
-mod read;
 mod relay;
-mod release;
-mod repair;
-mod reserve;
-mod resolve;
-mod server;
-mod sessions;
-mod settle;
-mod settle_plan;
-mod shards;
 mod store;
-mod sweep;
-mod waits;
-mod watch;
+mod verbs;
 
 pub use open::OpenError;
 pub use options::MongodbOptions;

@@ -7,7 +7,7 @@ use mongodb::event::EventHandler;
 use mongodb::event::command::CommandEvent;
 use orderlock_core::{Runtime, TokioRuntime};
 
-use crate::clock::Clock;
+use crate::database::clock::Clock;
 
 /// The shortest and the longest patience: below, every answer is late; above, nobody waits.
 const PATIENCE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(600));

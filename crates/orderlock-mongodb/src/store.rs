@@ -15,20 +15,20 @@ use orderlock_core::{Document, LeaseView, OrderStore, Runtime, Target, Timestamp
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 
-use crate::calls::Calls;
-use crate::clock::Clock;
-use crate::document::OrderDocument;
+use crate::database::calls::Calls;
+use crate::database::clock::Clock;
+use crate::database::grant_cache::HeldOrders;
+use crate::database::unreadable::Odd;
+use crate::document::order::OrderDocument;
+use crate::document::order_id::IdShape;
 use crate::error::Failure;
-use crate::held::HeldOrders;
-use crate::odd::Odd;
+use crate::open::server_watch::Watch;
 use crate::open::{OpenError, open};
 use crate::options::MongodbOptions;
-use crate::order_id::IdShape;
 use crate::relay::Relay;
-use crate::sessions::Sessions;
-use crate::watch::Watch;
-use crate::{
-    acquire, create, expire, journal, lists, operator, read, release, resolve, sessions, settle,
+use crate::verbs::sessions::Sessions;
+use crate::verbs::{
+    acquire, break_lease, create, expire, history, lists, read, release, resolve, sessions, settle,
     sweep,
 };
 
@@ -221,11 +221,11 @@ impl OrderStore for MongodbStore {
     }
 
     fn history(&self, request: History) -> StoreFuture<'_, Option<Page<Entry>>> {
-        async move { journal::history(&self.0, &request).await }.boxed()
+        async move { history::history(&self.0, &request).await }.boxed()
     }
 
     fn mark_end(&self, request: MarkEnd) -> StoreFuture<'_, Option<Entry>> {
-        async move { journal::mark_end(&self.0, &request).await }.boxed()
+        async move { history::mark_end(&self.0, &request).await }.boxed()
     }
 
     fn lookup(&self, request: Lookup) -> StoreFuture<'_, Known> {
@@ -253,7 +253,7 @@ impl OrderStore for MongodbStore {
     }
 
     fn break_lease(&self, request: BreakLease) -> StoreFuture<'_, Broken> {
-        async move { operator::break_lease(&self.0, &request).await }.boxed()
+        async move { break_lease::break_lease(&self.0, &request).await }.boxed()
     }
 
     fn resolve(&self, request: Resolve) -> StoreFuture<'_, Resolved> {
@@ -261,7 +261,7 @@ impl OrderStore for MongodbStore {
     }
 
     fn entries_since(&self, request: EntriesSince) -> StoreFuture<'_, Entries> {
-        async move { journal::entries_since(&self.0, &request).await }.boxed()
+        async move { history::entries_since(&self.0, &request).await }.boxed()
     }
 
     fn expire(&self, request: Expire) -> StoreFuture<'_, Expired> {

@@ -1,0 +1,13 @@
+//! An order's document: how it is read, and what is written into it. Nothing here asks the server.
+
+pub(crate) mod difference;
+pub(crate) mod entry;
+pub(crate) mod fields;
+pub(crate) mod items;
+pub(crate) mod json;
+pub(crate) mod keys;
+pub(crate) mod lease;
+pub(crate) mod order;
+pub(crate) mod order_id;
+pub(crate) mod plan;
+pub(crate) mod waits;

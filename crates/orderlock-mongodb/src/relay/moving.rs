@@ -1,0 +1,265 @@
+//! Entries on their way from orders' documents into the journal.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use mongodb::bson::{Bson, Document as Fields, doc};
+use mongodb::options::ReadConcern;
+use orderlock_core::{OutcomeKind, StoreError, Target};
+
+use crate::database::calls::document_of;
+use crate::database::retry::Pace;
+use crate::document::entry::Record;
+use crate::document::fields::{Reader, long, micros, nested};
+use crate::document::order::entries;
+use crate::document::order_id;
+use crate::error::Failure;
+use crate::relay::repair;
+use crate::store::Inner;
+use crate::verbs::acquire::busy;
+
+/// An order in which entries wait: what the relay needs of it, whatever else it holds.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    id: Bson,
+    target: Target,
+    /// The number of the order's last entry.
+    number: u64,
+    records: BTreeMap<u64, Record>,
+}
+
+impl Waiting {
+    /// What is asked of a document.
+    pub(crate) fn projection() -> Fields {
+        doc! {"orderlock.number": 1, "orderlock.entries": 1}
+    }
+
+    /// An order that is not there any more, and an entry of it that is.
+    pub(crate) fn removed(id: Bson, record: Record) -> Self {
+        Self {
+            id,
+            target: record.entry.target.clone(),
+            number: record.entry.number,
+            records: [(record.entry.number, record)].into(),
+        }
+    }
+
+    pub(crate) fn is(&self, id: &Bson) -> bool {
+        self.id == *id
+    }
+
+    pub(crate) fn read(fields: Fields) -> Result<Self, Failure> {
+        let fields = nested(fields);
+        let id = fields.get("_id").cloned().unwrap_or_default();
+        let target = order_id::target(&id)
+            .ok_or_else(|| Failure::unreadable("an `_id` that names no order"))?;
+        let nothing = Fields::new();
+        let kept = Reader::new("an order", &fields).document("orderlock")?;
+        let kept = Reader::new("an order", kept.unwrap_or(&nothing));
+        let records = entries(kept)?.into_iter().map(|(number, fields)| {
+            let record = Record::from_fields(&fields, &target)?;
+            // Two numbers for one entry: one of them would be lost.
+            match record.entry.number == number {
+                true => Ok((number, record)),
+                false => Err(Failure::unreadable("an entry under another's number")),
+            }
+        });
+        Ok(Self {
+            records: records.collect::<Result<_, Failure>>()?,
+            number: kept.optional_number("number")?.unwrap_or(0).unsigned_abs(),
+            id,
+            target,
+        })
+    }
+}
+
+/// An entry that is to be inserted, and which of the orders it is of.
+struct Outgoing {
+    order: usize,
+    fields: Fields,
+}
+
+/// Moves the entries of these orders, and trims the orders of them. Returns the orders that somebody
+/// has replaced, so that a number of theirs stands for another entry in the journal: their entries have
+/// other numbers now, and are to be moved again.
+pub(crate) async fn move_entries(
+    inner: &Arc<Inner>,
+    last: &mut Option<i64>,
+    orders: Vec<Waiting>,
+) -> Result<Vec<Bson>, StoreError> {
+    if orders.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut outgoing = Vec::new();
+    for (at, order) in orders.iter().enumerate() {
+        for record in order.records.values() {
+            let fields = to_journal(&order.id, record).map_err(Failure::not_applied)?;
+            outgoing.push(Outgoing { order: at, fields });
+        }
+    }
+    let replaced = insert(inner, last, &orders, outgoing).await?;
+    let mut again = Vec::new();
+    let (mut moved, mut others) = (Vec::new(), Vec::new());
+    for (at, order) in orders.into_iter().enumerate() {
+        match replaced.contains(&at) {
+            true => others.push(order),
+            false => moved.push(order),
+        }
+    }
+    if !moved.is_empty() {
+        trim(inner, &moved).await?;
+    }
+    for order in moved {
+        inner.relay.moved(&order.id, order.records.values());
+    }
+    for order in others {
+        match repair::number_on(inner, &order.id).await {
+            Ok(()) => again.push(order.id),
+            Err(StoreError::Corrupt(why)) => inner.odd.note(&order.id, &why),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(again)
+}
+
+/// An entry as the journal keeps it, but for its position.
+fn to_journal(id: &Bson, record: &Record) -> Result<Fields, Failure> {
+    let outcome = record.entry.outcome;
+    let mut fields = record.to_fields()?;
+    fields.insert("order", id.clone());
+    fields.insert("tenant", record.entry.target.tenant.as_str());
+    let speaks = outcome.is_final() || outcome.binds();
+    if speaks {
+        fields.insert("speaks", 1);
+    }
+    if record.entry.answer.is_some() {
+        fields.insert("due", micros(record.expires));
+    }
+    if outcome.is_final() && outcome != OutcomeKind::Created && record.entry.expires.is_some() {
+        fields.insert("ends", micros(record.forgotten));
+    }
+    Ok(fields)
+}
+
+/// Inserts entries behind the last one, each once. Of the first one that stands in another's place the
+/// server says so, and takes none behind it. Returns which orders have a number that the journal has
+/// given to another entry.
+async fn insert(
+    inner: &Inner,
+    last: &mut Option<i64>,
+    orders: &[Waiting],
+    mut outgoing: Vec<Outgoing>,
+) -> Result<HashSet<usize>, StoreError> {
+    let mut replaced = HashSet::new();
+    let mut pace = Pace::new(inner);
+    while pace.next().await {
+        if outgoing.is_empty() {
+            return Ok(replaced);
+        }
+        // Known again only once all of them are written.
+        let known = last.take();
+        let mut position = match known {
+            Some(position) => position,
+            None => last_position(inner).await?,
+        };
+        for entry in &mut outgoing {
+            position += 1;
+            entry.fields.insert("position", position);
+        }
+        let documents = outgoing.iter().map(|entry| document_of(&entry.fields));
+        let documents: Result<Vec<_>, _> = documents.collect();
+        let documents = documents.map_err(Failure::not_applied)?;
+        let command = inner.calls.journal.insert_many(documents).ordered(true);
+        match inner.calls.bounded(command).await {
+            Ok(_) => {
+                *last = Some(position);
+                return Ok(replaced);
+            }
+            // Another node has gone further, most likely, which is soon seen.
+            Err(failure) if failure.is_duplicate() && known.is_some() => {}
+            Err(failure) if failure.is_duplicate() => {
+                outgoing = without_moved(inner, orders, outgoing, &mut replaced).await?;
+            }
+            Err(failure) => return Err(failure.of_a_write()),
+        }
+    }
+    Err(busy())
+}
+
+/// The last position that is given away, durably or not: a gap would be left if it were not seen.
+async fn last_position(inner: &Inner) -> Result<i64, StoreError> {
+    let query = inner
+        .calls
+        .journal
+        .find_one(doc! {})
+        .sort(doc! {"position": -1})
+        .projection(doc! {"position": 1})
+        .read_concern(ReadConcern::local());
+    match inner.calls.one(query).await.map_err(Failure::not_applied)? {
+        None => Ok(0),
+        Some(fields) => Reader::new("a journal entry", &fields)
+            .number("position")
+            .map_err(Failure::not_applied),
+    }
+}
+
+/// Leaves out what is in the journal by now, durably: its order is trimmed of it. Of an order whose
+/// number stands for another entry there, nothing is moved.
+async fn without_moved(
+    inner: &Inner,
+    orders: &[Waiting],
+    outgoing: Vec<Outgoing>,
+    replaced: &mut HashSet<usize>,
+) -> Result<Vec<Outgoing>, StoreError> {
+    let mut left = Vec::with_capacity(outgoing.len());
+    for entry in outgoing {
+        let Waiting { id, target, .. } = &orders[entry.order];
+        let ours = Record::from_fields(&entry.fields, target).map_err(Failure::not_applied)?;
+        let found = inner.calls.entry(id, target, ours.entry.number).await;
+        match found.map_err(Failure::not_applied)? {
+            None => left.push(entry),
+            Some(there) if there.is_same(&ours) => {}
+            Some(_) => drop(replaced.insert(entry.order)),
+        }
+    }
+    left.retain(|entry| !replaced.contains(&entry.order));
+    Ok(left)
+}
+
+/// Takes out of orders what the journal has. An order to which nothing has come in the meantime waits
+/// no longer. Each names the last entry that it was read with: where somebody has replaced the order,
+/// other entries may stand under the same numbers.
+async fn trim(inner: &Inner, orders: &[Waiting]) -> Result<(), StoreError> {
+    let calls = &inner.calls;
+    let all = doc! {"$unset": {"orderlock.entries": "", "orderlock.waiting": ""}};
+    let as_read = |order: &Waiting| {
+        let last = order.records.values().next_back();
+        let mut filter = last.map_or_else(Fields::new, Record::conditions);
+        filter.insert("_id", &order.id);
+        filter
+    };
+    let whole = orders.iter().map(|order| {
+        let mut same = as_read(order);
+        same.insert("orderlock.number", long(order.number));
+        (same, all.clone())
+    });
+    let trimmed = calls.touch_all(whole).await;
+    if trimmed.map_err(Failure::of_a_write)? == orders.len() {
+        return Ok(());
+    }
+    let moved = orders.iter().filter(|order| !order.records.is_empty());
+    let moved = moved.map(|order| {
+        let names = order.records.keys();
+        let names = names.map(|number| format!("orderlock.entries.e{number}"));
+        let entries: Fields = names.map(|name| (name, Bson::from(""))).collect();
+        let mut gone_on = as_read(order);
+        gone_on.insert("orderlock.number", doc! {"$ne": long(order.number)});
+        (gone_on, doc! {"$unset": entries})
+    });
+    let moved: Vec<_> = moved.collect();
+    if moved.is_empty() {
+        return Ok(());
+    }
+    let trimmed = calls.touch_all(moved.into_iter()).await;
+    trimmed.map(drop).map_err(Failure::of_a_write)
+}

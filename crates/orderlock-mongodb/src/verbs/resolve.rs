@@ -1,0 +1,131 @@
+//! `resolve`: ends a mark that nobody attends to, by a decision and with a reason.
+
+use std::sync::Arc;
+
+use orderlock_core::store::{About, Decision, Resolve, Resolved};
+use orderlock_core::{LeaseState, Mark, OutcomeKind, StoreError};
+
+use crate::database::calls::Update;
+use crate::database::marks;
+use crate::database::retry::Pace;
+use crate::document::entry::Record;
+use crate::document::order::OrderDocument;
+use crate::document::plan::Plan;
+use crate::error::Failure;
+use crate::relay::adopt::take_up;
+use crate::store::Inner;
+use crate::verbs::acquire::{busy, word};
+use crate::verbs::break_lease::still;
+use crate::verbs::grant;
+
+pub(crate) async fn resolve(inner: &Arc<Inner>, request: &Resolve) -> Result<Resolved, StoreError> {
+    let Some(id) = inner.ids.id(&request.target) else {
+        return Ok(Resolved::NotMarked);
+    };
+    let mut pace = Pace::new(inner);
+    while pace.next().await {
+        let found = inner.calls.order(&id).await.map_err(Failure::not_applied)?;
+        let Some(order) = found else {
+            return Ok(Resolved::NotMarked);
+        };
+        if take_up(inner, &order).await? {
+            continue;
+        }
+        if let Some(granted) = order.lease() {
+            let lease = &granted.lease;
+            let looked = inner.sessions.look(inner, lease.session).await;
+            if looked.map_err(Failure::not_applied)?.is_some() {
+                return Ok(Resolved::NotMarked);
+            }
+            grant::void(inner, &order, lease.fence).await?;
+            continue;
+        }
+        let LeaseState::Unattended(mark) = order.state() else {
+            return Ok(Resolved::NotMarked);
+        };
+        if !request.is_about(&mark) {
+            return Ok(Resolved::NotMarked);
+        }
+        if is_settled(inner, &order, &mark).await? {
+            // Its run has ended: what is left is a mark that no decision is about.
+            let mut update = Update::default();
+            update.unset("orderlock.mark");
+            let ended = inner.calls.touch(still(&order), update.into_fields()).await;
+            ended.map_err(Failure::of_a_write)?;
+            continue;
+        }
+        if order.changed_elsewhere() {
+            grant::note_change(inner, &order, inner.clock.now()).await?;
+            continue;
+        }
+        if let Decision::Settle { version, .. } = &request.decision
+            && *version != order.version
+        {
+            let current = order.version;
+            return Ok(Resolved::VersionMismatch { current });
+        }
+        if let Some(resolved) = write(inner, request, &order, &mark).await? {
+            return Ok(resolved);
+        }
+    }
+    Err(busy())
+}
+
+/// Whether the key of a mark has a final entry. Earlier builds could leave a mark of such a key, if
+/// their node died at the right moment.
+async fn is_settled(inner: &Inner, order: &OrderDocument, mark: &Mark) -> Result<bool, StoreError> {
+    let word = word(inner, order, mark.key_id).await?;
+    Ok(word.is_some_and(|word| word.progress.is_none()))
+}
+
+/// Writes the decision, if the order is still as it was read. None if it is not.
+async fn write(
+    inner: &Arc<Inner>,
+    request: &Resolve,
+    order: &OrderDocument,
+    mark: &Mark,
+) -> Result<Option<Resolved>, StoreError> {
+    let plan = plan(inner, request, order, mark).map_err(Failure::refused)?;
+    let receipt = plan.record.receipt();
+    let update = plan.update.into_fields();
+    let written = inner.calls.touch(still(order), update).await;
+    if !written.map_err(Failure::of_a_write)? {
+        return Ok(None);
+    }
+    inner.relay.wants(inner, &order.id, plan.record);
+    marks::decided(inner, &order.id, mark);
+    inner.hint(&order.target);
+    Ok(Some(Resolved::Resolved(receipt)))
+}
+
+fn plan(
+    inner: &Inner,
+    request: &Resolve,
+    order: &OrderDocument,
+    mark: &Mark,
+) -> Result<Plan, Failure> {
+    let times = inner.times();
+    let about = About::from(mark);
+    let (outcome, retention) = match &request.decision {
+        Decision::RunAgain { retention } => (OutcomeKind::MarkCleared, *retention),
+        Decision::Settle {
+            outcome, retention, ..
+        } => (*outcome, *retention),
+    };
+    let act = (outcome, request.actor.clone(), Some(request.reason.clone()));
+    let mut record = Record::of_act(&order.target, about, act, times.latest);
+    let mut changed = None;
+    if let Decision::Settle { change, answer, .. } = &request.decision {
+        record.entry.answer = Some(answer.clone());
+        changed = change.as_ref();
+    }
+    let record = Record::new(record.entry, retention, times.latest);
+    let mut plan = Plan::new(order, record);
+    if let Some(change) = changed {
+        inner.fits_document(&change.after)?;
+        plan.change(change, inner.whole_orders)?;
+    }
+    plan.unmark();
+    plan.write_entry(times.earliest)?;
+    Ok(plan)
+}

@@ -1,0 +1,213 @@
+//! `settle`: change, entry, and what becomes of the lease, in one write that names the grant and
+//! the turn that it rests on.
+
+use std::sync::Arc;
+
+use mongodb::bson::Bson;
+use orderlock_core::StoreError;
+use orderlock_core::store::{
+    Accepted, Acquired, Durable, Loss, MarkFate, Receipt, Release, Settle, SettleFacts,
+    SettleVerdict, Settled, Then, decide_settle,
+};
+
+use crate::database::marks;
+use crate::database::retry::Pace;
+use crate::document::order::OrderDocument;
+use crate::document::plan::{self, Plan};
+use crate::error::Failure;
+use crate::store::Inner;
+use crate::verbs::acquire::{self, as_read, busy};
+use crate::verbs::hand_over::Next;
+use crate::verbs::release;
+
+pub(crate) async fn settle(inner: &Arc<Inner>, request: &Settle) -> Result<Settled, StoreError> {
+    let Some(id) = inner.ids.id(&request.claim.target()) else {
+        return Ok(Settled::Lost(Loss::NotHeld));
+    };
+    let mut known = inner.held.get(request.fence, &id);
+    let mut pace = Pace::new(inner);
+    while pace.next().await {
+        let remembered = known.is_some();
+        let order = match known.take() {
+            Some(order) => order,
+            None => {
+                let found = inner.calls.order(&id).await.map_err(Failure::not_applied)?;
+                match found {
+                    Some(order) => Arc::new(order),
+                    None => return Ok(Settled::Lost(Loss::NotHeld)),
+                }
+            }
+        };
+        let tried = match why_not(inner, request, &order) {
+            None => write(inner, request, &order, &id).await?,
+            Some(loss) => Tried::Lost(loss),
+        };
+        match tried {
+            Tried::Settled(settled) => return Ok(settled),
+            Tried::GoneOn => {}
+            // What this node remembers may be old: only the order itself says no.
+            Tried::Lost(_) | Tried::Impossible(_) if remembered => {}
+            Tried::Lost(loss) => return written_or_lost(inner, request, &order, loss).await,
+            Tried::Impossible(reason) => return give_up(inner, request, reason).await,
+        }
+        inner.held.forget(request.fence);
+    }
+    Err(busy())
+}
+
+/// What one try comes to.
+enum Tried {
+    Settled(Settled),
+    /// The order is no longer as it was read.
+    GoneOn,
+    Lost(Loss),
+    /// The store can never take it.
+    Impossible(String),
+}
+
+/// Why a settle cannot be written on an order as it is.
+fn why_not(inner: &Inner, request: &Settle, order: &OrderDocument) -> Option<Loss> {
+    let facts = SettleFacts {
+        version: Some(order.version),
+        lease: &order.state(),
+        // It is looked for where the grant is gone.
+        written: false,
+        key_settled: order
+            .keys
+            .is_settled(request.claim.key_id, inner.forgets_by()),
+    };
+    match decide_settle(request, facts) {
+        SettleVerdict::Lost(loss) => Some(loss),
+        SettleVerdict::Apply | SettleVerdict::Repeat => None,
+    }
+}
+
+/// Writes the settle, if the order is still as it was read.
+async fn write(
+    inner: &Arc<Inner>,
+    request: &Settle,
+    order: &OrderDocument,
+    id: &Bson,
+) -> Result<Tried, StoreError> {
+    let plan = match plan::settle(inner, request, order) {
+        Ok(plan) => plan,
+        Err(Failure::Impossible(reason)) => return Ok(Tried::Impossible(reason.to_string())),
+        Err(failure) => return Err(failure.not_applied()),
+    };
+    let Plan {
+        mut update,
+        after,
+        record,
+    } = plan;
+    let next = match &request.then {
+        Then::HandOver(next) => Next::decide(inner, next, (order, &after)).await,
+        Then::Unlock | Then::Keep => None,
+    };
+    if let Some(next) = &next {
+        next.add_to(inner, &mut update, &after);
+    }
+    let filter = as_read(order, request.fence);
+    let (written, session) = match (&request.then, &next) {
+        (Then::Keep, _) => (
+            inner.calls.change(filter, update.into_fields()).await,
+            Ok(None),
+        ),
+        (_, Some(next)) => {
+            let write = inner.calls.change(filter, update.into_fields());
+            futures_util::join!(write, next.look(inner))
+        }
+        (_, None) => {
+            let done = inner.calls.touch(filter, update.into_fields()).await;
+            (done.map(|done| done.then_some(after)), Ok(None))
+        }
+    };
+    let changed = match written {
+        Ok(Some(changed)) => changed,
+        Ok(None) => return Ok(Tried::GoneOn),
+        Err(failure) => {
+            return match failure.constraint() {
+                Some(reason) => give_up(inner, request, reason.into())
+                    .await
+                    .map(Tried::Settled),
+                None => Err(failure.of_a_write()),
+            };
+        }
+    };
+    let receipt = record.receipt();
+    inner.relay.wants(inner, id, record);
+    if order.mark.is_some() && !matches!(request.then, Then::Keep) {
+        marks::ended(inner, id, request.fence);
+    }
+    let next = go_on(inner, request, changed, next.map(|next| (next, session))).await;
+    Ok(Tried::Settled(accepted(receipt, next)))
+}
+
+/// What is done once the settle is written. It is good, whatever becomes of the one that was asked with
+/// it.
+async fn go_on(
+    inner: &Arc<Inner>,
+    request: &Settle,
+    changed: OrderDocument,
+    next: Option<(Next<'_>, Result<Option<i64>, Failure>)>,
+) -> Option<Acquired> {
+    if matches!(request.then, Then::Keep) {
+        inner.held.keep(request.fence, changed);
+        return None;
+    }
+    inner.held.forget(request.fence);
+    inner.hint(&request.claim.target());
+    let (next, session) = next?;
+    next.answer(inner, changed, session).await
+}
+
+fn accepted(receipt: Receipt, next: Option<Acquired>) -> Settled {
+    Settled::Accepted(Accepted {
+        receipt,
+        durable: Durable::already(),
+        next,
+    })
+}
+
+/// The grant is gone: either because this very settle was written before, or for good.
+async fn written_or_lost(
+    inner: &Arc<Inner>,
+    request: &Settle,
+    order: &OrderDocument,
+    loss: Loss,
+) -> Result<Settled, StoreError> {
+    let (fence, step) = (request.fence, request.step);
+    let pending = order.pending_all().map_err(Failure::not_applied)?;
+    let mut written = pending.into_iter().find(|record| record.is_of(fence, step));
+    if written.is_none() {
+        let key_id = request.claim.key_id;
+        let asked = inner
+            .calls
+            .written(&order.id, &order.target, key_id, (fence, step));
+        written = asked.await.map_err(Failure::not_applied)?;
+    }
+    let Some(record) = written else {
+        return Ok(Settled::Lost(loss));
+    };
+    let next = match &request.then {
+        Then::Unlock | Then::Keep => None,
+        // The settle is good, whatever becomes of the one that was asked with it.
+        Then::HandOver(next) => acquire::acquire(inner, next).await.ok(),
+    };
+    Ok(accepted(record.receipt(), next))
+}
+
+/// What can never be applied ends the lease all the same: its holder has nothing left to say.
+async fn give_up(
+    inner: &Arc<Inner>,
+    request: &Settle,
+    reason: String,
+) -> Result<Settled, StoreError> {
+    let release = Release {
+        target: request.claim.target(),
+        fence: request.fence,
+        mark: MarkFate::Keep,
+        next: None,
+    };
+    release::release(inner, &release).await?;
+    Ok(Settled::Impossible(reason))
+}
