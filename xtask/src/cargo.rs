@@ -68,7 +68,16 @@ pub(crate) struct Target {
 struct Built {
     #[serde(default)]
     manifest_path: PathBuf,
+    #[serde(default)]
+    target: BuiltTarget,
     executable: Option<PathBuf>,
+}
+
+/// What it was built from. Some messages tell of nothing that was built.
+#[derive(Debug, Default, Deserialize)]
+struct BuiltTarget {
+    #[serde(default)]
+    name: String,
 }
 
 impl Workspace {
@@ -137,18 +146,20 @@ impl Workspace {
         self.cargo(&call, &variables)
     }
 
-    /// Runs the integration tests of one crate, as [`Workspace::test`] has built them, but for some.
+    /// Runs some test programs of one crate, as [`Workspace::test`] has built them, each with its own
+    /// arguments.
     ///
     /// # Errors
-    /// A test failed.
+    /// A test failed, or cargo has not built such a program.
     pub(crate) fn test_of(
         &self,
         name: &str,
-        skipped: &[&str],
+        tested: &[(&str, &[&str])],
         variables: &[(&str, String)],
     ) -> Result<()> {
         let package = self.packages.iter().find(|package| package.name == name);
         let package = package.with_context(|| format!("there is no crate {name}"))?;
+        // All of them are named: with fewer, cargo would choose other features and build anew.
         let tests = package.targets.iter().filter(|it| it.kind == ["test"]);
         let mut call = self.scoped("test", &["--no-run", "--message-format=json"]);
         call.extend(tests.flat_map(|test| ["--test", &test.name]));
@@ -160,14 +171,17 @@ impl Workspace {
         let output = output.context("cargo cannot be started")?;
         let text = String::from_utf8(output.stdout).context("cargo writes UTF-8")?;
         let built = text.lines().map(serde_json::from_str::<Built>);
-        let built = built.collect::<Result<Vec<_>, _>>()?.into_iter();
-        let programs = built.filter(|it| it.manifest_path == package.manifest_path);
-        let programs: Vec<_> = programs.filter_map(|it| it.executable).collect();
-        anyhow::ensure!(!programs.is_empty(), "cargo has built no test of {name}");
-        for program in programs {
-            println!("    {} {}", self.relative(&program), skipped.join(" "));
-            let mut command = Command::new(&program);
-            command.args(skipped);
+        let built = built.collect::<Result<Vec<_>, _>>()?;
+        for (test, arguments) in tested {
+            let is_it =
+                |it: &&Built| it.manifest_path == package.manifest_path && it.target.name == **test;
+            let program = built.iter().find(is_it);
+            let program = program.and_then(|it| it.executable.as_ref());
+            let program =
+                program.with_context(|| format!("cargo has not built {name}'s {test}"))?;
+            println!("    {} {}", self.relative(program), arguments.join(" "));
+            let mut command = Command::new(program);
+            command.args(*arguments);
             command.current_dir(package.manifest_path.parent().unwrap_or(&self.root));
             command.envs(variables.iter().cloned()).stdin(Stdio::null());
             Process::start(&mut command)?.succeed(CARGO_MAX)?;

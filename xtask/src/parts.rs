@@ -115,7 +115,7 @@ impl Provided {
         }
         if let Some(programs) = self.mongodb.as_ref().filter(|_| asked(Part::Mongodb)) {
             let server = mongodb::Server::start(programs)?;
-            servers.variables.extend(server.variables());
+            servers.variables.extend_from_slice(server.variables());
             servers.mongodb = Some(server);
         }
         Ok(servers)

@@ -101,7 +101,7 @@ fn tests(workspace: &Workspace, provided: &Provided) -> Result<()> {
     drop(servers);
     let package = Part::Postgres.package();
     provided.start_further(|servers| {
-        workspace.test_of(package, &postgres::SKIPPED, servers.variables())
+        workspace.test_of(package, &postgres::TESTED, servers.variables())
     })?;
     examples::run_all(workspace)
 }

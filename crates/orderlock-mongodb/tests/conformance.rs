@@ -20,7 +20,7 @@ impl StoreFactory for Mongodb {
     type Place = Place;
 
     async fn place(&self, _: TestRuntime) -> Place {
-        Place::new()
+        Place::on_either_server()
     }
 
     async fn open(&self, place: &Place, runtime: TestRuntime) -> MongodbStore {

@@ -23,15 +23,17 @@ pub(crate) use programs::Programs;
 /// The variable that names a server: to this program, and to the tests.
 pub(crate) const URI: &str = "ORDERLOCK_TEST_MONGODB_URI";
 
+/// The variable that names a second one to the suite of the store.
+const SECOND_URI: &str = "ORDERLOCK_TEST_MONGODB_SECOND_URI";
+
 /// How long the server may stay silent until it listens.
 const START_MAX: Duration = Duration::from_secs(30);
 
-/// A server that the tests may use. Dropping it stops it, if it was started here.
+/// A server that the tests may use, or two. Dropping it stops those that were started here.
 #[derive(Debug)]
 pub(crate) struct Server {
-    uri: String,
-    service: String,
-    _own: Option<Own>,
+    variables: Vec<(&'static str, String)>,
+    _own: Vec<Own>,
 }
 
 /// A server that was started here.
@@ -45,38 +47,40 @@ struct Own {
 }
 
 impl Server {
-    /// Takes the server that the environment names, or starts one on a free port of loopback, in a
-    /// folder of its own.
+    /// Takes the server that the environment names, or starts two on free ports of loopback, each in a
+    /// folder of its own: this one answers one command after another, and a second one has the other
+    /// processor work too.
     ///
     /// # Errors
     /// What the server says.
     pub(crate) fn start(programs: &Programs) -> Result<Self> {
         let service = programs.service.display().to_string();
-        let (uri, own) = match &programs.server {
+        let mut variables = vec![("ORDERLOCK_TEST_NESTJS", service)];
+        let mut started = Vec::new();
+        match &programs.server {
             programs::Server::Named(uri) => {
                 println!("    the MongoDB that {URI} names");
-                (uri.clone(), None)
+                variables.push((URI, uri.clone()));
             }
             programs::Server::Installed(program) => {
-                let (port, own) = start(program)?;
-                println!("    NX-27017 in the place of a MongoDB, on port {port}");
-                (format!("mongodb://127.0.0.1:{port}/"), Some(own))
+                for variable in [URI, SECOND_URI] {
+                    let (port, own) = start(program)?;
+                    println!("    NX-27017 in the place of a MongoDB, on port {port}");
+                    variables.push((variable, format!("mongodb://127.0.0.1:{port}/")));
+                    started.push(own);
+                }
             }
-        };
+        }
         Ok(Self {
-            uri,
-            service,
-            _own: own,
+            variables,
+            _own: started,
         })
     }
 
-    /// What tests are told: where the server is, each taking a database of its own on it, and where
-    /// the NestJS service lies.
-    pub(crate) fn variables(&self) -> [(&'static str, String); 2] {
-        [
-            (URI, self.uri.clone()),
-            ("ORDERLOCK_TEST_NESTJS", self.service.clone()),
-        ]
+    /// What tests are told: where the servers are, each test taking a database of its own on one of
+    /// them, and where the NestJS service lies.
+    pub(crate) fn variables(&self) -> &[(&'static str, String)] {
+        &self.variables
     }
 }
 

@@ -21,7 +21,7 @@ use crate::guard::Guard;
 use crate::server::{PORTS, free_port, run_quietly, tail};
 use account::Account;
 
-pub(crate) use newer::SKIPPED;
+pub(crate) use newer::TESTED;
 pub(crate) use programs::{Edition, Programs};
 
 /// How long making the cluster, or starting it, may take.

@@ -17,8 +17,10 @@ const PACKAGES: Packages = Packages {
     advice: ADVICE,
 };
 
-/// What tests of it are left out: that build has no TLS, which is asked of the machine's own.
-pub(crate) const SKIPPED: [&str; 2] = ["--skip", "tls::a_certificate_is_taken_from_its_authority"];
+/// Which test programs of the store run on it, each with its arguments: the suite, and what its
+/// planner makes of each statement. The store's other tests are about the store, and run on the
+/// machine's own edition.
+pub(crate) const TESTED: [(&str, &[&str]); 2] = [("conformance", &[]), ("postgres", &["plans::"])];
 
 /// Where the programs lie in the folder.
 const WHERE: &str = "import sysconfig; print(sysconfig.get_path('platlib'), end='')";
