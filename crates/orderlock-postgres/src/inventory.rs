@@ -3,7 +3,17 @@
 
 use tokio_postgres::types::Type;
 
-use crate::connection::{Batched, Sql};
+use crate::batch::locks;
+use crate::open::epoch;
+use crate::pipeline::{probe, write_rows};
+use crate::pool::connection::{Batched, Sql};
+use crate::pool::health;
+use crate::verbs::sessions::void;
+use crate::verbs::views::{entries_since, lists, pages, read};
+use crate::verbs::{
+    acquire_facts, break_lease, confirm, create, expire, fairness, resolve, retention, sessions,
+    settle_facts, statements,
+};
 
 /// A statement as it is sent.
 #[doc(hidden)]
@@ -43,7 +53,7 @@ macro_rules! inventory {
         #[must_use]
         pub fn statements() -> Vec<Statement> {
             let lists = [$($(
-                crate::$module::$name.list(concat!(stringify!($module), "::", stringify!($name))),
+                $module::$name.list(concat!(stringify!($module), "::", stringify!($name))),
             )+)+];
             lists.concat()
         }
@@ -51,27 +61,27 @@ macro_rules! inventory {
 }
 
 inventory! {
+    acquire_facts: FACTS;
+    break_lease: BREAK;
     confirm: CONFIRM;
     create: CREATE;
+    entries_since: HORIZON LAG SINCE;
     epoch: BEGIN RESTORED STOP;
     expire: END_ANSWERS END_TOMBSTONES LEFT;
-    facts: FACTS;
-    fold_rows: FOLD;
+    fairness: FORGET WAIT;
     health: LOOK;
     lists: LEASES LIST LIST_BY_BOTH LIST_BY_CUSTOMER LIST_BY_STATUS MARKS;
     locks: LOCKED;
-    look: LOOK LOOK_AT_KEY;
-    operator: BREAK;
     pages: HISTORY MARK_END;
+    probe: LOOK LOOK_AT_KEY;
     read: LOOKUP READ;
     resolve: LOCK RESOLVE;
     retention: KEEP SEEN;
     sessions: ALL BEGIN END END_LAPSED END_OTHERS EXTEND KEEP_SECRET NAMED;
     settle_facts: SETTLE_FACTS;
     statements: GRANT LET_GO SETTLE;
-    stream: HORIZON LAG SINCE;
     void: VOID;
-    waits: FORGET WAIT;
+    write_rows: FOLD;
 }
 
 #[cfg(test)]
@@ -99,8 +109,19 @@ mod tests {
         found
     }
 
+    /// The last name of a file's module.
+    fn module(path: &Path) -> &str {
+        fn name(path: &Path) -> &str {
+            path.file_stem().unwrap().to_str().unwrap()
+        }
+        match name(path) {
+            "mod" => name(path.parent().unwrap()),
+            name => name,
+        }
+    }
+
     fn written_in(path: &Path, found: &mut BTreeSet<String>) {
-        let module = path.file_stem().unwrap().to_str().unwrap();
+        let module = module(path);
         for line in std::fs::read_to_string(path).unwrap().lines() {
             let declared = line.trim_start().trim_start_matches("pub(crate) ");
             let Some((name, rest)) = declared

@@ -12,16 +12,16 @@ use orderlock_core::store::{
 };
 use orderlock_core::{LeaseView, OrderStore, Runtime, StoreError, Target};
 
-use crate::clock::Clock;
-use crate::expire::Ended;
+use crate::PostgresOptions;
+use crate::dispatch::{Statistics, Writes};
 use crate::open::{OpenError, open};
 use crate::pool::{For, Pool};
-use crate::stream::Lag;
-use crate::watch::Watch;
-use crate::writes::{Statistics, Writes};
-use crate::{
-    PostgresOptions, expire, lists, operator, pages, read, resolve, retention, sessions, stream,
-};
+use crate::sql::clock::Clock;
+use crate::verbs::expire::Ended;
+use crate::verbs::sessions::watch::Watch;
+use crate::verbs::views::entries_since::Lag;
+use crate::verbs::views::{entries_since, lists, pages, read};
+use crate::verbs::{break_lease, expire, resolve, retention, sessions};
 
 /// Orders, leases and journal in a PostgreSQL database that any number of nodes share.
 ///
@@ -96,7 +96,7 @@ impl PostgresStore {
     /// # Errors
     /// [`StoreError`] if the database cannot be asked.
     pub async fn lag(&self) -> Result<Lag, StoreError> {
-        stream::lag(&self.0).await
+        entries_since::lag(&self.0).await
     }
 
     /// What the store has done so far.
@@ -183,7 +183,7 @@ impl OrderStore for PostgresStore {
     }
 
     fn break_lease(&self, request: BreakLease) -> StoreFuture<'_, Broken> {
-        async move { operator::break_lease(&self.0, &request).await }.boxed()
+        async move { break_lease::break_lease(&self.0, &request).await }.boxed()
     }
 
     fn resolve(&self, request: Resolve) -> StoreFuture<'_, Resolved> {
@@ -191,7 +191,7 @@ impl OrderStore for PostgresStore {
     }
 
     fn entries_since(&self, request: EntriesSince) -> StoreFuture<'_, Entries> {
-        async move { stream::entries_since(&self.0, &request).await }.boxed()
+        async move { entries_since::entries_since(&self.0, &request).await }.boxed()
     }
 
     fn expire(&self, request: Expire) -> StoreFuture<'_, Expired> {

@@ -102,7 +102,7 @@ fn bound(statement: &str) -> Bound {
         | "lists::LIST_BY_BOTH"
         | "lists::LEASES"
         | "void::VOID" => PIECE,
-        "expire::END_ANSWERS" | "expire::END_TOMBSTONES" | "stream::SINCE" => BATCH,
+        "expire::END_ANSWERS" | "expire::END_TOMBSTONES" | "entries_since::SINCE" => BATCH,
         _ => FEW,
     }
 }

@@ -1,0 +1,285 @@
+//! The facts that an `acquire` is decided from, in one row for each request, and its answer.
+//!
+//! They are told after the grant, under the same lock: a request that was granted finds its own
+//! fence there, as one that is repeated does.
+
+use orderlock_core::store::{
+    Acquire, Acquired, Entry, Facts, Grant, KeyFacts, Verdict, decide, kept_for_another,
+};
+use orderlock_core::{LeaseState, Target, Timestamp, Version};
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use crate::pool::connection::Sql;
+use crate::sql::error::Failure;
+use crate::sql::rows::{Columns, Content, version};
+
+/// What is known of each request, in their order: the session that asks, the newest entry of its key
+/// that is final, or binds the key and a condition is true for it, and the order's lock and content. The
+/// document is told to its holder alone. Requests for which another condition is true are left out.
+macro_rules! facts {
+    (checkpoint: $checkpoint:literal, but: $but:literal $(, more: $more:literal)?) => {
+        concat!(
+            "WITH clock AS (SELECT coalesce($1, clock_timestamp()) AS now)
+            SELECT r.place, clock.now,
+                EXISTS (SELECT FROM sessions s WHERE s.id = r.session),
+                entry.*, o.version, ",
+            $crate::verbs::fairness::kept_for_another!("o.row", "r.session", "clock.now"),
+            ", ",
+            $crate::sql::fragments::held!(),
+            ", ",
+            $crate::sql::fragments::lock_columns!(),
+            ",
+                o.version, o.status, o.customer, o.created, o.updated,
+                CASE WHEN o.fence = r.fence THEN o.document END",
+            $($more,)?
+            "
+            FROM clock CROSS JOIN
+                unnest($2, $3, $4, $5, $6, $7) WITH ORDINALITY
+                    AS r (tenant, id, fence, session, key_hash, key_id, place)
+                LEFT JOIN orders o ON o.tenant = r.tenant AND o.id = r.id
+                LEFT JOIN LATERAL (
+                    SELECT k.forgotten, ",
+            $crate::sql::fragments::entry_columns!(),
+            "
+                    FROM keys k
+                        JOIN entries e ON e.order_row = k.order_row AND e.number = k.number
+                    WHERE k.key_hash = r.key_hash AND k.order_row = o.row
+                        AND e.key_id = r.key_id
+                        AND (e.outcome NOT IN ('checkpoint', 'markCleared') OR ",
+            $checkpoint,
+            ")
+                    ORDER BY k.number DESC LIMIT 1
+                ) entry ON true
+            WHERE (",
+            $but,
+            ") IS NOT TRUE
+            ORDER BY r.place"
+        )
+    };
+}
+
+pub(crate) use facts;
+
+/// The types of the parameters of such a statement.
+pub(crate) const TYPES: &[Type] = &[
+    Type::TIMESTAMPTZ,
+    Type::TEXT_ARRAY,
+    Type::TEXT_ARRAY,
+    Type::UUID_ARRAY,
+    Type::UUID_ARRAY,
+    Type::INT8_ARRAY,
+    Type::BYTEA_ARRAY,
+];
+
+/// The facts after a grant: a request that was granted finds its own fence in them, and the
+/// checkpoints of runs before its own. The first run of a key that was granted in this very
+/// transaction is left out: the grant itself has told all of it.
+pub(crate) static FACTS: Sql = Sql {
+    text: facts!(
+        checkpoint: "o.fence IS DISTINCT FROM r.fence
+            OR (e.outcome = 'checkpoint' AND e.attempt < o.attempt)",
+        but: "o.fence = r.fence AND o.attempt = 1 AND o.xmin = pg_current_xact_id_if_assigned()::xid"
+    ),
+    types: TYPES,
+};
+
+/// What is known of a request, as far as every use of it reads it.
+#[derive(Debug)]
+pub(crate) struct Known<'a> {
+    pub(crate) asked: Asker,
+    pub(crate) version: Version,
+    /// Whether it is another node's turn at the order.
+    pub(crate) kept: bool,
+    pub(crate) lease: LeaseState,
+    /// What comes after: the content, and more.
+    pub(crate) columns: Columns<'a>,
+}
+
+/// Who asks, and what the journal says of the key.
+#[derive(Debug)]
+pub(crate) struct Asker {
+    pub(crate) now: Timestamp,
+    /// What begins now lasts from here.
+    pub(crate) latest: Timestamp,
+    /// Whether the session that asks is alive.
+    pub(crate) alive: bool,
+    pub(crate) key: KeyFacts,
+    /// The final entry of the key, or its last checkpoint.
+    pub(crate) entry: Option<Box<Entry>>,
+}
+
+impl Asker {
+    /// The clock, whether the session is alive, the end of the key's tombstone, and `entry_columns!`.
+    /// What ends by the time that is believed, and not only by the clock, has ended.
+    pub(crate) fn of(
+        columns: &mut Columns<'_>,
+        target: Target,
+        believed: Option<Timestamp>,
+    ) -> Result<Self, Failure> {
+        let now: Timestamp = columns.next()?;
+        let believed = believed.unwrap_or(now);
+        let alive = columns.next()?;
+        let forgotten: Option<Timestamp> = columns.next()?;
+        let entry = if columns.peek::<Option<i64>>()?.is_none() {
+            columns.skip(ENTRY);
+            None
+        } else {
+            Some(Box::new(columns.entry(target, now)?))
+        };
+        // Once its tombstone has ended it is no key any more, removed or not.
+        let entry = entry.filter(|_| forgotten.is_none_or(|it| it > now.min(believed)));
+        Ok(Self {
+            now,
+            latest: now.max(believed),
+            alive,
+            key: entry.as_deref().map_or(KeyFacts::New, |it| key(it, now)),
+            entry,
+        })
+    }
+}
+
+/// What its newest entry says of a key: nothing follows a final one.
+fn key(entry: &Entry, now: Timestamp) -> KeyFacts {
+    let fingerprint = entry.fingerprint;
+    if entry.outcome.is_final() {
+        KeyFacts::Final {
+            fingerprint,
+            retained: entry.expires.is_some_and(|expires| expires > now),
+        }
+    } else {
+        KeyFacts::Progress {
+            fingerprint,
+            attempt: entry.attempt,
+        }
+    }
+}
+
+impl<'a> Known<'a> {
+    /// None if there is no such order.
+    pub(crate) fn of(
+        target: &Target,
+        row: &'a Row,
+        believed: Option<Timestamp>,
+    ) -> Result<Option<Self>, Failure> {
+        let mut columns = Columns::of(row);
+        // The place of the request.
+        columns.skip(1);
+        let asked = Asker::of(&mut columns, target.clone(), believed)?;
+        let Some(version) = columns.next::<Option<i64>>()?.map(version) else {
+            return Ok(None);
+        };
+        let kept = columns.next()?;
+        let alive = columns.next()?;
+        let lease = columns.lock(&target.tenant, alive)?;
+        Ok(Some(Self {
+            asked,
+            version,
+            kept,
+            lease,
+            columns,
+        }))
+    }
+}
+
+/// How many columns `entry_columns!` has.
+const ENTRY: usize = 20;
+
+/// What a request is answered; none if it is to be asked again, because the order has become free
+/// since it was not granted.
+pub(crate) fn answer(
+    request: &Acquire,
+    row: &Row,
+    believed: Option<Timestamp>,
+) -> Result<Option<Acquired>, Failure> {
+    let target = request.claim.target();
+    let Some(known) = Known::of(&target, row, believed)? else {
+        return Ok(Some(Acquired::NotFound));
+    };
+    let facts = Facts {
+        version: Some(known.version),
+        key: known.asked.key,
+        lease: &known.lease,
+        session_alive: known.asked.alive,
+        now: known.asked.now,
+    };
+    Ok(match decide(request, facts) {
+        Verdict::Grant { .. } if known.kept => {
+            Some(Acquired::Held(kept_for_another(target, known.asked.now)))
+        }
+        Verdict::Grant { .. } => None,
+        Verdict::Repeat => Some(granted(request, known)?),
+        verdict => Some(refusal(verdict, &target, known)?),
+    })
+}
+
+/// What `GRANT` tells of a request; none if the facts tell more.
+pub(crate) fn first_run(
+    request: &Acquire,
+    mut columns: Columns<'_>,
+) -> Result<Option<Acquired>, Failure> {
+    let (since, attempt) = (columns.next()?, columns.small()?);
+    if attempt > 1 {
+        return Ok(None);
+    }
+    let content = columns.content()?;
+    Ok(Some(describe(request, (attempt, since), content, None)))
+}
+
+/// The grant that stands in the order's row.
+fn granted(request: &Acquire, mut known: Known<'_>) -> Result<Acquired, Failure> {
+    let content = known.columns.content()?;
+    let lease = known.lease.lease();
+    let lease = lease.ok_or_else(|| Failure::impossible("a granted order has no lease"))?;
+    let run = (lease.attempt, lease.since);
+    Ok(describe(request, run, content, known.asked.entry))
+}
+
+fn describe(
+    request: &Acquire,
+    (attempt, now): (u32, Timestamp),
+    content: Content,
+    progress: Option<Box<Entry>>,
+) -> Acquired {
+    Acquired::Granted(Box::new(Grant {
+        fence: request.fence,
+        version: content.version,
+        document: content.document,
+        index: content.index,
+        times: content.times,
+        now,
+        attempt,
+        progress,
+    }))
+}
+
+fn refusal(verdict: Verdict, target: &Target, known: Known<'_>) -> Result<Acquired, Failure> {
+    let lease = &known.lease;
+    let holder = || {
+        let lease = lease.lease().map(|lease| lease.view(target));
+        lease.ok_or_else(|| Failure::impossible("a held order has no lease"))
+    };
+    Ok(match verdict {
+        Verdict::Settled => Acquired::Settled(final_entry(known.asked)?),
+        Verdict::InProgress => Acquired::InProgress(holder()?),
+        Verdict::Held => Acquired::Held(holder()?),
+        Verdict::Marked => {
+            let mark = lease.mark().cloned();
+            let mark = mark.ok_or_else(|| Failure::impossible("a marked order has no mark"))?;
+            Acquired::Marked(mark.into())
+        }
+        Verdict::Reused => Acquired::Reused,
+        Verdict::Expired => Acquired::Expired,
+        Verdict::VersionMismatch { current } => Acquired::VersionMismatch { current },
+        Verdict::NotFound => Acquired::NotFound,
+        Verdict::SessionEnded => Acquired::SessionEnded,
+        Verdict::Grant { .. } | Verdict::Repeat => {
+            return Err(Failure::impossible("a grant is no refusal"));
+        }
+    })
+}
+
+fn final_entry(asked: Asker) -> Result<Box<Entry>, Failure> {
+    let entry = asked.entry;
+    entry.ok_or_else(|| Failure::impossible("a settled key has no entry"))
+}

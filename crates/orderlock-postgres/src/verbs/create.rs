@@ -1,0 +1,286 @@
+//! `create`: the order and its first entry in one write.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use orderlock_core::store::{Claim, Create, Created, Receipt};
+use orderlock_core::{StoreError, Target, Timestamp};
+use tokio_postgres::Row;
+use tokio_postgres::types::{ToSql, Type};
+
+use crate::batch::{Told, Work};
+use crate::pool::connection::{Commit, Connection, Sql};
+use crate::pool::settings::Waits;
+use crate::pool::{For, Pool};
+use crate::sql::clock::Heard;
+use crate::sql::error::{Broken, Failure};
+use crate::sql::fragments::here;
+use crate::sql::rows::{Columns, key_hash, place};
+use crate::verbs::new_entries::{NewEntries, unwritable};
+use crate::verbs::views::read::{Found, LOOKUP};
+
+/// Inserts every order whose id is free and whose key has made no other, with its first entry and what
+/// is remembered of its key: the order itself is the tombstone. Which order a key has made is told by
+/// an index that all orders are in, by the id that is derived from the key. Tells the end of the retention of those that were inserted.
+pub(crate) static CREATE: Sql = Sql {
+    text: concat!(
+        "WITH ",
+        here!(),
+        ", asked AS (
+            SELECT * FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
+                    $17, $18, $19, $20, $21, $22, $23, $24) WITH ORDINALITY
+                AS r (tenant, id, created, updated, order_status, order_customer, document, actor,
+                    operation, outcome, attempt, at, key_hash, key_id, fingerprint, answer_span,
+                    tombstone_span, answer_status, answer_type, answer_location, answer_version,
+                    answer_body, derived, place)
+        ), made AS (
+            INSERT INTO orders (writes, version, entries, position, created, updated, tenant, id,
+                derived, status, customer, document)
+            SELECT 0, 1, 1, here.position + ((place - 1) << 14), created, updated, tenant, id,
+                nullif(derived, id), order_status, order_customer, document
+            FROM asked, here
+            ON CONFLICT DO NOTHING
+            RETURNING row, position, tenant, id
+        ), settled AS (
+            SELECT made.row, made.position, asked.*
+            FROM made JOIN asked ON asked.tenant = made.tenant AND asked.id = made.id
+        ), written AS (
+            INSERT INTO entries (order_row, number, position, version, at, attempt, step,
+                key_hash, key_id, fingerprint, tenant, operation, outcome, actor, change)
+            SELECT row, 1, position, 1, at, attempt, 0,
+                key_hash, key_id, fingerprint, tenant, operation, outcome, actor, document
+            FROM settled
+        ), kept AS (
+            INSERT INTO keys (key_hash, order_row, number, expires,
+                version, answer_status, content_type, location, body)
+            SELECT key_hash, row, 1, greatest(here.now, $25) + answer_span * interval '1 microsecond',
+                answer_version, answer_status, answer_type, answer_location, answer_body
+            FROM settled, here
+        )
+        SELECT place, greatest(here.now, $25) + answer_span * interval '1 microsecond'
+        FROM settled, here"
+    ),
+    types: &[
+        Type::TIMESTAMPTZ,
+        Type::TEXT_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::TIMESTAMPTZ_ARRAY,
+        Type::TIMESTAMPTZ_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::BYTEA_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::INT8_ARRAY,
+        Type::TIMESTAMPTZ_ARRAY,
+        Type::INT8_ARRAY,
+        Type::BYTEA_ARRAY,
+        Type::BYTEA_ARRAY,
+        Type::INT8_ARRAY,
+        Type::INT8_ARRAY,
+        Type::INT4_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::INT8_ARRAY,
+        Type::BYTEA_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::TIMESTAMPTZ,
+    ],
+};
+
+/// Creates orders.
+#[derive(Clone, Debug)]
+pub(crate) struct Creating {
+    pub(crate) pool: Pool,
+    pub(crate) heard: Arc<Heard>,
+}
+
+/// Why the store does not take an order, if it does not.
+pub(crate) fn refusal(request: &Create, document_bytes_max: usize) -> Option<Failure> {
+    let size = request.document.size();
+    if size > document_bytes_max {
+        return Some(Failure::impossible(format!(
+            "the order has {size} bytes, and the store takes {document_bytes_max}"
+        )));
+    }
+    let index = [
+        request.index.status.as_deref(),
+        request.index.customer.as_deref(),
+    ];
+    unwritable(index, request.entry.answer.as_ref()).map(Failure::impossible)
+}
+
+impl Work for Creating {
+    type Request = Create;
+    type Answer = Created;
+
+    /// A repeat gets the stored answer, which is what the first would have got.
+    const REPEATS: bool = true;
+
+    fn target(request: &Create) -> Target {
+        request.claim.target()
+    }
+
+    fn bytes(request: &Create) -> usize {
+        let answer = request.entry.answer.as_ref();
+        1_024 + request.document.size() * 2 + answer.map_or(0, |answer| answer.body.len())
+    }
+
+    fn ask<'a>(
+        &'a self,
+        requests: &'a [Create],
+        waits: Waits,
+    ) -> BoxFuture<'a, Result<Vec<Told<Created>>, Broken>> {
+        self.create(requests, waits).boxed()
+    }
+
+    fn refused<'a>(
+        &'a self,
+        _: &'a Create,
+        failure: Failure,
+    ) -> BoxFuture<'a, Result<Created, StoreError>> {
+        async move { Err(failure.refused()) }.boxed()
+    }
+}
+
+impl Creating {
+    async fn create(
+        &self,
+        requests: &[Create],
+        waits: Waits,
+    ) -> Result<Vec<Told<Created>>, Broken> {
+        let connection = self.pool.connection(For::Commit(waits)).await;
+        let connection = connection.map_err(Broken::NotApplied)?;
+        let rows = Rows::of(requests, &self.heard);
+        let statements = [(&CREATE, &rows.parameters()[..])];
+        let [inserted] = connection.transaction(Commit::Flushed, statements).await?;
+        let mut answers: Vec<Told<Created>> = requests.iter().map(|_| None).collect();
+        for row in &inserted {
+            receive(&mut answers, row).map_err(Broken::Unknown)?;
+        }
+        if answers.iter().any(Option::is_none) {
+            self.tell(&connection, requests, &mut answers)
+                .await
+                .map_err(Broken::Unknown)?;
+        }
+        Ok(answers)
+    }
+
+    /// Tells those whose order was not inserted what stands there. One that is left without an
+    /// answer has been overtaken by something that is not there any more.
+    async fn tell(
+        &self,
+        connection: &Connection,
+        requests: &[Create],
+        answers: &mut [Told<Created>],
+    ) -> Result<(), Failure> {
+        let left = || {
+            let all = requests.iter().zip(answers.iter());
+            all.filter(|(_, answer)| answer.is_none())
+                .map(|(it, _)| &it.claim)
+        };
+        let (now, believed) = (self.heard.given(), self.heard.believed());
+        let tenants: Vec<_> = left().map(|it| it.caller.tenant.as_str()).collect();
+        let orders: Vec<_> = left().map(|it| it.order.as_str()).collect();
+        let key_hashes: Vec<_> = left().map(|it| key_hash(it.key_id)).collect();
+        let key_ids: Vec<_> = left().map(|it| &it.key_id.0[..]).collect();
+        let parameters: [&(dyn ToSql + Sync); 5] = [&now, &tenants, &orders, &key_hashes, &key_ids];
+        let told = connection.query(&LOOKUP, &parameters).await?;
+        let mut told = told.iter();
+        for (request, answer) in requests.iter().zip(answers) {
+            if answer.is_none()
+                && let Some(row) = told.next()
+            {
+                *answer = created(&request.claim, row, believed).transpose();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is answered to one whose order was not inserted; none if it is to be asked again, because
+/// nothing stands in its way any more.
+fn created(
+    claim: &Claim,
+    row: &Row,
+    believed: Option<Timestamp>,
+) -> Result<Option<Created>, Failure> {
+    let found = Found::of(&claim.target(), &mut Columns::of(row), believed)?;
+    Ok(match found.entry {
+        Some(entry) if entry.fingerprint != claim.fingerprint => Some(Created::Reused),
+        Some(entry) if entry.outcome.is_final() => {
+            let retained = entry.expires.is_some_and(|expires| expires > found.now);
+            Some(if retained {
+                Created::Settled(entry)
+            } else {
+                Created::Expired
+            })
+        }
+        _ => found.there.then_some(Created::Exists),
+    })
+}
+
+fn receive(answers: &mut [Told<Created>], row: &Row) -> Result<(), Failure> {
+    let mut columns = Columns::of(row);
+    let answer = place(answers, columns.next()?)?;
+    *answer = Some(Ok(Created::Inserted(Receipt {
+        number: 1,
+        expires: columns.next()?,
+    })));
+    Ok(())
+}
+
+/// A batch of orders, a column for each of their parts.
+#[derive(Debug)]
+struct Rows<'a> {
+    now: Option<Timestamp>,
+    believed: Option<Timestamp>,
+    derived: Vec<&'a str>,
+    tenants: Vec<&'a str>,
+    orders: Vec<&'a str>,
+    created: Vec<Timestamp>,
+    updated: Vec<Timestamp>,
+    statuses: Vec<Option<&'a str>>,
+    customers: Vec<Option<&'a str>>,
+    documents: Vec<&'a [u8]>,
+    entries: NewEntries<'a>,
+}
+
+impl<'a> Rows<'a> {
+    fn of(requests: &'a [Create], heard: &Heard) -> Self {
+        let all = || requests.iter();
+        Self {
+            now: heard.given(),
+            believed: heard.believed(),
+            derived: all().map(|it| it.derived.as_str()).collect(),
+            tenants: all().map(|it| it.claim.caller.tenant.as_str()).collect(),
+            orders: all().map(|it| it.claim.order.as_str()).collect(),
+            created: all().map(|it| it.times.created).collect(),
+            updated: all().map(|it| it.times.updated).collect(),
+            statuses: all().map(|it| it.index.status.as_deref()).collect(),
+            customers: all().map(|it| it.index.customer.as_deref()).collect(),
+            documents: all().map(|it| &it.document.as_bytes()[..]).collect(),
+            entries: NewEntries::of(all().map(|it| (&it.claim, &it.entry))),
+        }
+    }
+
+    fn parameters(&self) -> Vec<&(dyn ToSql + Sync)> {
+        let rows: [&(dyn ToSql + Sync); 8] = [
+            &self.now,
+            &self.tenants,
+            &self.orders,
+            &self.created,
+            &self.updated,
+            &self.statuses,
+            &self.customers,
+            &self.documents,
+        ];
+        let last: [&(dyn ToSql + Sync); 2] = [&self.derived, &self.believed];
+        rows.into_iter()
+            .chain(self.entries.parameters())
+            .chain(last)
+            .collect()
+    }
+}

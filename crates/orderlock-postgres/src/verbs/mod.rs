@@ -1,0 +1,20 @@
+//! What each verb of the store does: its statements, and how their rows become its answer.
+
+pub(crate) mod acquire;
+pub(crate) mod acquire_facts;
+pub(crate) mod break_lease;
+pub(crate) mod confirm;
+pub(crate) mod create;
+pub(crate) mod expire;
+pub(crate) mod fairness;
+pub(crate) mod new_entries;
+pub(crate) mod release;
+pub(crate) mod replay_cache;
+pub(crate) mod resolve;
+pub(crate) mod retention;
+pub(crate) mod sessions;
+pub(crate) mod settle;
+pub(crate) mod settle_facts;
+pub(crate) mod settle_rows;
+pub(crate) mod statements;
+pub(crate) mod views;

@@ -1,0 +1,225 @@
+//! `settle`: one transaction for a batch, sent in one go, and one flush.
+//!
+//! Change, entry and unlock are one statement. Where the next in line is asked for in the same step,
+//! the grant follows in the same transaction, and only on an order that was let go by it.
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use orderlock_core::store::{Accepted, Acquire, Acquired, Durable, Receipt, Settle, Settled, Then};
+use orderlock_core::{StoreError, Target};
+use tokio_postgres::Row;
+
+use crate::batch::{Told, Work};
+use crate::pool::connection::{Commit, Connection};
+use crate::pool::settings::Waits;
+use crate::sql::error::{Broken, Failure};
+use crate::sql::rows::{Columns, place};
+use crate::verbs::acquire::{Asked, Granting, decide_all, or_none};
+use crate::verbs::acquire_facts::FACTS;
+use crate::verbs::confirm::confirm;
+use crate::verbs::release::let_go_unsettled;
+use crate::verbs::settle_facts::{Found, tell};
+use crate::verbs::settle_rows::{Rows, bytes};
+use crate::verbs::statements::{GRANT, SETTLE};
+
+/// Settles.
+#[derive(Clone, Debug)]
+pub(crate) struct Settling {
+    /// How the next in line is asked for where the settle itself could not do it.
+    pub(crate) granting: Granting,
+}
+
+/// What a settle came to, if it was applied, and what the next in line is told, if that is known.
+type Applied = Option<(Receipt, Told<Acquired>)>;
+
+impl Work for Settling {
+    type Request = Settle;
+    type Answer = Settled;
+
+    /// A settle is named by its fence and step: asked for again, it is answered as at first.
+    const REPEATS: bool = true;
+
+    fn target(request: &Settle) -> Target {
+        request.claim.target()
+    }
+
+    fn bytes(request: &Settle) -> usize {
+        bytes(request)
+    }
+
+    fn ask<'a>(
+        &'a self,
+        requests: &'a [Settle],
+        waits: Waits,
+    ) -> BoxFuture<'a, Result<Vec<Told<Settled>>, Broken>> {
+        self.settle(requests, waits).boxed()
+    }
+
+    fn refused<'a>(
+        &'a self,
+        request: &'a Settle,
+        failure: Failure,
+    ) -> BoxFuture<'a, Result<Settled, StoreError>> {
+        let reason = format!("the store refuses these values: {failure}");
+        self.give_up(request, reason).boxed()
+    }
+}
+
+impl Settling {
+    async fn settle(
+        &self,
+        requests: &[Settle],
+        waits: Waits,
+    ) -> Result<Vec<Told<Settled>>, Broken> {
+        let connection = self.granting.connection(waits).await?;
+        let applied = self.apply(&connection, requests).await?;
+        let left: Vec<_> = requests
+            .iter()
+            .zip(&applied)
+            .filter(|(_, applied)| applied.is_none())
+            .map(|(request, _)| request)
+            .collect();
+        let found = match left.len() {
+            0 => Vec::new(),
+            // Those that were applied are told that too, when they are asked again.
+            _ => tell(&connection, &left, &self.granting.heard)
+                .await
+                .map_err(Broken::Unknown)?,
+        };
+        if found.iter().any(is_repeat) {
+            confirm(&connection).await.map_err(Broken::Unknown)?;
+        }
+        drop(connection);
+        let mut found = found.into_iter();
+        let mut told = Vec::with_capacity(requests.len());
+        for (request, applied) in requests.iter().zip(applied) {
+            told.push(match applied {
+                Some((receipt, next)) => Some(Ok(self.accepted(request, receipt, next).await)),
+                None => match found.next().transpose() {
+                    Ok(found) => self.answer(request, found).await.map(Ok),
+                    Err(failure) => Some(Err(failure)),
+                },
+            });
+        }
+        Ok(told)
+    }
+
+    /// The answer to a settle that was not applied just now; none if it is to be asked again.
+    async fn answer(&self, request: &Settle, found: Option<Found>) -> Option<Settled> {
+        match found? {
+            Found::Repeat(receipt) => Some(self.accepted(request, receipt, None).await),
+            Found::Lost(loss) => Some(Settled::Lost(loss)),
+            Found::Again => None,
+        }
+    }
+
+    /// Applies what can be applied, and hands over what was let go by it.
+    async fn apply(
+        &self,
+        connection: &Connection,
+        requests: &[Settle],
+    ) -> Result<Vec<Applied>, Broken> {
+        let rows = Rows::of(requests, &self.granting.clock, &self.granting.heard);
+        let sql = connection.form(&SETTLE, requests.len());
+        let settle = rows.to_settle();
+        let nexts: Vec<_> = requests.iter().filter_map(next_of).collect();
+        if nexts.is_empty() {
+            let settled = connection.write(sql, &settle).await?;
+            return receipts(requests.len(), &settled).map_err(Broken::Unknown);
+        }
+        let asked = Asked::of(&nexts, &self.granting.clock, &self.granting.heard);
+        let statements = [
+            (sql, &settle[..]),
+            (
+                connection.form(&GRANT, nexts.len()),
+                &asked.to_grant(&true, &false)[..],
+            ),
+            (&FACTS, &asked.to_tell()[..]),
+        ];
+        let [settled, granted, facts] = connection.transaction(Commit::Flushed, statements).await?;
+        let applied = receipts(requests.len(), &settled);
+        let believed = self.granting.heard.believed();
+        let answers = decide_all(&nexts, &granted, &facts, believed);
+        let (mut applied, answers) = applied
+            .and_then(|applied| Ok((applied, answers?)))
+            .map_err(Broken::Unknown)?;
+        let mut answers = answers.into_iter();
+        for (request, applied) in requests.iter().zip(&mut applied) {
+            if next_of(request).is_some()
+                && let Some(answer) = answers.next()
+                && let Some((_, told)) = applied
+            {
+                *told = answer;
+            }
+        }
+        Ok(applied)
+    }
+
+    /// The answer to a settle that is there. A next in line that was not asked for in the same step,
+    /// because the settle is a repeat or somebody else was faster, is asked for now.
+    async fn accepted(&self, request: &Settle, receipt: Receipt, told: Told<Acquired>) -> Settled {
+        let next = match (next_of(request), told) {
+            (Some(_), Some(answer)) => or_none(answer),
+            (Some(next), None) => self.granting.one(next).await,
+            (None, _) => None,
+        };
+        Settled::Accepted(Accepted {
+            receipt,
+            durable: Durable::already(),
+            next,
+        })
+    }
+
+    /// Answers a settle that the store can never take: if it would be applied, its lease is
+    /// released in its place.
+    pub(crate) async fn give_up(
+        &self,
+        request: &Settle,
+        reason: String,
+    ) -> Result<Settled, StoreError> {
+        for _ in 0..10 {
+            let connection = self.granting.connection(Waits::Patiently).await?;
+            if let_go_unsettled(&connection, request).await? {
+                return Ok(Settled::Impossible(reason));
+            }
+            let mut found = tell(&connection, &[request], &self.granting.heard).await?;
+            if found.iter().any(is_repeat) {
+                let confirmed = confirm(&connection).await;
+                confirmed.map_err(Failure::unknown)?;
+            }
+            drop(connection);
+            let found = found.pop().transpose()?;
+            if let Some(answer) = self.answer(request, found).await {
+                return Ok(answer);
+            }
+        }
+        Err(Failure::impossible("the order does not stand still").not_applied())
+    }
+}
+
+/// Whether a settle was found that an earlier try has written.
+pub(crate) fn is_repeat(found: &Result<Found, Failure>) -> bool {
+    matches!(found, Ok(Found::Repeat(_)))
+}
+
+fn next_of(request: &Settle) -> Option<&Acquire> {
+    match &request.then {
+        Then::HandOver(next) => Some(next),
+        Then::Unlock | Then::Keep => None,
+    }
+}
+
+/// The receipts that a settling statement has given.
+fn receipts(requests: usize, rows: &[Row]) -> Result<Vec<Applied>, Failure> {
+    let mut receipts: Vec<_> = (0..requests).map(|_| None).collect();
+    for row in rows {
+        let mut columns = Columns::of(row);
+        let receipt = place(&mut receipts, columns.next()?)?;
+        let receipt_of_row = Receipt {
+            number: columns.count()?,
+            expires: columns.next()?,
+        };
+        *receipt = Some((receipt_of_row, None));
+    }
+    Ok(receipts)
+}

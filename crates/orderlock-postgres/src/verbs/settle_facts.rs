@@ -1,0 +1,129 @@
+//! What became of settles that were not applied: repeated, lost, or to be asked again.
+
+use orderlock_core::Timestamp;
+use orderlock_core::store::{Loss, Receipt, Settle, SettleFacts, SettleVerdict, decide_settle};
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use crate::pool::connection::{Connection, Sql};
+use crate::sql::clock::Heard;
+use crate::sql::error::Failure;
+use crate::sql::fragments::{held, lock_columns};
+use crate::sql::rows::{Columns, Id, key_hash, outcome, unsigned, version};
+
+/// What is known of each settle, in their order: what it has written, if it has; what the journal
+/// says of its key; and the order's version and lock.
+pub(crate) static SETTLE_FACTS: Sql = Sql {
+    text: concat!(
+        "WITH clock AS (SELECT coalesce($1, clock_timestamp()) AS now)
+        SELECT written.number, written.expires, key.outcome, key.forgotten <= least(clock.now, $8),
+            o.version, ",
+        held!(),
+        ", ",
+        lock_columns!(),
+        "
+        FROM clock CROSS JOIN
+            unnest($2, $3, $4, $5, $6, $7) WITH ORDINALITY
+                AS r (tenant, id, fence, step, key_hash, key_id, place)
+            LEFT JOIN orders o ON o.tenant = r.tenant AND o.id = r.id
+            LEFT JOIN LATERAL (
+                SELECT k.number, k.expires
+                FROM keys k JOIN entries e ON e.order_row = k.order_row AND e.number = k.number
+                WHERE k.key_hash = r.key_hash AND k.order_row = o.row AND e.key_id = r.key_id
+                    AND e.fence = r.fence AND e.step = r.step
+            ) written ON true
+            LEFT JOIN LATERAL (
+                SELECT e.outcome, k.forgotten
+                FROM keys k JOIN entries e ON e.order_row = k.order_row AND e.number = k.number
+                WHERE k.key_hash = r.key_hash AND k.order_row = o.row AND e.key_id = r.key_id
+                ORDER BY k.number DESC LIMIT 1
+            ) key ON true
+        ORDER BY r.place"
+    ),
+    types: &[
+        Type::TIMESTAMPTZ,
+        Type::TEXT_ARRAY,
+        Type::TEXT_ARRAY,
+        Type::UUID_ARRAY,
+        Type::INT8_ARRAY,
+        Type::INT8_ARRAY,
+        Type::BYTEA_ARRAY,
+        Type::TIMESTAMPTZ,
+    ],
+};
+
+/// What is known of a settle that was not applied just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// It was applied before.
+    Repeat(Receipt),
+    /// The grant is gone.
+    Lost(Loss),
+    /// It could have been applied: the order has changed back since.
+    Again,
+}
+
+/// Asks what became of them, each for itself. It changes nothing.
+pub(crate) async fn tell(
+    connection: &Connection,
+    requests: &[&Settle],
+    heard: &Heard,
+) -> Result<Vec<Result<Found, Failure>>, Failure> {
+    let all = || requests.iter();
+    let (now, believed) = (heard.given(), heard.believed());
+    let tenants: Vec<_> = all().map(|it| it.claim.caller.tenant.as_str()).collect();
+    let orders: Vec<_> = all().map(|it| it.claim.order.as_str()).collect();
+    let fences: Vec<_> = all().map(|it| Id::from(it.fence)).collect();
+    let steps: Vec<_> = all().map(|it| i64::from(it.step)).collect();
+    let key_hashes: Vec<_> = all().map(|it| key_hash(it.claim.key_id)).collect();
+    let key_ids: Vec<_> = all().map(|it| &it.claim.key_id.0[..]).collect();
+    let rows = connection
+        .query(
+            &SETTLE_FACTS,
+            &[
+                &now,
+                &tenants,
+                &orders,
+                &fences,
+                &steps,
+                &key_hashes,
+                &key_ids,
+                &believed,
+            ],
+        )
+        .await?;
+    if rows.len() != requests.len() {
+        return Err(Failure::unreadable("a settle has no facts"));
+    }
+    Ok(all().zip(&rows).map(|(it, row)| judge(it, row)).collect())
+}
+
+fn judge(request: &Settle, row: &Row) -> Result<Found, Failure> {
+    let mut columns = Columns::of(row);
+    let number: Option<i64> = columns.next()?;
+    let expires: Option<Timestamp> = columns.next()?;
+    let word: Option<&str> = columns.next()?;
+    let forgotten: Option<bool> = columns.next()?;
+    let key_settled = match word {
+        Some(word) => outcome(word)?.is_final() && forgotten != Some(true),
+        None => false,
+    };
+    let current = columns.next::<Option<i64>>()?.map(version);
+    let alive = columns.next()?;
+    let lease = columns.lock(&request.claim.caller.tenant, alive)?;
+    let receipt = number.zip(expires).map(|(number, expires)| Receipt {
+        number: unsigned(number),
+        expires,
+    });
+    let facts = SettleFacts {
+        version: current,
+        lease: &lease,
+        written: receipt.is_some(),
+        key_settled,
+    };
+    Ok(match (decide_settle(request, facts), receipt) {
+        (SettleVerdict::Repeat, Some(receipt)) => Found::Repeat(receipt),
+        (SettleVerdict::Lost(loss), _) => Found::Lost(loss),
+        (SettleVerdict::Apply | SettleVerdict::Repeat, _) => Found::Again,
+    })
+}
