@@ -51,10 +51,13 @@ pub enum OpenError {
     #[error("no connection to the server; check host, port and that it runs and speaks TLS")]
     Unreachable(#[source] Cause),
     /// The server knows the user otherwise, or not at all.
-    #[error("the server does not let this user in; check user, password and pg_hba.conf")]
+    #[error(
+        "the server refused the login; check that the role exists (`createuser --pwprompt` makes \
+         one), its password, and pg_hba.conf"
+    )]
     Login(#[source] Cause),
     /// There is no such database.
-    #[error("there is no such database; make it first, with `createdb`")]
+    #[error("there is no such database; make it first: `createdb --owner ROLE DATABASE`")]
     NoDatabase(#[source] Cause),
     /// The server has given all its connections away.
     #[error("the server takes no more connections; raise `max_connections`, or ask with fewer")]

@@ -196,17 +196,50 @@ impl Broken {
     }
 }
 
-/// An error with all that lies below it, in one line.
+/// The driver's text for every error of the server, whose own words are its source.
+const DRIVER: &str = "db error";
+
+/// An error with all its sources, in one line.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut words = error.to_string();
     let mut below = error.source();
     while let Some(error) = below {
         let more = error.to_string();
-        // Some say in their own words what lies below them.
-        if !words.ends_with(&more) {
+        if words == DRIVER {
+            words = more;
+        // Some errors repeat the text of their source.
+        } else if more != DRIVER && !words.ends_with(&more) {
             words.push_str(&format!(": {more}"));
         }
         below = error.source();
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Layer {
+        text: &'static str,
+        source: Option<Box<Layer>>,
+    }
+
+    fn layers(texts: &[&'static str]) -> Layer {
+        let (text, below) = texts.split_first().expect("a test names at least one");
+        let source = (!below.is_empty()).then(|| Box::new(layers(below)));
+        Layer { text, source }
+    }
+
+    #[test]
+    fn the_servers_words_are_not_hidden_behind_the_drivers() {
+        let denied = "ERROR: permission denied for schema public";
+        assert_eq!(chain(&layers(&["db error", denied])), denied);
+        let refused = chain(&layers(&["no table made", "db error", denied]));
+        assert_eq!(refused, format!("no table made: {denied}"));
+        let repeated = layers(&["lost: closed", "closed"]);
+        assert_eq!(chain(&repeated), "lost: closed");
+    }
 }
