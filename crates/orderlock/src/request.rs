@@ -93,7 +93,10 @@ impl Entrance {
             return lifecycle.run_described(request, work, describe).await;
         }
         // A grant compares one version. If the order is at another one of those that would do, it
-        // is asked for at that: the operation has not run.
+        // is asked for at that: the operation has not run. All tries wait together for as long as
+        // the client would.
+        let runtime = lifecycle.runtime();
+        let (begun, wait) = (runtime.now(), request.wait);
         let (work, describe) = (Arc::new(Mutex::new(Some(work))), Arc::new(describe));
         let mut tries = others.len();
         loop {
@@ -113,6 +116,7 @@ impl Entrance {
                 {
                     tries -= 1;
                     request.expected = Some(current);
+                    request.wait = wait.saturating_sub(runtime.now() - begun);
                 }
                 ended => return ended,
             }

@@ -2,6 +2,7 @@
 //! makes room for another.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -18,7 +19,25 @@ pub(super) struct Registry {
     links: Mutex<Links>,
     /// Woken when one has left.
     left: Notify,
+    /// How many wait for a place.
+    waiting: AtomicUsize,
     most: usize,
+}
+
+/// One waits for a place, until this is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug, Default)]
@@ -40,6 +59,7 @@ impl Registry {
         Arc::new(Self {
             links: Mutex::default(),
             left: Notify::new(),
+            waiting: AtomicUsize::new(0),
             most,
         })
     }
@@ -48,9 +68,13 @@ impl Registry {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a place. At the limit those that have rested the longest make room, and if none rests
-    /// it waits for one to end.
+    /// Takes a place. At the limit those that have rested the longest make room. If none rests, it
+    /// waits for one to end, or to rest at the next look at all of them.
     pub(super) async fn enter(self: &Arc<Self>, link: &Arc<Link>) -> Place {
+        if let Some(place) = self.try_enter(link) {
+            return place;
+        }
+        let _waiting = Waiting::new(&self.waiting);
         loop {
             let mut left = std::pin::pin!(self.left.notified());
             // From here on none is missed that leaves.
@@ -101,10 +125,14 @@ impl Registry {
         }
     }
 
-    /// Cuts those that have waited for their clients for too long.
+    /// Cuts those that have waited for their clients for too long, and makes room if somebody waits:
+    /// those that were at work when it came may rest by now.
     pub(super) fn look(&self, now: Instant, patience: &Patience) {
         for link in self.links().by_number.values() {
             link.look(now, patience);
+        }
+        if self.waiting.load(Ordering::Relaxed) > 0 {
+            self.make_room();
         }
     }
 
@@ -158,6 +186,12 @@ mod tests {
 
     use super::*;
 
+    const PATIENCE: Patience = Patience {
+        head: Duration::from_secs(5),
+        idle: Duration::from_secs(30),
+        answer: Duration::from_secs(10),
+    };
+
     #[tokio::test]
     async fn at_the_limit_the_one_that_has_rested_longest_makes_room() {
         let start = Instant::now();
@@ -179,6 +213,27 @@ mod tests {
         places[1] = None;
         places.push(Some(another.await));
         assert_eq!(registry.count(), 3);
+    }
+
+    #[tokio::test]
+    async fn one_that_rests_later_makes_room_for_who_waits_already() {
+        let now = Instant::now();
+        let registry = Registry::new(1);
+        let links = [(); 2].map(|()| Arc::new(Link::new(now)));
+        let [works, comes] = &links;
+        let place = registry.enter(works).await;
+        works.asked(now, true);
+        let mut another = std::pin::pin!(registry.enter(comes));
+        assert!(another.as_mut().now_or_never().is_none());
+        works.answered(now);
+        works.flushed(now);
+        registry.look(now, &PATIENCE);
+        assert!(works.must_end());
+        drop(place);
+        let _place = another.await;
+        // Nobody waits any more, and so nobody is cut.
+        registry.look(now, &PATIENCE);
+        assert!(!comes.must_end());
     }
 
     #[tokio::test]

@@ -108,6 +108,7 @@ fn write_all(
 ) {
     let mut text = Vec::new();
     let mut flushed = Vec::new();
+    let mut dropped_before = 0;
     loop {
         let first = if repeats.is_counting() {
             receiver.recv_timeout(PERIOD)
@@ -135,13 +136,15 @@ fn write_all(
         for told in flushed.drain(..) {
             let _gone = told.try_send(());
         }
-        // These lines come back through the queue, in the format of all others.
-        match waiting.dropped.swap(0, Ordering::Relaxed) {
-            0 => {}
-            lines => tracing::warn!(
-                lines,
-                "the log was not read in time, and lines were dropped"
-            ),
+        // These lines come back through the queue, in the format of all others. Should there be no
+        // room for this one, it counts as dropped itself, and so the next one tells of all.
+        let dropped = waiting.dropped.load(Ordering::Relaxed);
+        if dropped != dropped_before {
+            dropped_before = dropped;
+            tracing::warn!(
+                lines = dropped,
+                "the log is not read in time: so many lines were dropped since the start"
+            );
         }
         repeats.tell();
     }

@@ -177,6 +177,35 @@ async fn an_if_match_of_several_versions_is_compared_when_the_turn_comes() {
 }
 
 #[tokio::test]
+async fn all_versions_of_an_if_match_share_one_wait() {
+    let hour = Duration::from_secs(3600);
+    let world = World::with_limits(Door::Adapter, |limits| limits.handler = hour).await;
+    let in_line = async |count| {
+        while world.orders.lifecycle().in_flight() < count {
+            tokio::task::yield_now().await;
+        }
+    };
+    let first = world.start(&Ask::act("act", "k-1", "wait"));
+    world.probe.started(1).await;
+    // Its turn comes at version 2, and so it goes to the end of the line again.
+    let either = Ask::act("act", "k-2", "apply").header("if-match", "\"2\", \"1\"");
+    let either = world.start(&either.wait(20));
+    in_line(2).await;
+    let last = world.start(&Ask::act("act", "k-3", "hang").wait(20));
+    in_line(3).await;
+    world.runtime.advance(Duration::from_secs(8));
+    world.probe.go();
+    first.await.unwrap().success();
+    world.probe.started(2).await;
+    world.runtime.advance(Duration::from_secs(12));
+    // A guard against a test that waits for ever, not a measure of anything.
+    let told = tokio::time::timeout(Duration::from_secs(60), either).await;
+    let told = told.expect("it waits for no longer than it was told to");
+    told.unwrap().expect(409, "order-locked");
+    last.abort();
+}
+
+#[tokio::test]
 async fn no_body_is_the_same_however_it_is_said() {
     let world = World::app(|orders| {
         Router::new()
