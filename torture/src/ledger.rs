@@ -2,7 +2,7 @@
 //! promises broke.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::watch;
@@ -24,6 +24,22 @@ pub(crate) struct Ledger {
     begun: Instant,
     pages: Mutex<Pages>,
     broken: watch::Sender<bool>,
+    asking: Asking,
+}
+
+/// How often each verb of the store is being asked at the moment.
+type Asking = Arc<Mutex<BTreeMap<&'static str, usize>>>;
+
+/// A verb is being asked until this is dropped.
+#[derive(Debug)]
+pub(crate) struct UnderWay(&'static str, Asking);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if let Some(times) = lock(&self.1).get_mut(self.0) {
+            *times -= 1;
+        }
+    }
 }
 
 /// What is counted.
@@ -51,6 +67,7 @@ impl Ledger {
             begun: Instant::now(),
             pages: Mutex::default(),
             broken: watch::Sender::new(false),
+            asking: Arc::default(),
         }
     }
 
@@ -60,6 +77,33 @@ impl Ledger {
 
     pub(crate) fn verb(&self, word: String) {
         *lock(&self.pages).verbs.entry(word).or_default() += 1;
+    }
+
+    /// Counts a verb as being asked.
+    pub(crate) fn asks(&self, verb: &'static str) -> UnderWay {
+        *lock(&self.asking).entry(verb).or_default() += 1;
+        UnderWay(verb, Arc::clone(&self.asking))
+    }
+
+    /// How often one of these verbs is being asked.
+    pub(crate) fn asked_now(&self, verbs: &[&str]) -> usize {
+        let asking = lock(&self.asking);
+        let asked = verbs.iter().filter_map(|verb| asking.get(verb));
+        asked.sum()
+    }
+
+    /// How often the store has answered a verb so far.
+    pub(crate) fn answers(&self, verb: &str) -> u64 {
+        let answered = format!("{verb} answered");
+        lock(&self.pages).verbs.get(&answered).copied().unwrap_or(0)
+    }
+
+    /// How many verbs have failed so far.
+    pub(crate) fn failures(&self) -> u64 {
+        let pages = lock(&self.pages);
+        let failed = pages.verbs.iter();
+        let failed = failed.filter(|(verb, _)| !verb.ends_with("answered"));
+        failed.map(|(_, times)| times).sum()
     }
 
     pub(crate) fn checked(&self, rule: &'static str) {

@@ -167,6 +167,12 @@ impl Scene {
             .collect()
     }
 
+    /// How many requests are in flight.
+    pub(crate) fn busy(&self) -> usize {
+        let nodes = self.all_nodes();
+        nodes.iter().map(|node| node.lifecycle.in_flight()).sum()
+    }
+
     /// Some node that runs.
     pub(crate) fn some_node(&self) -> Option<Arc<Node>> {
         let nodes = self.all_nodes();

@@ -35,6 +35,7 @@ struct State {
     /// Where the server is now.
     server: Arc<AtomicU16>,
     delay: AtomicU64,
+    delayed: AtomicU64,
     before: AtomicBool,
     after: AtomicBool,
     met: Notify,
@@ -52,6 +53,7 @@ impl Link {
                 wire,
                 server: Arc::clone(server),
                 delay: AtomicU64::new(0),
+                delayed: AtomicU64::new(0),
                 before: AtomicBool::new(false),
                 after: AtomicBool::new(false),
                 met: Notify::new(),
@@ -75,6 +77,11 @@ impl Link {
     pub(super) fn slow_down(&self, delay: Duration) {
         let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         self.state.delay.store(millis, Ordering::Release);
+    }
+
+    /// How many pieces have taken longer so far.
+    pub(super) fn delayed(&self) -> u64 {
+        self.state.delayed.load(Ordering::Acquire)
     }
 
     /// Cuts the connection on which the next request or write passes. False if none did for a
@@ -105,6 +112,7 @@ impl State {
         let millis = self.delay.load(Ordering::Acquire);
         if millis > 0 {
             tokio::time::sleep(Duration::from_millis(millis)).await;
+            self.delayed.fetch_add(1, Ordering::AcqRel);
         }
     }
 

@@ -60,9 +60,11 @@ impl Links {
 
 async fn slow_down(link: &Link, place: usize, scene: &Scene, time: Duration) -> Struck {
     let delay = Duration::from_millis(20) + scene.dice().duration(Duration::from_millis(100));
+    let before = link.delayed();
     link.slow_down(delay);
     tokio::time::sleep(time + Duration::from_secs(1)).await;
     link.slow_down(Duration::ZERO);
-    let millis = delay.as_millis();
-    Ok(Some(format!("of node {place} by {millis} ms each way")))
+    let (millis, pieces) = (delay.as_millis(), link.delayed() - before);
+    let evidence = format!("of node {place} by {millis} ms each way, {pieces} times");
+    Ok((pieces > 0).then_some(evidence))
 }

@@ -77,7 +77,10 @@ impl Sqlite {
     async fn restart(&self, scene: &Arc<Scene>) -> Struck {
         let _alone = self.changing.lock().await;
         let nodes = scene.all_nodes();
-        let busy: usize = nodes.iter().map(|node| node.lifecycle.in_flight()).sum();
+        let busy = scene.busy();
+        if busy == 0 {
+            return Ok(None);
+        }
         for node in &nodes {
             scene.put_node(node.place, None);
             node.kill();
@@ -88,8 +91,38 @@ impl Sqlite {
         Ok(Some(format!("with {busy} requests in flight")))
     }
 
-    /// Somebody else reads the file, or writes to it, for a while.
-    async fn foreign(&self, begin: &'static str, time: Duration) -> Struck {
+    /// Somebody else reads the file for a while. It counts if others have written meanwhile what this
+    /// one does not see: so much of the log has to stay.
+    async fn foreign_reader(&self, time: Duration) -> Struck {
+        let reader = self.foreign("BEGIN").await?;
+        tokio::time::sleep(time).await;
+        let writes = self.foreign("BEGIN").await?;
+        let behind = tokio::task::spawn_blocking(move || -> Result<i64> {
+            Ok(changes(&writes)? - changes(&reader)?)
+        });
+        let behind = behind.await??;
+        let evidence = format!(
+            "for {:.1} s, {behind} changes behind it",
+            time.as_secs_f64()
+        );
+        Ok((behind > 0).then_some(evidence))
+    }
+
+    /// Somebody else locks the file for a while. It counts if somebody had to wait for that.
+    async fn foreign_writer(&self, scene: &Scene, time: Duration) -> Struck {
+        let before = scene.ledger.failures();
+        let writer = self.foreign("BEGIN IMMEDIATE").await?;
+        tokio::time::sleep(time).await;
+        let waited = scene.ledger.asked_now(&["settle", "create"]);
+        tokio::task::spawn_blocking(move || drop(writer)).await?;
+        let failed = scene.ledger.failures() - before;
+        let seconds = time.as_secs_f64();
+        let evidence = format!("for {seconds:.1} s, {waited} writes waited, {failed} verbs failed");
+        Ok((waited > 0 || failed > 0).then_some(evidence))
+    }
+
+    /// A connection of somebody else's, in a transaction.
+    async fn foreign(&self, begin: &'static str) -> Result<Connection> {
         let path = self.path.clone();
         let opened = tokio::task::spawn_blocking(move || -> Result<Connection> {
             // Whoever made the file anew while it has another name would throw its log away.
@@ -98,54 +131,53 @@ impl Sqlite {
             connection.busy_timeout(Duration::from_secs(5))?;
             connection.execute_batch(begin)?;
             // A snapshot is taken at the first look.
-            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+            changes(&connection)?;
             Ok(connection)
         });
-        let connection = opened.await??;
-        tokio::time::sleep(time).await;
-        tokio::task::spawn_blocking(move || drop(connection)).await?;
-        Ok(Some(format!("for {:.1} s", time.as_secs_f64())))
+        opened.await?
     }
 
     /// No file takes anything for a while behind its first pages.
     async fn fill(&self, scene: &Arc<Scene>, time: Duration) -> Struck {
-        let before = failures(scene);
+        let before = scene.ledger.failures();
         let full = Full::begin(ROOM)?;
         tokio::time::sleep(time).await;
         drop(full);
-        let failed = failures(scene) - before;
+        let failed = scene.ledger.failures() - before;
         let evidence = format!("{failed} verbs failed while no file took more than {ROOM} bytes");
         Ok((failed > 0).then_some(evidence))
     }
 
-    async fn move_away(&self, time: Duration) -> Struck {
+    async fn move_away(&self, scene: &Scene, time: Duration) -> Struck {
         let _alone = self.changing.lock().await;
+        let before = scene.ledger.failures();
         let elsewhere = self.path.with_extension("moved");
         std::fs::rename(&self.path, &elsewhere)?;
         tokio::time::sleep(time).await;
         std::fs::rename(&elsewhere, &self.path).context("the file cannot be moved back")?;
-        Ok(Some(format!("for {:.1} s", time.as_secs_f64())))
+        let failed = scene.ledger.failures() - before;
+        let evidence = format!("for {:.1} s, {failed} verbs failed", time.as_secs_f64());
+        Ok((failed > 0).then_some(evidence))
     }
 }
 
 /// The disk refuses to flush for a while.
 async fn refuse(scene: &Arc<Scene>, time: Duration) -> Struck {
-    let before = failures(scene);
+    let before = scene.ledger.failures();
     orderlock_sqlite::refuse_flushes(true);
     tokio::time::sleep(time).await;
     orderlock_sqlite::refuse_flushes(false);
     // Whoever was told nothing yet is told in a moment.
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let failed = failures(scene) - before;
+    let failed = scene.ledger.failures() - before;
     let evidence = format!("{failed} verbs failed, in {} ms", time.as_millis());
     Ok((failed > 0).then_some(evidence))
 }
 
-/// How many verbs have failed so far.
-fn failures(scene: &Scene) -> u64 {
-    let verbs = scene.ledger.pages().verbs;
-    let failed = verbs.iter().filter(|(verb, _)| !verb.ends_with("answered"));
-    failed.map(|(_, times)| times).sum()
+/// How many changes of orders somebody sees.
+fn changes(connection: &Connection) -> rusqlite::Result<i64> {
+    let changes = "SELECT coalesce(sum(version), 0) FROM orders";
+    connection.query_row(changes, [], |row| row.get(0))
 }
 
 impl Bed for Sqlite {
@@ -194,11 +226,11 @@ impl Bed for Sqlite {
             let time = time + Duration::from_millis(200);
             match fault {
                 Fault::Restart => self.restart(&scene).await,
-                Fault::ForeignReader => self.foreign("BEGIN", time).await,
-                Fault::ForeignWriter => self.foreign("BEGIN IMMEDIATE", time).await,
+                Fault::ForeignReader => self.foreign_reader(time).await,
+                Fault::ForeignWriter => self.foreign_writer(&scene, time).await,
                 Fault::DiskFull => self.fill(&scene, time).await,
                 Fault::FlushRefused => refuse(&scene, time / 4).await,
-                Fault::FileMoved => self.move_away(time).await,
+                Fault::FileMoved => self.move_away(&scene, time).await,
                 _ => Ok(None),
             }
         }

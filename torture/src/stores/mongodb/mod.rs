@@ -99,7 +99,7 @@ impl Bed for Mongodb {
                 Fault::CutBefore | Fault::CutAfter | Fault::SlowLink => {
                     self.links.strike(fault, &scene, time).await
                 }
-                Fault::Restart => self.server.restart().await,
+                Fault::Restart => self.server.restart(&scene).await,
                 _ => self.old_service.strike(fault, &scene, time).await,
             }
         }

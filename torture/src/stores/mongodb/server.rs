@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::Struck;
 use crate::ledger::lock;
+use crate::scene::Scene;
 
 /// The variable that names the program of the server.
 const PROGRAM: &str = "ORDERLOCK_TEST_MONGODB_PROGRAM";
@@ -128,10 +129,14 @@ impl Server {
     }
 
     /// Kills the server, and starts it again over what it has left.
-    pub(super) async fn restart(&self) -> Struck {
+    pub(super) async fn restart(&self, scene: &Scene) -> Struck {
         let Some(own) = &self.own else {
             return Ok(None);
         };
+        let busy = scene.busy();
+        if busy == 0 {
+            return Ok(None);
+        }
         let guard = lock(&own.guard).take();
         tokio::task::spawn_blocking(move || {
             if let Some(mut guard) = guard {
@@ -144,7 +149,7 @@ impl Server {
         // The port may be in use for a moment still.
         for _ in 0..20 {
             if self.begin().await.is_ok() {
-                return Ok(Some("killed, and started again".into()));
+                return Ok(Some(format!("killed with {busy} requests in flight")));
             }
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }

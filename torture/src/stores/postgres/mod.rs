@@ -112,9 +112,9 @@ impl Bed for Postgres {
                 Fault::CutBefore | Fault::CutAfter | Fault::SlowLink => {
                     self.links.strike(fault, &scene, time).await
                 }
-                Fault::Restart => self.servers.restart().await,
+                Fault::Restart => self.servers.restart(&scene).await,
                 Fault::FailOver => {
-                    let struck = self.servers.fail_over().await;
+                    let struck = self.servers.fail_over(&scene).await;
                     self.links.break_all();
                     struck
                 }

@@ -11,6 +11,7 @@ use tokio_postgres::{Client, NoTls};
 use super::Struck;
 use super::cluster::Cluster;
 use crate::ledger::lock;
+use crate::scene::Scene;
 
 /// What the servers are told at their start.
 const SETTINGS: [&str; 4] = [
@@ -104,19 +105,24 @@ impl Servers {
     }
 
     /// The primary ends as in a crash, and starts again.
-    pub(super) async fn restart(&self) -> Struck {
+    pub(super) async fn restart(&self, scene: &Scene) -> Struck {
         let _alone = self.changing.lock().await;
+        let busy = scene.busy();
+        if busy == 0 {
+            return Ok(None);
+        }
         let primary = self.primary();
         tokio::task::spawn_blocking(move || {
             primary.crash()?;
             primary.start()
         })
         .await??;
-        Ok(Some("the primary, at once".into()))
+        let evidence = format!("the primary, at once, with {busy} requests in flight");
+        Ok(Some(evidence))
     }
 
     /// The primary is killed and the standby promoted; another standby then follows it.
-    pub(super) async fn fail_over(&self) -> Struck {
+    pub(super) async fn fail_over(&self, scene: &Scene) -> Struck {
         let _alone = self.changing.lock().await;
         let Some(standby) = self.standby() else {
             return Ok(None);
@@ -124,6 +130,10 @@ impl Servers {
         let hand = self.hand().await?;
         // Only a standby that has all that was answered may be promoted.
         if self.in_step(&hand).await.is_err() {
+            return Ok(None);
+        }
+        let busy = scene.busy();
+        if busy == 0 {
             return Ok(None);
         }
         *lock(&self.standby) = None;
@@ -138,9 +148,9 @@ impl Servers {
         // Stopped with all that it has left behind.
         tokio::task::spawn_blocking(move || drop(old)).await?;
         self.follow().await?;
-        Ok(Some(
-            "the primary was killed, its standby promoted, and followed".into(),
-        ))
+        Ok(Some(format!(
+            "the primary was killed with {busy} requests in flight, its standby promoted, and followed"
+        )))
     }
 }
 
