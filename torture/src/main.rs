@@ -18,12 +18,13 @@ mod run;
 mod scene;
 mod stores;
 mod tale;
+mod verdict;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use clap::Parser;
 use orderlock_core::{Runtime as _, TokioRuntime};
 
@@ -31,6 +32,7 @@ use plan::Plan;
 use planted::Planted;
 use report::Report;
 use stores::Kind;
+use verdict::verdict;
 
 /// Tortures a store, and tells whether its promises held.
 #[derive(Debug, Parser)]
@@ -124,41 +126,13 @@ fn judge(plan: &Plan) -> Result<()> {
         outcome: &outcome,
     };
     say(&report.to_string())?;
-    let pages = &outcome.pages;
-    let red = pages.broken.is_empty() == plan.planted.is_some() || !outcome.never_struck.is_empty();
-    if red {
+    let verdict = verdict(plan, &outcome);
+    if verdict.is_err() {
         say("what happened last:")?;
-        for line in &pages.lines {
+        for line in &outcome.pages.lines {
             say(line)?;
         }
     }
-    let took = outcome.took.as_secs_f64();
-    let (store, seed, seconds) = (plan.store.name(), plan.seed, plan.length.as_secs());
-    if plan.planted.is_some() {
-        ensure!(
-            !pages.broken.is_empty(),
-            "the planted fault was not found within {took:.0} s; seed {seed}"
-        );
-        let found = &pages.broken[0];
-        say(&format!(
-            "the planted fault was found after {took:.0} s: {found}"
-        ))?;
-        return Ok(());
-    }
-    let again = format!(
-        "to draw the same again: cargo xtask torture --store {store} --seconds {seconds} --seed {seed}"
-    );
-    ensure!(
-        pages.broken.is_empty(),
-        "on {store}, a promise broke: {}\n{again}",
-        pages.broken.join("; ")
-    );
-    let never: Vec<_> = outcome.never_struck.iter().map(|it| it.name()).collect();
-    ensure!(
-        never.is_empty(),
-        "on {store}, never struck: {}; such a run proves nothing of them\n{again}",
-        never.join(", ")
-    );
-    say(&format!("{store}: every promise held for {took:.0} s"))?;
+    say(&verdict?)?;
     Ok(())
 }

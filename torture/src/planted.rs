@@ -54,6 +54,29 @@ impl Planted {
         }
     }
 
+    /// What its own checkers say once it has shown: the words of a broken promise that only the fault
+    /// breaks, as long as nothing else is wrong.
+    pub(crate) fn breaks(self) -> &'static [&'static str] {
+        match self {
+            Self::StaleGrant => &[
+                "the open mark of",
+                "while its mark was open",
+                "was ended by nothing",
+            ],
+            Self::EarlyHorizon => &["was told nothing of the entries", "entries of order-"],
+            Self::SquareRenewal => &["orders that one node held were lost"],
+            Self::OneLane => &["one locked row held all other orders up"],
+            Self::FarDeadline => &["are still locked"],
+            Self::Replaced => &["older than"],
+            Self::AnyClock => &[
+                "was run although it has taken effect",
+                "was expired before its time",
+                "has its answer, and its status is",
+                "was told two answers",
+            ],
+        }
+    }
+
     /// Takes the cure out, in this process.
     pub(crate) fn plant(self) {
         match self {
