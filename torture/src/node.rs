@@ -2,7 +2,7 @@
 //! does.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
@@ -47,6 +47,8 @@ pub(crate) struct Node {
     pub(crate) clock: Arc<Clock>,
     /// How many handlers run on it.
     handling: Arc<AtomicUsize>,
+    /// How many rounds of its own housekeeping the store has answered.
+    rounds: Arc<AtomicU64>,
     dead: Arc<AtomicBool>,
     handle: Handle,
     threads: Mutex<Option<Threads>>,
@@ -86,7 +88,8 @@ impl Node {
             handle: handle.clone(),
             clock: Arc::clone(&clock),
         };
-        let store = Watched::new(store, scene, &dead);
+        let rounds = Arc::default();
+        let store = Watched::new(store, scene, &dead, &rounds);
         let lifecycle = Lifecycle::builder(store, Plain)
             .runtime(Arc::new(of_the_node))
             .limits(limits)
@@ -97,6 +100,7 @@ impl Node {
             lifecycle,
             clock,
             handling: Arc::default(),
+            rounds,
             dead,
             handle,
             threads: Mutex::new(Some(threads)),
@@ -111,6 +115,11 @@ impl Node {
     /// What counts the handlers that run.
     pub(crate) fn handlers(&self) -> Arc<AtomicUsize> {
         Arc::clone(&self.handling)
+    }
+
+    /// How many rounds of its own housekeeping the store has answered so far.
+    pub(crate) fn rounds(&self) -> u64 {
+        self.rounds.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_dead(&self) -> bool {

@@ -2,13 +2,19 @@
 //! nobody sees the moment at which a verb takes effect: only that it lies between its question and
 //! its answer. Two certainties that exclude each other and overlap break a promise.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::error::Error;
+use std::time::Duration;
 
-use orderlock_core::store::{Acquire, Acquired, Claim, Grant, OrderView, Settle, Settled, Then};
+use orderlock_core::store::{Acquire, Acquired, Claim, Grant, OrderView};
 use orderlock_core::{Fence, KeyId, LeaseViewState, Recovery, StoreError, Version};
 use orderlock_simulator::tally;
 
-use super::marks::{Doubt, Marks};
+use super::marks::Marks;
+use super::outside::Outside;
+
+/// How many of the last failures are kept.
+const FAILURES: usize = 6;
 
 /// From one moment to another.
 #[derive(Clone, Copy, Debug)]
@@ -30,9 +36,13 @@ pub(super) struct Asked {
     /// When it was asked for first.
     pub(super) sent: u64,
     /// When it was told first that it is granted.
-    granted: Option<u64>,
+    pub(super) granted: Option<u64>,
+    /// When it was told so on ground that was not durable then, as long as it may become so.
+    pub(super) early: Option<u64>,
+    /// Whether that ground was taken back, and the order was not granted since.
+    pub(super) baseless: bool,
     /// When each of its settles was sent first, and how often.
-    steps: BTreeMap<u32, (u64, u32)>,
+    pub(super) steps: BTreeMap<u32, (u64, u32)>,
     /// When it was given up first, and how often.
     pub(super) given_up: Option<u64>,
     pub(super) gives_up: u32,
@@ -49,8 +59,10 @@ pub(crate) struct Book {
     newest: Option<(Version, u64)>,
     /// Grants of which a client was told that nothing was applied.
     pub(super) disowned: BTreeSet<Fence>,
-    /// Keys whose handler has begun outside and has not declared since that nothing happened.
-    pub(crate) outside: BTreeSet<KeyId>,
+    /// The handlers that have begun outside.
+    pub(crate) outside: Outside,
+    /// What the store has failed to do last, in words.
+    failures: VecDeque<String>,
 }
 
 /// What broke, in words.
@@ -62,7 +74,7 @@ impl Book {
         self.names.entry(claim.key_id).or_insert_with(name);
     }
 
-    fn called(&self, key: KeyId) -> &str {
+    pub(super) fn called(&self, key: KeyId) -> &str {
         self.names
             .get(&key)
             .map_or("an unknown key", String::as_str)
@@ -74,6 +86,8 @@ impl Book {
             key: request.claim.key_id,
             sent: now,
             granted: None,
+            early: None,
+            baseless: false,
             steps: BTreeMap::new(),
             given_up: None,
             gives_up: 0,
@@ -90,7 +104,7 @@ impl Book {
     }
 
     /// The mark of a grant is durable.
-    pub(super) fn marked(&mut self, request: &Acquire, told: &Acquired, now: u64) {
+    fn marked(&mut self, request: &Acquire, told: &Acquired, now: u64) {
         let (Acquired::Granted(grant), Some(recovery)) = (told, request.mark) else {
             return;
         };
@@ -105,11 +119,33 @@ impl Book {
         let Some(asked) = self.asked.get_mut(&request.fence) else {
             return Vec::new();
         };
-        let sent = asked.sent;
         if asked.granted.is_some() {
             return Vec::new();
         }
-        asked.granted = Some(now);
+        let early = asked.early.take();
+        asked.granted = early.or(Some(now));
+        asked.baseless = false;
+        match early {
+            None => self.rightly(request, grant),
+            // It was looked at then.
+            Some(_) => Vec::new(),
+        }
+    }
+
+    /// A grant on ground that is not durable yet: it goes with that.
+    pub(super) fn granted_early(&mut self, request: &Acquire, grant: &Grant, now: u64) -> Broken {
+        match self.asked.get_mut(&request.fence) {
+            Some(asked) if asked.granted.is_none() => asked.early = Some(now),
+            _ => return Vec::new(),
+        }
+        self.rightly(request, grant)
+    }
+
+    /// Nothing that was certain when it was asked for forbids this grant.
+    fn rightly(&self, request: &Acquire, grant: &Grant) -> Broken {
+        let Some(sent) = self.asked.get(&request.fence).map(|asked| asked.sent) else {
+            return Vec::new();
+        };
         let key = request.claim.key_id;
         let mut broken = Broken::new();
         let name = self.called(key).to_owned();
@@ -151,62 +187,6 @@ impl Book {
         broken
     }
 
-    pub(super) fn settles(&mut self, request: &Settle, now: u64) {
-        self.name(&request.claim);
-        if let Some(asked) = self.asked.get_mut(&request.fence) {
-            asked.steps.entry(request.step).or_insert((now, 0)).1 += 1;
-        }
-        if !matches!(request.then, Then::Keep) {
-            let doubt = Doubt::Grant(request.fence);
-            self.marks.may_end(request.claim.key_id, doubt, now);
-        }
-        if let Then::HandOver(next) = &request.then {
-            self.asks(next, now);
-        }
-    }
-
-    pub(super) fn settled(
-        &mut self,
-        request: &Settle,
-        told: &Result<Settled, StoreError>,
-        now: u64,
-    ) -> Broken {
-        let (key, fence) = (request.claim.key_id, request.fence);
-        let keeps = matches!(request.then, Then::Keep);
-        let asked = self.asked.get(&fence);
-        let step = asked.and_then(|asked| asked.steps.get(&request.step).copied());
-        let alone = step.is_some_and(|(_, times)| times == 1);
-        match told {
-            Ok(Settled::Accepted(accepted)) => {
-                let mut broken = self.held(fence, step.map(|(first, _)| first));
-                if accepted.durable.is_already() {
-                    self.knows(request.version_after(), now);
-                }
-                if !keeps {
-                    self.marks.ended(key);
-                }
-                if let (Then::HandOver(next), Some(told)) = (&request.then, &accepted.next) {
-                    // On ground that is not durable yet, neither is the mark.
-                    broken.extend(match told {
-                        Acquired::Granted(grant) if !accepted.durable.is_already() => {
-                            self.granted(next, grant, now)
-                        }
-                        told => self.acquired(next, told, now),
-                    });
-                }
-                broken
-            }
-            Ok(Settled::Lost(_) | Settled::Impossible(_)) | Err(StoreError::NotApplied(_)) => {
-                // An earlier copy may be on its way still, unless the store has looked at it.
-                if !keeps && (alone || told.is_ok()) {
-                    self.marks.did_not_end(key, Doubt::Grant(fence), now);
-                }
-                Vec::new()
-            }
-            Err(_) => Vec::new(),
-        }
-    }
-
     /// This grant held the order from its first answer until this moment.
     pub(super) fn held(&mut self, fence: Fence, to: Option<u64>) -> Broken {
         let Some((asked, to)) = self.asked.get(&fence).cloned().zip(to) else {
@@ -236,7 +216,7 @@ impl Book {
         broken
     }
 
-    fn knows(&mut self, version: Version, now: u64) {
+    pub(super) fn knows(&mut self, version: Version, now: u64) {
         if self.newest.is_none_or(|(newest, _)| version > newest) {
             self.newest = Some((version, now));
         }
@@ -271,23 +251,36 @@ impl Book {
         broken
     }
 
+    /// The store has failed to do something.
+    pub(super) fn failed_to(&mut self, verb: &str, error: &StoreError, after: Duration) {
+        if self.failures.len() == FAILURES {
+            self.failures.pop_front();
+        }
+        let millis = after.as_millis();
+        let words = words(error);
+        self.failures
+            .push_back(format!("{verb} failed after {millis} ms: {words}"));
+    }
+
+    /// What the store has failed to do last.
+    pub(crate) fn failures(&self) -> String {
+        let failures: Vec<_> = self.failures.iter().map(String::as_str).collect();
+        failures.join("; ")
+    }
+
     /// A client was told that nothing of this run was applied.
     pub(crate) fn disown(&mut self, fence: Fence) {
         self.disowned.insert(fence);
     }
 }
 
-/// The version that a settle leaves.
-trait VersionAfter {
-    fn version_after(&self) -> Version;
-}
-
-impl VersionAfter for Settle {
-    fn version_after(&self) -> Version {
-        if self.entry.outcome.moves_version() {
-            self.version.next()
-        } else {
-            self.version
-        }
+/// An error with all that is below it.
+pub(crate) fn words(error: &(dyn Error + 'static)) -> String {
+    let mut words = error.to_string();
+    let mut below = error.source();
+    while let Some(error) = below {
+        words.push_str(&format!(": {error}"));
+        below = error.source();
     }
+    words
 }

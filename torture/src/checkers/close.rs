@@ -1,19 +1,16 @@
 //! The ends of an order's life: it is created by two clients at once; and once clients are done with
 //! it, everybody asks again, and what the store has is held against all that was seen.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use orderlock_core::store::{Entry, History, OrderView, Read};
-use orderlock_core::{
-    Body, CreateRequest, Denied, Ended, Fingerprint, LeaseViewState, Operation, OrderStore as _,
-    OutcomeKind,
-};
+use orderlock_core::{Body, CreateRequest, Denied, Ended, Fingerprint, Operation, OrderStore as _};
 use orderlock_simulator::tally::{self, Tally};
 use tokio::task::JoinSet;
 
+use super::Book;
 use super::stream::Told;
 use crate::clients::{self, Ask};
 use crate::faults::settle_marks;
@@ -219,79 +216,66 @@ async fn examine(scene: &Arc<Scene>, tale: &Arc<Tale>) -> bool {
     let Some(entries) = history(scene, tale).await else {
         return false;
     };
-    let last = entries.last().map(|entry| entry.version);
-    if last != Some(view.version) {
-        // Something came between the two; or the order was replaced, and its version is its last
-        // entry's only once it has been granted again, which nobody asks for any more.
-        let replaced = tale.replaced.load(Ordering::Acquire);
-        if replaced && scene.weather().what == What::End {
-            let (order, version) = (&tale.order, view.version);
-            scene.ledger.line(&format!(
-                "{order} was replaced, shows version {version}, and its last entry has {last:?}"
-            ));
-            return true;
-        }
+    if entries.last().map(|entry| entry.version) != Some(view.version) {
+        // Something came between the two.
         return false;
     }
-    let last = view.document.decode::<Tally>().unwrap_or_default();
-    let names = lock(&tale.book).names.clone();
-    let mut broken = tally::journal(&entries, &names, &last, view.version);
-    for answered in tale.all_told() {
-        broken.extend(tally::answered(&entries, &names, &answered.told));
-    }
+    let (broken, marks) = {
+        let book = lock(&tale.book);
+        (
+            held_against(&book, &entries, &view, &tale.all_told()),
+            book.outside.ends(&entries).len(),
+        )
+    };
     for what in broken {
         scene.ledger.violation(&format!("{}: {what}", tale.order));
     }
-    disowned(scene, tale, &entries);
-    marks(scene, tale, &entries, &view);
+    for _ in 0..marks {
+        let rule = "a mark ended by one of its three ends";
+        scene.ledger.checked(rule);
+    }
     let told = entries.iter().fold(Told::default(), Told::and);
     // At the end two may be closing it.
     if !tale.closed.swap(true, Ordering::AcqRel) {
-        scene.streams.expect(scene, &tale.order, told);
+        scene.streams.expect(&scene.ledger, &tale.order, told);
     }
     true
 }
 
-/// What a client was told was not applied, is not there.
-fn disowned(scene: &Scene, tale: &Tale, entries: &[Entry]) {
-    let book = lock(&tale.book);
+/// What is wrong with an order that nobody holds and that has no mark, by all that was seen of it.
+pub(super) fn held_against(
+    book: &Book,
+    entries: &[Entry],
+    view: &OrderView,
+    told: &[Answered],
+) -> Vec<String> {
+    let order = view.document.decode::<Tally>().unwrap_or_default();
+    let mut broken = tally::journal(entries, &book.names, &order, view.version);
+    for answered in told {
+        broken.extend(tally::answered(entries, &book.names, &answered.told));
+    }
+    let mut broken: Vec<String> = broken.into_iter().map(str::to_owned).collect();
+    // What a client was told was not applied, is not there.
     for entry in entries.iter().filter(|entry| entry.outcome.is_final()) {
         if entry
             .fence
             .is_some_and(|fence| book.disowned.contains(&fence))
         {
-            let (order, number) = (&tale.order, entry.number);
             let what = "a client was told that nothing was applied, and it was";
-            scene
-                .ledger
-                .violation(&format!("{order}: {what}: entry {number}"));
+            broken.push(format!("{what}: entry {}", entry.number));
         }
     }
-}
-
-/// Each mark that was opened is open, or was ended by one of its three ends.
-fn marks(scene: &Scene, tale: &Tale, entries: &[Entry], view: &OrderView) {
-    let book = lock(&tale.book);
-    let open = view.lease.as_ref();
-    let open = open.filter(|lease| lease.state == LeaseViewState::Marked);
-    let open = open.and_then(|lease| lease.key_id);
-    let mut ends = BTreeMap::new();
-    for entry in entries {
-        let ends_it = entry.outcome.is_final() || entry.outcome == OutcomeKind::MarkCleared;
-        if ends_it {
-            *ends.entry(entry.key_id).or_insert(0) += 1;
+    for (key, attempt, ended) in book.outside.ends(entries) {
+        if !ended {
+            let name = book
+                .names
+                .get(&key)
+                .map_or("an unknown key", String::as_str);
+            let what = "was ended by nothing";
+            broken.push(format!("the mark of run {attempt} of {name} {what}"));
         }
     }
-    for key in &book.outside {
-        if !ends.contains_key(key) && open != Some(*key) {
-            let name = book.names.get(key).map_or("an unknown key", String::as_str);
-            let what = format!("the mark of {name} was ended by nothing");
-            scene.ledger.violation(&format!("{}: {what}", tale.order));
-        }
-        scene
-            .ledger
-            .checked("a mark ended by one of its three ends");
-    }
+    broken
 }
 
 /// Whether an answer may be past its retention by now.

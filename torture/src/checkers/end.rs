@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::join_all;
-use orderlock_core::OrderStore as _;
-use orderlock_core::store::Expire;
-
 use super::close::close;
 use crate::faults::{Fault, last_word, start_all};
+use crate::node::Node;
 use crate::plan::What;
 use crate::scene::Scene;
+use futures_util::future::join_all;
 
 /// How long readers may take to come to the end of the journal, and housekeeping to its work.
 const CATCH_UP: Duration = Duration::from_secs(60);
@@ -64,8 +62,7 @@ async fn readers(scene: &Scene) {
 async fn idle(scene: &Scene) {
     let begun = Instant::now();
     loop {
-        let nodes = scene.all_nodes();
-        let busy: usize = nodes.iter().map(|node| node.lifecycle.in_flight()).sum();
+        let busy = scene.busy();
         if busy == 0 {
             return scene
                 .ledger
@@ -79,26 +76,32 @@ async fn idle(scene: &Scene) {
     }
 }
 
-/// The nodes' own housekeeping comes to an end with what has expired.
+/// Each node's own housekeeping goes on, and nothing that has expired waits for it: nobody else does
+/// that work.
 async fn housekeeping(scene: &Arc<Scene>) {
-    let begun = Instant::now();
-    while begun.elapsed() < CATCH_UP {
-        let Some(node) = scene.some_node() else {
-            return;
-        };
-        let store = Arc::clone(node.lifecycle.store());
-        let left = node.serve(async move { store.expire(Expire { limit: 1 }).await });
-        if let Some(Ok(left)) = left.await
-            && !left.more
-        {
+    let (begun, nodes) = (Instant::now(), scene.all_nodes());
+    let before: Vec<_> = nodes.iter().map(|node| node.rounds()).collect();
+    loop {
+        // A round may have been under way when this began; the second saw all that there was.
+        let keeps = |(node, before): (&Arc<Node>, &u64)| node.rounds() >= before + 2;
+        let idle = nodes.iter().zip(&before).filter(|it| !keeps(*it)).count();
+        let behind = nodes.iter().map(|node| node.lifecycle.expiry_behind());
+        let behind = behind.max().unwrap_or_default();
+        if idle == 0 && behind < scene.plan.session() {
             return scene
                 .ledger
                 .checked("the backlog of housekeeping has fallen");
         }
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        if begun.elapsed() > CATCH_UP {
+            let what = format!(
+                "the backlog of housekeeping does not fall when all is calm: {idle} nodes do nothing, \
+                 and the oldest of what has expired waits for {:.0} s",
+                behind.as_secs_f64()
+            );
+            return scene.ledger.violation(&what);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let what = "the backlog of housekeeping does not fall when all is calm";
-    scene.ledger.violation(what);
 }
 
 /// Which kinds never struck: such a run proves nothing about them.

@@ -65,11 +65,11 @@ impl Book {
         };
         asked.given_up.get_or_insert(now);
         asked.gives_up += 1;
-        let (key, sent) = (asked.key, asked.sent);
-        if self.marks.certain(key, sent).is_some() {
-            self.marks.taken_back(key);
-        } else {
+        let (key, sent, first) = (asked.key, asked.sent, asked.gives_up == 1);
+        if self.marks.certain(key, sent).is_none() {
             self.marks.may_end(key, Doubt::Grant(request.fence), now);
+        } else if first {
+            self.marks.taken_back(key);
         }
         if let Some(next) = &request.next {
             self.asks(next, now);
@@ -82,13 +82,25 @@ impl Book {
         told: &Result<Released, StoreError>,
         now: u64,
     ) -> Broken {
-        let asked = self.asked.get(&request.fence).cloned();
-        let (Some(asked), Ok(released)) = (asked, told) else {
+        let Some(asked) = self.asked.get(&request.fence).cloned() else {
             return Vec::new();
+        };
+        let doubt = Doubt::Grant(request.fence);
+        let released = match told {
+            Ok(released) => released,
+            Err(StoreError::NotApplied(_)) if asked.gives_up == 1 => {
+                self.marks.did_not_end(asked.key, doubt, now);
+                return Vec::new();
+            }
+            Err(_) => return Vec::new(),
         };
         let mut broken = Broken::new();
         if released.held {
             broken.extend(self.held(request.fence, asked.given_up));
+            // What was its own mark is gone; one that stood before it was never in doubt.
+            self.marks.ended_if_doubted(asked.key, doubt);
+        } else if asked.gives_up == 1 {
+            self.marks.did_not_end(asked.key, doubt, now);
         }
         if let (Some(next), Some(told)) = (&request.next, &released.next) {
             broken.extend(self.acquired(next, told, now));

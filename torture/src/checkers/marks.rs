@@ -24,6 +24,8 @@ struct OfKey {
     doubts: BTreeSet<Doubt>,
     /// When a word was sent last that may end it.
     touched: u64,
+    /// Whether nobody knows if what ended a mark ended this one, or the one before.
+    unsure: bool,
 }
 
 /// The marks of one order.
@@ -52,7 +54,8 @@ impl Marks {
         };
         mark.doubts.retain(of_this);
         mark.run = Some(run);
-        if mark.doubts.is_empty() && mark.touched < sent {
+        mark.unsure = mark.doubts.is_empty() && mark.touched >= sent;
+        if mark.doubts.is_empty() && !mark.unsure {
             mark.since.get_or_insert(now);
         }
     }
@@ -71,7 +74,7 @@ impl Marks {
     pub(super) fn did_not_end(&mut self, key: KeyId, doubt: Doubt, now: u64) {
         let mark = self.all.entry(key).or_default();
         let doubted = mark.doubts.remove(&doubt);
-        if doubted && mark.doubts.is_empty() && mark.run.is_some() {
+        if doubted && mark.doubts.is_empty() && mark.run.is_some() && !mark.unsure {
             mark.since.get_or_insert(now);
         }
     }
@@ -89,6 +92,14 @@ impl Marks {
         mark.run = None;
         mark.since = None;
         mark.doubts.clear();
+    }
+
+    /// The mark has ended, if this is what may have ended it.
+    pub(super) fn ended_if_doubted(&mut self, key: KeyId, doubt: Doubt) {
+        let doubts = self.all.get(&key).map(|mark| &mark.doubts);
+        if doubts.is_some_and(|doubts| doubts.contains(&doubt)) {
+            self.ended(key);
+        }
     }
 
     /// The keys whose marks are open, certainly since before this moment.

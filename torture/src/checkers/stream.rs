@@ -9,7 +9,7 @@ use std::time::Duration;
 use orderlock_core::store::{Cursor, Entries, EntriesSince, Entry};
 use orderlock_core::{OrderId, OrderStore as _, Tenant};
 
-use crate::ledger::lock;
+use crate::ledger::{Ledger, lock};
 use crate::scene::Scene;
 
 /// How far a reader has come with one order: the number of the last entry, and a hash of all.
@@ -52,12 +52,27 @@ impl Streams {
         Self((0..nodes).map(|_| Mutex::default()).collect())
     }
 
+    /// What a reader was told. True if there was nothing new.
+    pub(super) fn told(&self, ledger: &Ledger, place: usize, entries: Entries) -> bool {
+        let Entries::Some { entries, next } = entries else {
+            let what = "a reader was told of a new epoch, and nothing was restored";
+            ledger.violation(what);
+            return true;
+        };
+        let mut reader = lock(&self.0[place]);
+        for entry in &entries {
+            reader.take(ledger, place, entry);
+        }
+        reader.cursor = Some(next);
+        entries.is_empty()
+    }
+
     /// Every reader must come to this with an order that is closed.
-    pub(crate) fn expect(&self, scene: &Scene, order: &OrderId, all: Told) {
+    pub(crate) fn expect(&self, ledger: &Ledger, order: &OrderId, all: Told) {
         for (place, reader) in self.0.iter().enumerate() {
             let mut reader = lock(reader);
             reader.due.insert(order.clone(), all);
-            reader.compare(scene, place, order);
+            reader.compare(ledger, place, order);
         }
     }
 
@@ -86,12 +101,12 @@ impl Streams {
 }
 
 impl Reader {
-    fn take(&mut self, scene: &Scene, place: usize, entry: &Entry) {
+    fn take(&mut self, ledger: &Ledger, place: usize, entry: &Entry) {
         self.entries += 1;
         let broken = |what: &str| {
             let (order, number) = (&entry.target.order, entry.number);
             let position = entry.position.0;
-            scene.ledger.violation(&format!(
+            ledger.violation(&format!(
                 "the reader at node {place} was told {what}: entry {number} of {order} at {position}"
             ));
         };
@@ -107,11 +122,11 @@ impl Reader {
             broken(&format!("nothing of the entries {from} to {to}"));
         }
         *told = told.and(entry);
-        self.compare(scene, place, &entry.target.order);
+        self.compare(ledger, place, &entry.target.order);
     }
 
     /// A closed order is done with once the reader has all of it.
-    fn compare(&mut self, scene: &Scene, place: usize, order: &OrderId) {
+    fn compare(&mut self, ledger: &Ledger, place: usize, order: &OrderId) {
         let (Some(due), Some(told)) = (self.due.get(order), self.orders.get(order)) else {
             return;
         };
@@ -119,16 +134,14 @@ impl Reader {
             return;
         }
         if told != due {
-            scene.ledger.violation(&format!(
+            ledger.violation(&format!(
                 "the reader at node {place} was told another history of {order} than it has"
             ));
         }
         // From here on, a place that the reader has passed is all that it could be told again.
         self.due.remove(order);
         self.orders.remove(order);
-        scene
-            .ledger
-            .checked("a reader had each entry of an order once");
+        ledger.checked("a reader had each entry of an order once");
     }
 }
 
@@ -150,7 +163,7 @@ pub(crate) async fn read(scene: Arc<Scene>, place: usize) {
                     store.entries_since(request).await
                 });
                 match tokio::time::timeout(Duration::from_secs(10), asked).await {
-                    Ok(Some(Ok(entries))) => take(&scene, place, entries),
+                    Ok(Some(Ok(entries))) => scene.streams.told(&scene.ledger, place, entries),
                     _ => true,
                 }
             }
@@ -160,19 +173,4 @@ pub(crate) async fn read(scene: Arc<Scene>, place: usize) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
-}
-
-/// True if there was nothing new.
-fn take(scene: &Scene, place: usize, entries: Entries) -> bool {
-    let Entries::Some { entries, next } = entries else {
-        let what = "a reader was told of a new epoch, and nothing was restored";
-        scene.ledger.violation(what);
-        return true;
-    };
-    let mut reader = lock(&scene.streams.0[place]);
-    for entry in &entries {
-        reader.take(scene, place, entry);
-    }
-    reader.cursor = Some(next);
-    entries.is_empty()
 }

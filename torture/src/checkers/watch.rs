@@ -2,16 +2,17 @@
 
 use std::fmt;
 use std::future::{Future, pending};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use futures_util::stream::BoxStream;
 use orderlock_core::store::{
     Accepted, Acquire, Acquired, BreakLease, Broken, Create, Created, Durable, Entries,
-    EntriesSince, Entry, Expire, Expired, Fate, History, Join, Joined, Known, Leases, Leave, Left,
-    List, Lookup, MarkEnd, OrderView, Page, Read, Release, Released, Renew, Renewed, Resolve,
-    Resolved, Settle, Settled, StoreFuture, StoreInfo, Sweep, Swept, Then, Undo,
+    EntriesSince, Entry, Expire, Expired, History, Join, Joined, Known, Leases, Leave, Left, List,
+    Lookup, MarkEnd, OrderView, Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved,
+    Settle, Settled, StoreFuture, StoreInfo, Sweep, Swept, Undo,
 };
 use orderlock_core::{LeaseView, OrderId, OrderStore, StoreError, Target};
 
@@ -26,6 +27,8 @@ pub(crate) struct Watched {
     scene: Weak<Scene>,
     /// Set before the node's futures are dropped: what they do then, a killed process does not do.
     dead: Arc<AtomicBool>,
+    /// Counts the rounds of the node's own housekeeping that were answered.
+    rounds: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for Watched {
@@ -39,11 +42,13 @@ impl Watched {
         store: Arc<dyn OrderStore>,
         scene: &Arc<Scene>,
         dead: &Arc<AtomicBool>,
+        rounds: &Arc<AtomicU64>,
     ) -> Self {
         Self {
             store,
             scene: Arc::downgrade(scene),
             dead: Arc::clone(dead),
+            rounds: Arc::clone(rounds),
         }
     }
 
@@ -61,7 +66,9 @@ impl Watched {
         verb: &'static str,
         answer: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
+        let under_way = self.scene().await.ledger.asks(verb);
         let answer = answer.await;
+        drop(under_way);
         let scene = self.scene().await;
         match &answer {
             Ok(_) => scene.ledger.verb(format!("{verb} answered")),
@@ -82,45 +89,59 @@ impl Watched {
         let scene = self.scene().await;
         let tale = scene.tale(order);
         let sent = noted(&scene, tale.as_ref(), before);
+        drop(scene);
+        let begun = Instant::now();
         let answer = self.ask(verb, answer).await;
+        let scene = self.scene().await;
         if let Some(tale) = tale {
             let broken = {
                 let mut book = lock(&tale.book);
                 let now = scene.tick();
+                if let Err(error) = &answer {
+                    book.failed_to(verb, error, begun.elapsed());
+                }
                 after(&mut book, &answer, (sent, now))
             };
-            for what in broken {
-                let order = &tale.order;
-                scene.ledger.violation(&format!("{order}: {what} ({verb})"));
-            }
+            tell(&scene, &tale, verb, broken);
         }
         answer
     }
 
-    /// Notes when what was handed over with a settle is durable.
+    /// Notes what becomes of a settle that was accepted before it is durable.
     fn until_durable(&self, asked: Settle, accepted: Accepted) -> Accepted {
-        let (Then::HandOver(next), Some(told)) = (asked.then, accepted.next.clone()) else {
-            return accepted;
-        };
         if accepted.durable.is_already() {
             return accepted;
         }
-        let scene = Weak::clone(&self.scene);
-        let durable = accepted.durable;
+        let (scene, next) = (Weak::clone(&self.scene), accepted.next.clone());
+        let (durable, begun) = (accepted.durable, Instant::now());
         Accepted {
             durable: Durable::later(async move {
                 let fate = durable.await;
                 let scene = scene.upgrade();
-                let tale = scene.as_ref().and_then(|it| it.tale(&next.claim.order));
-                if let (Some(scene), Some(tale), Ok(Fate::Durable)) = (scene, tale, &fate) {
-                    let mut book = lock(&tale.book);
-                    let now = scene.tick();
-                    book.marked(&next, &told, now);
+                let tale = scene.as_ref().and_then(|it| it.tale(&asked.claim.order));
+                if let (Some(scene), Some(tale)) = (scene, tale) {
+                    let broken = {
+                        let mut book = lock(&tale.book);
+                        let now = scene.tick();
+                        if let Err(error) = &fate {
+                            book.failed_to("settle, once accepted,", error, begun.elapsed());
+                        }
+                        book.hardened(&asked, next.as_ref(), &fate, now)
+                    };
+                    tell(&scene, &tale, "settle", broken);
                 }
                 fate
             }),
             ..accepted
         }
+    }
+}
+
+/// Tells what broke.
+fn tell(scene: &Scene, tale: &Tale, verb: &str, broken: Vec<String>) {
+    for what in broken {
+        let order = &tale.order;
+        scene.ledger.violation(&format!("{order}: {what} ({verb})"));
     }
 }
 
@@ -258,6 +279,16 @@ macro_rules! watched {
                 .boxed()
             }
 
+            fn expire(&self, request: Expire) -> StoreFuture<'_, Expired> {
+                async move {
+                    drop(self.scene().await);
+                    let expired = self.ask("expire", self.store.expire(request)).await?;
+                    self.rounds.fetch_add(1, Ordering::AcqRel);
+                    Ok(expired)
+                }
+                .boxed()
+            }
+
             $(fn $verb(&self, request: $request) -> StoreFuture<'_, $answer> {
                 async move {
                     drop(self.scene().await);
@@ -281,5 +312,4 @@ watched! {
     leases: Leases => Page<LeaseView>;
     break_lease: BreakLease => Broken;
     entries_since: EntriesSince => Entries;
-    expire: Expire => Expired;
 }

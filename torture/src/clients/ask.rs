@@ -11,7 +11,7 @@ use orderlock_core::{
 use orderlock_simulator::tally::{self, Odd, Tally};
 
 use super::handlers::{Work, handle};
-use crate::checkers::may_be_expired;
+use crate::checkers::{may_be_expired, words};
 use crate::faults::Fault;
 use crate::ledger::lock;
 use crate::node::Node;
@@ -152,25 +152,15 @@ fn check(
         if lost {
             let (place, order, word) = (node.place, &tale.order, word(ended));
             let since = calm.elapsed().as_secs_f64();
-            let causes = match ended {
-                Ended::Denied(Denied::StoreUnavailable(error)) => causes(&**error),
-                _ => String::new(),
+            let cause = match ended {
+                Ended::Denied(Denied::StoreUnavailable(error)) => words(&**error),
+                _ => lock(&tale.book).failures(),
             };
             scene.ledger.violation(&format!(
-                "{order}: {word} at node {place}, and nothing had gone wrong for {since:.1} s{causes}"
+                "{order}: {word} at node {place}, and nothing had gone wrong for {since:.1} s: {cause}"
             ));
         }
     }
-}
-
-fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut words = format!(": {error}");
-    let mut below = error.source();
-    while let Some(error) = below {
-        words.push_str(&format!(": {error}"));
-        below = error.source();
-    }
-    words
 }
 
 /// Keeps what the client was told. True if it is for good.

@@ -97,8 +97,7 @@ pub(super) async fn handle(
     let how = work.behaviour();
     work.check(&order);
     let name = &work.name;
-    // What an earlier run of the key has done stays done.
-    let first = work.outside(true);
+    work.outside(order.attempt(), true);
     let changed = (*order).clone().with_effect(name);
     work.scene.pause(Duration::from_millis(3)).await;
     Ok(match how {
@@ -108,9 +107,7 @@ pub(super) async fn handle(
         Behaviour::Unchanged => Outcome::Unchanged,
         Behaviour::Error => Err("planned".to_owned())?,
         Behaviour::Harmless => {
-            if first {
-                work.outside(false);
-            }
+            work.outside(order.attempt(), false);
             return Err(order.without_effect("planned"));
         }
         Behaviour::HarmlessFirst => {
@@ -170,21 +167,20 @@ impl Work {
     }
 
     /// The handler of an external operation has begun, or has declared that nothing happened.
-    /// Whether that is news.
-    fn outside(&self, touched: bool) -> bool {
-        if !matches!(self.operation.effect(), Effect::External(_)) {
-            return false;
-        }
+    fn outside(&self, attempt: u32, begins: bool) {
+        let Effect::External(recovery) = self.operation.effect() else {
+            return;
+        };
         let mut book = lock(&self.tale.book);
         let name = &self.name;
         let key = book.names.iter().find(|(_, known)| *known == name);
         let Some(key) = key.map(|(key, _)| *key) else {
-            return false;
+            return;
         };
-        if touched {
-            book.outside.insert(key)
+        if begins {
+            book.outside.begins(key, attempt, recovery);
         } else {
-            book.outside.remove(&key)
+            book.outside.declares(key, attempt);
         }
     }
 
