@@ -22,6 +22,8 @@ use crate::scene::Scene;
 
 /// How many of them come at a time.
 const AT_A_TIME: usize = 32;
+/// How often it is tried to start a node for it.
+const TRIES: usize = 10;
 /// How long making and taking all orders may take; those that are held by then are the crowd. On a
 /// slow machine it may take longer until so many are held that renewals name a crowd.
 const COMING_MAX: Duration = Duration::from_secs(75);
@@ -33,15 +35,8 @@ pub(crate) async fn crowd(scene: Arc<Scene>, round: u64) {
         handler: Duration::from_secs(300),
         ..scene.plan.limits(0)
     };
-    let name = format!("crowd-{round}");
-    let node = match Node::start_with(&scene, 0, name, limits).await {
-        Ok(node) => node,
-        Err(error) => {
-            scene
-                .ledger
-                .line(&format!("no node for a crowd: {error:#}"));
-            return;
-        }
+    let Some(node) = start(&scene, &format!("crowd-{round}"), &limits).await else {
+        return;
     };
     let most = if round == 0 {
         scene.plan.crowd
@@ -91,6 +86,20 @@ pub(crate) async fn crowd(scene: Arc<Scene>, round: u64) {
             async move { lifecycle.drain(Duration::from_secs(5)).await }
         })
         .await;
+}
+
+/// A node for a crowd, which the store may not let in at once.
+async fn start(scene: &Arc<Scene>, name: &str, limits: &Limits) -> Option<Arc<Node>> {
+    for _ in 0..TRIES {
+        match Node::start_with(scene, 0, name.to_owned(), limits.clone()).await {
+            Ok(node) => return Some(node),
+            Err(error) => scene
+                .ledger
+                .line(&format!("no node for a crowd: {error:#}")),
+        }
+        scene.pause(Duration::from_millis(500)).await;
+    }
+    None
 }
 
 fn order(round: u64, number: usize) -> OrderId {

@@ -16,6 +16,9 @@ use crate::stores::Struck;
 /// How long a store may be out of reach before a start is tried again.
 const AGAIN: Duration = Duration::from_millis(200);
 
+/// How often it is looked for a node that is at work.
+const LOOKS: usize = 40;
+
 /// Starts a node at each place where none runs, and waits until they have joined.
 pub(crate) async fn start_all(scene: &Arc<Scene>) {
     let places = (0..scene.plan.nodes).filter(|place| scene.node(*place).is_none());
@@ -40,16 +43,25 @@ async fn start(scene: &Arc<Scene>, place: usize) {
     }
 }
 
+/// Some node with requests in flight, and how many: one that does nothing shows nothing.
+async fn busy(scene: &Arc<Scene>) -> Option<(Arc<Node>, usize)> {
+    for _ in 0..LOOKS {
+        let node = scene.some_node()?;
+        let busy = node.lifecycle.in_flight();
+        if busy > 0 {
+            return Some((node, busy));
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    None
+}
+
 /// Kills a node at its work, and starts it again after a while. Where all nodes are one process, it
 /// is that process.
 pub(super) async fn kill(scene: &Arc<Scene>) -> Struck {
-    let Some(node) = scene.some_node() else {
+    let Some((node, busy)) = busy(scene).await else {
         return Ok(None);
     };
-    let busy = node.lifecycle.in_flight();
-    if busy == 0 {
-        return Ok(None);
-    }
     let place = node.place;
     scene.put_node(place, None);
     node.kill();
@@ -64,10 +76,9 @@ pub(super) async fn kill(scene: &Arc<Scene>) -> Struck {
 
 /// Has a node stand still until its session is over. What it does then is too late.
 pub(super) async fn pause(scene: &Arc<Scene>) -> Struck {
-    let Some(node) = scene.some_node() else {
+    let Some((node, busy)) = busy(scene).await else {
         return Ok(None);
     };
-    let busy = node.lifecycle.in_flight();
     let time = scene.plan.session() * 3 / 2 + Duration::from_millis(500);
     let begun = Instant::now();
     node.pause(time);
@@ -77,21 +88,17 @@ pub(super) async fn pause(scene: &Arc<Scene>) -> Struck {
     // Answered when it moves again.
     let moves = node.serve(async {}).await;
     let stood = begun.elapsed();
-    let past = moves.is_some() && stood > scene.plan.session() && busy > 0;
+    let past = moves.is_some() && stood > scene.plan.session();
     let (place, stood) = (node.place, stood.as_secs_f64());
     Ok(past.then(|| format!("node {place} for {stood:.1} s with {busy} requests in flight")))
 }
 
 /// Shuts a node down in order, and starts it again.
 pub(super) async fn drain(scene: &Arc<Scene>) -> Struck {
-    let Some(node) = scene.some_node() else {
+    let Some((node, busy)) = busy(scene).await else {
         return Ok(None);
     };
     let (lifecycle, limit) = (node.lifecycle.clone(), Duration::from_millis(500));
-    let busy = lifecycle.in_flight();
-    if busy == 0 {
-        return Ok(None);
-    }
     let drained = node
         .serve(async move { lifecycle.drain(limit).await })
         .await;
