@@ -41,14 +41,14 @@ impl Planted {
         }
     }
 
-    /// The fault under which it shows: it is dealt first.
+    /// The fault under which it shows: it is dealt first, or the run goes to its end at once.
     pub(crate) fn shown_by(self) -> Fault {
         match self {
             Self::StaleGrant => Fault::RowLocked,
             Self::EarlyHorizon => Fault::StoppedAtLock,
             Self::SquareRenewal => Fault::Crowd,
             Self::OneLane => Fault::OneRow,
-            Self::FarDeadline => Fault::ClockBack,
+            Self::FarDeadline => Fault::DeadClockBack,
             Self::Replaced => Fault::OldReplace,
             Self::AnyClock => Fault::ClockFar,
         }

@@ -11,6 +11,7 @@ use crate::clients::{client, crowd, list, look};
 use crate::faults::{Fault, deal_all, operate, start_all};
 use crate::ledger::{Pages, lock};
 use crate::plan::{Act, Plan, What};
+use crate::planted::Planted;
 use crate::scene::Scene;
 
 /// How long the end of a run may take at most.
@@ -137,6 +138,11 @@ fn come(scene: &Arc<Scene>) -> Vec<tokio::task::JoinHandle<()>> {
 async fn play(scene: &Arc<Scene>, begun: Instant) {
     let faults = scene.faults();
     let end = begun + scene.plan.length.saturating_sub(END);
+    let shown_by = scene.plan.planted.map(Planted::shown_by);
+    if shown_by == Some(Fault::DeadClockBack) {
+        // It is dealt at the end.
+        return tokio::time::sleep(scene.plan.calms_after()).await;
+    }
     for round in 0.. {
         for act in scene.plan.round(round, &faults) {
             // The first round is played to its end: each fault is dealt in it.
