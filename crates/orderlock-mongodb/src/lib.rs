@@ -27,10 +27,12 @@ mod open;
 mod options;
 mod planted;
 mod relay;
+mod sessions;
+mod shared;
 mod store;
 mod verbs;
 
-pub use open::OpenError;
+pub use open::error::OpenError;
 pub use options::MongodbOptions;
 pub use store::MongodbStore;
 

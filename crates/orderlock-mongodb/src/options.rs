@@ -7,7 +7,7 @@ use mongodb::event::EventHandler;
 use mongodb::event::command::CommandEvent;
 use orderlock_core::{Runtime, TokioRuntime};
 
-use crate::database::clock::Clock;
+use crate::database::clock::TimeSource;
 
 /// The shortest and the longest patience: below, every answer is late; above, nobody waits.
 const PATIENCE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(600));
@@ -23,7 +23,7 @@ const CONNECTIONS_MAX: u32 = 1_000;
 #[derive(Clone)]
 pub struct MongodbOptions {
     pub(crate) runtime: Arc<dyn Runtime>,
-    pub(crate) clock: Clock,
+    pub(crate) time: TimeSource,
     pub(crate) connections: u32,
     pub(crate) patience: Duration,
     pub(crate) document_bytes_max: usize,
@@ -37,7 +37,7 @@ impl Default for MongodbOptions {
     fn default() -> Self {
         let runtime: Arc<dyn Runtime> = Arc::new(TokioRuntime);
         Self {
-            clock: Clock::server(Arc::clone(&runtime)),
+            time: TimeSource::server(Arc::clone(&runtime)),
             runtime,
             connections: 64,
             patience: Duration::from_secs(5),
@@ -68,7 +68,7 @@ impl MongodbOptions {
     /// the server's own, so that the clocks of nodes do not matter.
     #[must_use]
     pub fn with_runtime(mut self, runtime: Arc<dyn Runtime>) -> Self {
-        self.clock = Clock::given(Arc::clone(&runtime));
+        self.time = TimeSource::given(Arc::clone(&runtime));
         self.runtime = runtime;
         self
     }

@@ -1,22 +1,25 @@
 //! The store's clock: the server's, carried on by a clock of this machine that never goes back. Two
 //! machines' clocks are never compared.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
+use orderlock_core::store::{RetentionClock, RetentionTime};
 use orderlock_core::{Runtime, Timestamp};
+
+use crate::document::fields::{after, from_micros};
 
 type Heard = Arc<Mutex<Option<(Timestamp, Instant)>>>;
 
-/// Where the store gets its time from.
+/// Where the store gets its time from. Clones are the same clock.
 #[derive(Clone, Debug)]
-pub(crate) struct Clock {
+pub(crate) struct TimeSource {
     runtime: Arc<dyn Runtime>,
     /// The last time that the server told, and when it was heard; none for a clock that is given.
     heard: Option<Heard>,
 }
 
-impl Clock {
+impl TimeSource {
     /// The server's clock. Until the server has told its time, this machine's.
     pub(crate) fn server(runtime: Arc<dyn Runtime>) -> Self {
         Self {
@@ -53,29 +56,60 @@ impl Clock {
         };
         from_micros(now.as_microsecond())
     }
+}
+
+/// The clock of a store that is open: what time it is, and by what time answers and keys are
+/// forgotten.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    source: TimeSource,
+    retention: Mutex<RetentionClock>,
+}
+
+impl Clock {
+    /// `seen`: the time that any node has seen last.
+    pub(crate) fn new(source: TimeSource, seen: Timestamp) -> Self {
+        let retention = RetentionClock::new(seen, source.now(), source.runtime.now());
+        Self {
+            source,
+            retention: Mutex::new(retention),
+        }
+    }
+
+    /// The server has told its time.
+    pub(crate) fn hear(&self, time: Timestamp) {
+        self.source.hear(time);
+    }
+
+    /// The time now, in whole microseconds.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.source.now()
+    }
 
     /// A clock that never goes back, of this machine only.
     pub(crate) fn instant(&self) -> Instant {
-        self.runtime.now()
+        self.source.runtime.now()
     }
-}
 
-/// A time that was kept as microseconds.
-pub(crate) fn from_micros(micros: i64) -> Timestamp {
-    Timestamp::from_microsecond(micros).unwrap_or(if micros < 0 {
-        Timestamp::MIN
-    } else {
-        Timestamp::MAX
-    })
-}
+    /// The time, or the two between which it lies: what begins lasts from the later one.
+    pub(crate) fn times(&self) -> RetentionTime {
+        self.retention().at(self.now(), self.instant())
+    }
 
-/// The end of a span; the last time that there is, if it ends later than that.
-pub(crate) fn after(start: Timestamp, span: Duration) -> Timestamp {
-    let span = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
-    from_micros(start.as_microsecond().saturating_add(span))
-}
+    /// The time by which answers and keys are forgotten.
+    pub(crate) fn forgets_by(&self) -> Timestamp {
+        self.times().earliest
+    }
 
-/// A span as it is kept: in microseconds.
-pub(crate) fn span_to_micros(span: Duration) -> i64 {
-    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
+    /// The time that is believed.
+    pub(crate) fn believed(&self) -> Timestamp {
+        self.retention().believed(self.instant())
+    }
+
+    /// Each change is one step, so that a panic elsewhere leaves it whole.
+    fn retention(&self) -> MutexGuard<'_, RetentionClock> {
+        self.retention
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
 }

@@ -1,5 +1,5 @@
-//! The orders that this node holds, as they were granted: a settle then needs no look at the order
-//! before it writes. What is here may be old; every write names the turn that it rests on.
+//! A cache of the orders that this node holds, as they were granted: a settle then needs no look at the
+//! order before it writes. What is here may be old; every write names the revision that it rests on.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,15 +18,15 @@ const BYTES_BESIDE: usize = 4 * 1024;
 
 /// The grants of this node.
 #[derive(Debug, Default)]
-pub(crate) struct HeldOrders(Mutex<Held>);
+pub(crate) struct GrantCache(Mutex<Cached>);
 
 #[derive(Debug, Default)]
-struct Held {
+struct Cached {
     orders: HashMap<Fence, (Arc<OrderDocument>, usize)>,
     bytes: usize,
 }
 
-impl Held {
+impl Cached {
     fn remove(&mut self, fence: Fence) {
         if let Some((_, bytes)) = self.orders.remove(&fence) {
             self.bytes -= bytes;
@@ -34,29 +34,29 @@ impl Held {
     }
 }
 
-impl HeldOrders {
+impl GrantCache {
     /// Keeps an order, if it is not too large for that. Which others go does not matter: each costs
     /// its settle one more look.
     pub(crate) fn keep(&self, fence: Fence, order: OrderDocument) {
         let bytes = size(&order.own) + order.pending_bytes() + BYTES_BESIDE;
-        let mut held = self.lock();
-        held.remove(fence);
+        let mut cached = self.lock();
+        cached.remove(fence);
         if bytes > BYTES_MAX {
             return;
         }
-        while held.bytes + bytes > BYTES_MAX
-            && let Some(other) = held.orders.keys().next().copied()
+        while cached.bytes + bytes > BYTES_MAX
+            && let Some(other) = cached.orders.keys().next().copied()
         {
-            held.remove(other);
+            cached.remove(other);
         }
-        held.bytes += bytes;
-        held.orders.insert(fence, (Arc::new(order), bytes));
+        cached.bytes += bytes;
+        cached.orders.insert(fence, (Arc::new(order), bytes));
     }
 
     /// The order that was granted under this fence, if it is the one that is asked for.
     pub(crate) fn get(&self, fence: Fence, id: &Bson) -> Option<Arc<OrderDocument>> {
-        let held = self.lock();
-        let (order, _) = held.orders.get(&fence)?;
+        let cached = self.lock();
+        let (order, _) = cached.orders.get(&fence)?;
         (order.id == *id).then(|| Arc::clone(order))
     }
 
@@ -64,7 +64,7 @@ impl HeldOrders {
         self.lock().remove(fence);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Held> {
+    fn lock(&self) -> MutexGuard<'_, Cached> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -81,30 +81,33 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_bounded_in_bytes() {
-        let held = HeldOrders::default();
+        let cache = GrantCache::default();
         let id = Bson::from("o1");
         for fence in 0..100 {
-            held.keep(Fence(fence), order(1024 * 1024));
-            assert!(held.get(Fence(fence), &id).is_some(), "the newest is there");
+            cache.keep(Fence(fence), order(1024 * 1024));
+            assert!(
+                cache.get(Fence(fence), &id).is_some(),
+                "the newest is there"
+            );
         }
-        let kept = (0..100).filter(|fence| held.get(Fence(*fence), &id).is_some());
+        let kept = (0..100).filter(|fence| cache.get(Fence(*fence), &id).is_some());
         assert_eq!(kept.count(), 63);
         for fence in 0..100 {
-            held.forget(Fence(fence));
+            cache.forget(Fence(fence));
         }
-        assert_eq!(held.lock().bytes, 0);
-        held.keep(Fence(1), order(BYTES_MAX));
+        assert_eq!(cache.lock().bytes, 0);
+        cache.keep(Fence(1), order(BYTES_MAX));
         assert!(
-            held.get(Fence(1), &id).is_none(),
+            cache.get(Fence(1), &id).is_none(),
             "it is too large to be kept"
         );
     }
 
     #[test]
     fn another_orders_fence_is_none_of_this_one() {
-        let held = HeldOrders::default();
-        held.keep(Fence(1), order(1));
-        assert!(held.get(Fence(1), &"o2".into()).is_none());
-        assert!(held.get(Fence(2), &"o1".into()).is_none());
+        let cache = GrantCache::default();
+        cache.keep(Fence(1), order(1));
+        assert!(cache.get(Fence(1), &"o2".into()).is_none());
+        assert!(cache.get(Fence(2), &"o1".into()).is_none());
     }
 }

@@ -11,23 +11,23 @@ use futures_util::FutureExt as _;
 use mongodb::bson::{Bson, Document as Fields, doc};
 use orderlock_core::{Fence, Mark, StoreError};
 
+use crate::database::calls::Calls;
 use crate::document::fields::{Reader, hash_hex, hex, micros};
 use crate::document::keys::Word;
 use crate::document::lease::{mark_from_fields, mark_to_fields};
 use crate::document::order::OrderDocument;
 use crate::error::Failure;
-use crate::store::Inner;
 
 /// Keeps the mark of an order that is held under this fence.
 pub(crate) async fn keep(
-    inner: &Inner,
+    calls: &Calls,
     id: &Bson,
     fence: Fence,
     mark: &Mark,
 ) -> Result<(), StoreError> {
     let set = doc! {"$set": {"fence": hex(fence.0), "mark": mark_to_fields(mark)}};
-    let command = inner.calls.marks.update_one(doc! {"_id": id}, set);
-    let kept = inner.calls.bounded(command.upsert(true)).await;
+    let command = calls.marks.update_one(doc! {"_id": id}, set);
+    let kept = calls.bounded(command.upsert(true)).await;
     match kept {
         // Another node has just begun it, which is as good.
         Err(failure) if !failure.is_duplicate() => Err(failure.of_a_write()),
@@ -36,36 +36,37 @@ pub(crate) async fn keep(
 }
 
 /// The mark of this grant has ended: nobody waits until it has ended here too.
-pub(crate) fn ended(inner: &Arc<Inner>, id: &Bson, fence: Fence) {
-    remove(inner, doc! {"_id": id, "fence": hex(fence.0)});
+pub(crate) fn ended(calls: &Arc<Calls>, id: &Bson, fence: Fence) {
+    remove(calls, doc! {"_id": id, "fence": hex(fence.0)});
 }
 
 /// The same, of a mark about which was decided.
-pub(crate) fn decided(inner: &Arc<Inner>, id: &Bson, mark: &Mark) {
+pub(crate) fn decided(calls: &Arc<Calls>, id: &Bson, mark: &Mark) {
     let filter = doc! {
         "_id": id,
         "mark.key": hash_hex(mark.key_id.0),
         "mark.attempt": i64::from(mark.attempt),
         "mark.since": micros(mark.since),
     };
-    remove(inner, filter);
+    remove(calls, filter);
 }
 
-fn remove(inner: &Arc<Inner>, filter: Fields) {
-    let calls = Arc::clone(&inner.calls);
+fn remove(calls: &Arc<Calls>, filter: Fields) {
+    let runtime = Arc::clone(&calls.runtime);
+    let calls = Arc::clone(calls);
     let task = async move {
         if let Err(failure) = calls.bounded(calls.marks.delete_one(filter)).await {
             let error = failure.not_applied();
             tracing::debug!(%error, "a mark that has ended is left beside its order");
         }
     };
-    inner.runtime.spawn(task.boxed());
+    runtime.spawn(task.boxed());
 }
 
 /// The mark that was open in an order which somebody has replaced.
-pub(crate) async fn kept(inner: &Inner, order: &OrderDocument) -> Result<Option<Mark>, StoreError> {
-    let query = inner.calls.marks.find_one(doc! {"_id": &order.id});
-    let found = inner.calls.one(query).await.map_err(Failure::not_applied)?;
+pub(crate) async fn kept(calls: &Calls, order: &OrderDocument) -> Result<Option<Mark>, StoreError> {
+    let query = calls.marks.find_one(doc! {"_id": &order.id});
+    let found = calls.one(query).await.map_err(Failure::not_applied)?;
     let Some(fields) = found else {
         return Ok(None);
     };
@@ -78,8 +79,7 @@ pub(crate) async fn kept(inner: &Inner, order: &OrderDocument) -> Result<Option<
         return Ok(None);
     };
     // A settled key has no mark: its settle has ended it.
-    let last = inner
-        .calls
+    let last = calls
         .last_of_key(&order.id, &order.target, mark.key_id)
         .await
         .map_err(Failure::not_applied)?;

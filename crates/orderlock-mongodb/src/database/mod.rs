@@ -3,6 +3,10 @@
 pub(crate) mod calls;
 pub(crate) mod clock;
 pub(crate) mod grant_cache;
+pub(crate) mod journal;
+pub(crate) mod keys;
 pub(crate) mod marks;
+pub(crate) mod orders;
+pub(crate) mod reservations;
 pub(crate) mod retry;
 pub(crate) mod unreadable;

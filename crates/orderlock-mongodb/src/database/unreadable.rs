@@ -11,9 +11,9 @@ const NAMED_MAX: usize = 1_000;
 
 /// The documents that were named.
 #[derive(Debug, Default)]
-pub(crate) struct Odd(Mutex<HashSet<String>>);
+pub(crate) struct Unreadable(Mutex<HashSet<String>>);
 
-impl Odd {
+impl Unreadable {
     /// Names a document that is passed over.
     pub(crate) fn note(&self, id: &Bson, why: &dyn Display) {
         if self.is_news(&id.to_string()) {
@@ -42,11 +42,11 @@ mod tests {
 
     #[test]
     fn each_is_named_once_and_few_are_remembered() {
-        let odd = Odd::default();
+        let unreadable = Unreadable::default();
         for turn in 0..3 * NAMED_MAX {
-            assert!(odd.is_news(&turn.to_string()));
-            assert!(!odd.is_news(&turn.to_string()));
+            assert!(unreadable.is_news(&turn.to_string()));
+            assert!(!unreadable.is_news(&turn.to_string()));
         }
-        assert!(odd.0.lock().unwrap().len() <= NAMED_MAX);
+        assert!(unreadable.0.lock().unwrap().len() <= NAMED_MAX);
     }
 }

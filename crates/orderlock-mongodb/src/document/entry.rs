@@ -5,8 +5,7 @@ use mongodb::bson::{Bson, Document as Fields, doc};
 use orderlock_core::store::{About, Claim, Entry, NewEntry, Position, Receipt, Retention};
 use orderlock_core::{Answer, Document, Fence, OutcomeKind, Principal, Target, Timestamp, Version};
 
-use crate::database::clock::after;
-use crate::document::fields::{Reader, binary, hash_hex, hex, long, micros};
+use crate::document::fields::{Reader, after, binary, hash_hex, hex, long, micros};
 use crate::error::Failure;
 
 /// An entry, and what only the store knows of it.

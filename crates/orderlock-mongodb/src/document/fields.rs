@@ -1,11 +1,12 @@
 //! Reading members of the store's own sub-documents: each is there, of its type, or the document is
 //! damaged.
 
+use std::time::Duration;
+
 use mongodb::bson::spec::BinarySubtype;
 use mongodb::bson::{Binary, Bson, Document as Fields};
 use orderlock_core::{Fence, Fingerprint, KeyId, SessionId, Timestamp};
 
-use crate::database::clock::from_micros;
 use crate::error::Failure;
 
 /// A sub-document, and how it is called in an error.
@@ -181,6 +182,26 @@ pub(crate) fn long(number: u64) -> Bson {
 
 pub(crate) fn micros(time: Timestamp) -> Bson {
     Bson::Int64(time.as_microsecond())
+}
+
+/// A time that was kept as microseconds.
+pub(crate) fn from_micros(micros: i64) -> Timestamp {
+    Timestamp::from_microsecond(micros).unwrap_or(if micros < 0 {
+        Timestamp::MIN
+    } else {
+        Timestamp::MAX
+    })
+}
+
+/// The end of a span; the last time that there is, if it ends later than that.
+pub(crate) fn after(start: Timestamp, span: Duration) -> Timestamp {
+    let span = i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
+    from_micros(start.as_microsecond().saturating_add(span))
+}
+
+/// A span as it is kept: in microseconds.
+pub(crate) fn span_to_micros(span: Duration) -> i64 {
+    i64::try_from(span.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// How many bytes fields take. What cannot be written is too large for everything.

@@ -5,8 +5,7 @@ use std::time::Duration;
 use mongodb::bson::{Document as Fields, doc};
 use orderlock_core::{Caller, Fence, Lease, Mark, Recovery, Resumed, Tenant};
 
-use crate::database::clock::span_to_micros;
-use crate::document::fields::{Reader, hash_hex, hex, micros};
+use crate::document::fields::{Reader, hash_hex, hex, micros, span_to_micros};
 use crate::error::Failure;
 
 /// What stands in `locked` while Orderlock holds an order.

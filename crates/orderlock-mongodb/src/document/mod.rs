@@ -10,4 +10,5 @@ pub(crate) mod lease;
 pub(crate) mod order;
 pub(crate) mod order_id;
 pub(crate) mod plan;
+pub(crate) mod update;
 pub(crate) mod waits;

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use mongodb::bson::{Bson, Document as Fields};
+use mongodb::bson::{Bson, Document as Fields, doc};
 use orderlock_core::store::OrderView;
 use orderlock_core::{
     Document, Fence, LeaseId, LeaseState, LeaseView, LeaseViewState, Mark, OrderId, OwnedIndex,
     Target, Times, Timestamp, Version,
 };
 
-use crate::database::clock::from_micros;
 use crate::document::entry::Record;
-use crate::document::fields::{Reader, nested, size};
+use crate::document::fields::{Reader, from_micros, nested, size};
 use crate::document::json::{self, Doubles};
 use crate::document::keys::Keys;
 use crate::document::lease::{Granted, locked_by, mark_from_fields};
@@ -39,7 +38,7 @@ pub(crate) struct OrderDocument {
     pub(crate) own: Fields,
     pub(crate) locked: Locked,
     /// What `locked` holds, as it was read.
-    pub(crate) locked_value: Bson,
+    locked_value: Bson,
     /// Counts Orderlock's writes; none in a document that it has never written, or of which somebody
     /// has dropped what it had written.
     pub(crate) turn: Option<i64>,
@@ -162,6 +161,11 @@ impl OrderDocument {
     pub(crate) fn is_held_by(&self, fence: Fence) -> bool {
         self.lease()
             .is_some_and(|granted| granted.lease.fence == fence)
+    }
+
+    /// A filter for the order as long as it is as it was read, whoever holds it.
+    pub(crate) fn unchanged(&self) -> Fields {
+        doc! {"_id": &self.id, "locked": &self.locked_value, "orderlock.turn": self.turn}
     }
 
     /// The order once nobody holds it, with the mark that then stands.

@@ -1,18 +1,17 @@
-//! The one write of a settle, and the order as it leaves it.
+//! A step that changes one order: what is written, and the order as it is then.
 
 use mongodb::bson::{Document as Fields, doc};
-use orderlock_core::store::{Change, Settle, Then};
+use orderlock_core::store::Change;
 use orderlock_core::{Document, OwnedIndex, Timestamp, Version};
 
-use crate::database::calls::Update;
 use crate::document::difference::{Absent, Difference, difference};
 use crate::document::entry::Record;
 use crate::document::fields::{hash_hex, long, micros, size};
 use crate::document::json::{self, Doubles};
 use crate::document::keys::Word;
 use crate::document::order::{Locked, OrderDocument, index_of};
+use crate::document::update::Update;
 use crate::error::Failure;
-use crate::store::Inner;
 
 /// What MongoDB takes as one document, less what is beside the fields that are counted here.
 const BYTES_MAX: usize = 16 * 1024 * 1024 - 64 * 1024;
@@ -23,29 +22,6 @@ pub(crate) struct Plan {
     pub(crate) update: Update,
     pub(crate) after: OrderDocument,
     pub(crate) record: Record,
-}
-
-/// Plans a settle, on the order as its grant (or its last checkpoint) left it.
-pub(crate) fn settle(
-    inner: &Inner,
-    request: &Settle,
-    order: &OrderDocument,
-) -> Result<Plan, Failure> {
-    inner.fits(request)?;
-    let times = inner.times();
-    let mut record = Record::of_claim(&request.claim, request.entry.clone(), times.latest);
-    record.entry.fence = Some(request.fence);
-    record.entry.step = request.step;
-    let mut plan = Plan::new(order, record);
-    if let Some(change) = &request.change {
-        plan.change(change, inner.whole_orders)?;
-    }
-    plan.write_entry(times.earliest)?;
-    match &request.then {
-        Then::Keep => plan.keep(),
-        Then::Unlock | Then::HandOver(_) => plan.unlock(),
-    }
-    Ok(plan)
 }
 
 impl Plan {
@@ -199,7 +175,7 @@ impl Plan {
     }
 
     /// The lease stays, one step further.
-    fn keep(&mut self) {
+    pub(crate) fn keep(&mut self) {
         if let Some(granted) = &mut self.after.granted {
             granted.lease.steps = granted.lease.steps.saturating_add(1);
             let steps = i64::from(granted.lease.steps);

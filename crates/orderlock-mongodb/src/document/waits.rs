@@ -1,28 +1,22 @@
-//! Turns between nodes: who waits for an order that another node holds, and for whom it is kept.
+//! Fairness between nodes: who waits for an order that another node holds, and for whom it is kept.
 //!
 //! A node whose request has found an order held more than once writes into the order that it waits.
 //! When it has waited for half a second, nobody else is granted the order, by a hand-over neither:
 //! the holder lets it go, and it is kept for the node that has waited longest, as long as that one
-//! goes on asking. A wait decides nothing but whose turn it is; one that is late, lost or left
-//! behind costs half a second. It counts no turn of the order, so that it hinders nobody's write.
+//! goes on asking. A wait decides nothing but who comes next; one that is late, lost or left behind
+//! costs half a second. It makes no new revision of the order, so that it hinders nobody's write.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use mongodb::bson::{Bson, Document as Fields, doc};
-use orderlock_core::store::Acquire;
-use orderlock_core::{SessionId, StoreError, Timestamp};
+use orderlock_core::{SessionId, Timestamp};
 
-use crate::database::calls::Update;
-use crate::database::clock::span_to_micros;
-use crate::document::fields::{Reader, hex, micros, nested, parse_u128};
-use crate::document::order::OrderDocument;
-use crate::error::Failure;
-use crate::store::Inner;
+use crate::document::fields::{Reader, hex, micros, parse_u128, span_to_micros};
+use crate::document::update::Update;
 
 /// How long a node waits before the order is kept for it, and within what time it asks again at least,
 /// in microseconds. The longest pause between two questions is half of it.
-const PATIENCE: i64 = 500_000;
+pub(crate) const PATIENCE: i64 = 500_000;
 
 /// Within what time a node asks again at most, however long its questions take.
 const WITHIN_MAX: i64 = 5_000_000;
@@ -121,6 +115,29 @@ impl Waits {
         }
     }
 
+    /// Whether another session than this one has waited for long enough.
+    pub(crate) fn another_has_waited(&self, session: SessionId, now: Timestamp) -> bool {
+        let now = now.as_microsecond();
+        self.others(session).any(|wait| wait.has_waited(now))
+    }
+
+    /// Whether there is room for this session's wait.
+    pub(crate) fn has_room_for(&self, session: SessionId) -> bool {
+        self.of(session).is_some() || self.waits.len() < WAITS_MAX
+    }
+
+    /// What is written of a session that waits, whose last question took so long. One that has not
+    /// asked for a while begins its wait anew.
+    pub(crate) fn noted(&self, session: SessionId, now: Timestamp, took: Duration) -> Fields {
+        let own = self.of(session);
+        let own = own.filter(|own| own.asks(now.as_microsecond()));
+        let since = own.map_or_else(|| micros(now), |own| Bson::Int64(own.since));
+        let within = span_to_micros(took).saturating_mul(QUESTIONS);
+        let within = within.saturating_add(PATIENCE).min(WITHIN_MAX);
+        let wait: Fields = doc! {"since": since, "asked": micros(now), "within": within};
+        doc! {"$set": {path(session): wait}}
+    }
+
     fn of(&self, session: SessionId) -> Option<&Wait> {
         self.waits.iter().find(|wait| wait.session == session)
     }
@@ -132,60 +149,7 @@ impl Waits {
     }
 }
 
+/// Where an order's document says that a session waits.
 fn path(session: SessionId) -> String {
     format!("orderlock.waits.{}", hex(session.0))
-}
-
-/// Looks at who waits for an order that its holder is about to hand over to this session, if
-/// anybody's turn may have come. The copy that the holder has is as old as its grant: while that is
-/// younger than half a second, whoever is not in it cannot have waited for long enough.
-pub(crate) async fn look(
-    inner: &Inner,
-    held: &OrderDocument,
-    session: SessionId,
-) -> Result<Waits, StoreError> {
-    let now = inner.clock.now().as_microsecond();
-    let age = held
-        .lease()
-        .map(|granted| now.saturating_sub(granted.lease.since.as_microsecond()));
-    let young = age.is_some_and(|age| (0..PATIENCE).contains(&age));
-    if young && !held.waits.others(session).any(|wait| wait.has_waited(now)) {
-        return Ok(Waits::default());
-    }
-    let query = inner.calls.orders.find_one(doc! {"_id": &held.id});
-    let query = query.projection(doc! {"orderlock.waits": 1});
-    let found = inner.calls.one(query).await.map_err(Failure::not_applied)?;
-    let found = nested(found.unwrap_or_default());
-    let kept = found.get("orderlock").and_then(Bson::as_document);
-    Ok(Waits::read(kept.and_then(|kept| kept.get("waits"))))
-}
-
-/// Writes that a request waits which has found its order held, as it was read, if it has found it
-/// so before. One that has not asked for a while begins its wait anew. `begun` is when this question
-/// began.
-pub(crate) async fn note(
-    inner: &Arc<Inner>,
-    request: &Acquire,
-    order: &OrderDocument,
-    begun: Instant,
-) {
-    let own = order.waits.of(request.session);
-    // An order that Orderlock has never written is held by a service that keeps no order for anybody.
-    let may = order.turn.is_some() && (own.is_some() || order.waits.waits.len() < WAITS_MAX);
-    if !may || !inner.tried.before(request) {
-        return;
-    }
-    let now = inner.clock.now();
-    let own = own.filter(|own| own.asks(now.as_microsecond()));
-    let since = own.map_or_else(|| micros(now), |own| Bson::Int64(own.since));
-    let took = inner.clock.instant().saturating_duration_since(begun);
-    let within = span_to_micros(took).saturating_mul(QUESTIONS);
-    let within = within.saturating_add(PATIENCE).min(WITHIN_MAX);
-    let wait: Fields = doc! {"since": since, "asked": micros(now), "within": within};
-    let update = doc! {"$set": {path(request.session): wait}};
-    let written = inner.calls.touch(doc! {"_id": &order.id}, update).await;
-    if let Err(failure) = written {
-        let error = failure.not_applied();
-        tracing::debug!(%error, order = %order.target, "a wait was not written");
-    }
 }

@@ -1,7 +1,7 @@
 //! What an address says: for the driver, and for this store.
 
-use crate::OpenError;
 use crate::document::order_id::IdShape;
+use crate::open::error::OpenError;
 
 /// An address as it was understood.
 pub(crate) struct Address {

@@ -9,9 +9,9 @@ use mongodb::options::IndexOptions;
 
 use futures_util::TryStreamExt as _;
 
-use crate::OpenError;
 use crate::database::calls::{Calls, Stored};
 use crate::error::Failure;
+use crate::open::error::OpenError;
 
 /// How long an index may take to be built on a collection that is there already.
 const INDEX_PATIENCE: Duration = Duration::from_secs(600);

@@ -10,10 +10,10 @@ use mongodb::IndexModel;
 use mongodb::bson::{Document as Fields, doc};
 use mongodb::options::IndexOptions;
 
-use crate::OpenError;
 use crate::database::calls::Calls;
 use crate::document::fields::Reader;
 use crate::error::Failure;
+use crate::open::error::OpenError;
 
 /// This program's layout.
 const NUMBER: i64 = 2;

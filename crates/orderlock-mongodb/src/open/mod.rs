@@ -1,13 +1,13 @@
 //! Opening the store: the first look at the server, the indexes, what its set-up makes of a write.
 
 pub(crate) mod address;
+pub(crate) mod error;
 pub(crate) mod indexes;
 pub(crate) mod layout;
 pub(crate) mod server;
 pub(crate) mod server_watch;
 pub(crate) mod shards;
 
-use std::error::Error;
 use std::sync::Arc;
 
 use mongodb::bson::doc;
@@ -19,81 +19,17 @@ use mongodb::options::{
 use mongodb::{Client, Database};
 use orderlock_core::Timestamp;
 
-use crate::MongodbOptions;
 use crate::database::calls::{Calls, Stored, document_of};
-use crate::database::clock::from_micros;
-use crate::document::fields::{Reader, parse_u128};
+use crate::document::fields::{Reader, from_micros, parse_u128};
 use crate::document::order_id::IdShape;
 use crate::error::Failure;
 use crate::open::address::Address;
+use crate::open::error::OpenError;
 use crate::open::server::Server;
+use crate::options::MongodbOptions;
 
 /// How many connections are kept for signs of life.
 const CONNECTIONS_FOR_SIGNS: u32 = 4;
-
-type Cause = Box<dyn Error + Send + Sync>;
-
-/// Why a database could not be opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {
-    /// The address is not one of a MongoDB database.
-    #[error(
-        "the address is not one of a MongoDB database, such as \
-         mongodb://user:password@host:27017/database?collection=orders"
-    )]
-    Address(#[source] Cause),
-    /// The address asks for less than what the store promises.
-    #[error("the address asks for less than is promised: {0}")]
-    Weaker(&'static str),
-    /// No server answers that takes writes.
-    #[error("no server that takes writes answers; check hosts, ports, replica set and TLS")]
-    Unreachable(#[source] Cause),
-    /// The server does not let the user in, or not into this database.
-    #[error("the server does not let this user in; check user, password, `authSource` and roles")]
-    Login(#[source] Cause),
-    /// The server is too old.
-    #[error("the server is too old: the store needs MongoDB 4.4 or later")]
-    TooOld,
-    /// The collection is sharded by something else than the orders' ids.
-    #[error(
-        "the orders' collection is sharded by another key than `_id`: each write names an order by its \
-         `_id`, and only a shard key of `_id`, hashed or not, lets it be the only one of that id"
-    )]
-    ShardKey,
-    /// A later build has written what this one cannot read.
-    #[error("the database has a layout that this program does not know; start a later one")]
-    Layout,
-    /// An index could not be made.
-    #[error("an index could not be made; the user needs the role `readWrite` on the database")]
-    Index(#[source] Cause),
-    /// The server failed otherwise.
-    #[error("the database could not be opened")]
-    Database(#[source] Cause),
-}
-
-impl OpenError {
-    pub(crate) fn address(cause: impl Into<Cause>) -> Self {
-        Self::Address(cause.into())
-    }
-}
-
-impl From<Failure> for OpenError {
-    fn from(failure: Failure) -> Self {
-        let Failure::Driver(error) = &failure else {
-            return Self::Unreachable(failure.into());
-        };
-        let made = match &*error.kind {
-            ErrorKind::ServerSelection { .. } | ErrorKind::Io(_) | ErrorKind::DnsResolve { .. } => {
-                Self::Unreachable
-            }
-            ErrorKind::Authentication { .. } => Self::Login,
-            ErrorKind::Command(error) if [13, 18].contains(&error.code) => Self::Login,
-            _ => Self::Database,
-        };
-        made(failure.into())
-    }
-}
 
 /// A database that is ready for work.
 #[derive(Debug)]
@@ -135,7 +71,7 @@ pub(crate) async fn open(url: &str, options: &MongodbOptions) -> Result<Opened, 
         calls = self::calls(databases, &address.collection, options, &local);
     }
     if let Some(time) = server.time {
-        options.clock.hear(from_micros(time.saturating_mul(1_000)));
+        options.time.hear(from_micros(time.saturating_mul(1_000)));
     }
     if server.sharded {
         shards::look(&calls).await?;
@@ -147,7 +83,7 @@ pub(crate) async fn open(url: &str, options: &MongodbOptions) -> Result<Opened, 
     Ok(Opened {
         location: format!("{location}/{name}.{}", address.collection),
         ids: address.ids,
-        seen: server_watch::seen(&calls, options.clock.now()).await?,
+        seen: server_watch::seen(&calls, options.time.now()).await?,
         server,
         calls: Arc::new(calls),
         epoch,
@@ -240,6 +176,7 @@ fn calls(
         marks: beside("marks"),
         meta: beside("meta"),
         patience: options.patience,
+        runtime: Arc::clone(&options.runtime),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the store rests on and does not own: looked at again while it serves, and told in `describe`.
+//! The health of the server, on which the store rests and which it does not own: looked at again while it serves, and told in `describe`.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -7,12 +7,11 @@ use mongodb::bson::doc;
 use orderlock_core::{StoreError, Timestamp};
 
 use crate::database::calls::Calls;
-use crate::database::clock::from_micros;
-use crate::document::fields::{Reader, micros};
+use crate::database::clock::Clock;
+use crate::document::fields::{Reader, from_micros, micros};
 use crate::error::Failure;
 use crate::open::indexes;
 use crate::open::server::Server;
-use crate::store::Inner;
 
 /// How long a look lasts.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -22,10 +21,10 @@ const TIME_EVERY: Duration = Duration::from_secs(600);
 
 /// What was seen last.
 #[derive(Debug)]
-pub(crate) struct Watch(Mutex<Seen>);
+pub(crate) struct ServerWatch(Mutex<LastLook>);
 
 #[derive(Debug)]
-struct Seen {
+struct LastLook {
     looked: Instant,
     server: Server,
     trouble: Option<String>,
@@ -33,9 +32,9 @@ struct Seen {
     time: Timestamp,
 }
 
-impl Watch {
+impl ServerWatch {
     pub(crate) fn new(server: Server, time: Timestamp, now: Instant) -> Self {
-        Self(Mutex::new(Seen {
+        Self(Mutex::new(LastLook {
             looked: now,
             server,
             trouble: None,
@@ -53,38 +52,51 @@ impl Watch {
         self.lock().trouble.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Looks again, if the last look was a while ago. A look that fails says nothing: whatever else is asked
+    /// of the server then fails too.
+    pub(crate) async fn look(&self, calls: &Calls, clock: &Clock) {
+        let now = clock.instant();
+        let rolls_back = {
+            let mut seen = self.lock();
+            if now.saturating_duration_since(seen.looked) < LOOK_EVERY {
+                return;
+            }
+            seen.looked = now;
+            seen.server.rolls_back
+        };
+        if let Ok(mut server) = Server::ask(calls).await {
+            server.rolls_back = rolls_back;
+            let too_old = server.is_too_old();
+            let mut seen = self.lock();
+            seen.server = server;
+            seen.trouble = too_old.then(|| {
+                "the server is older than MongoDB 4.4: bring every member up to it".to_owned()
+            });
+        }
+        match indexes::keep_entries_apart(calls).await {
+            Ok(true) | Err(_) => {}
+            Ok(false) => {
+                let trouble = make_again(calls).await;
+                self.lock().trouble = trouble;
+            }
+        }
     }
-}
 
-/// Looks again, if the last look was a while ago. A look that fails says nothing: whatever else is asked
-/// of the server then fails too.
-pub(crate) async fn look(inner: &Inner) {
-    let now = inner.clock.instant();
-    let rolls_back = {
-        let mut seen = inner.watch.lock();
-        if now.saturating_duration_since(seen.looked) < LOOK_EVERY {
-            return;
+    /// Keeps the time as seen last, if it is a while since it was.
+    pub(crate) async fn keep_time(&self, calls: &Calls, clock: &Clock) -> Result<(), StoreError> {
+        let believed = clock.believed();
+        let kept = self.lock().time;
+        if believed.duration_since(kept).unsigned_abs() < TIME_EVERY {
+            return Ok(());
         }
-        seen.looked = now;
-        seen.server.rolls_back
-    };
-    if let Ok(mut server) = Server::ask(&inner.calls).await {
-        server.rolls_back = rolls_back;
-        let too_old = server.is_too_old();
-        let mut seen = inner.watch.lock();
-        seen.server = server;
-        seen.trouble = too_old.then(|| {
-            "the server is older than MongoDB 4.4: bring every member up to it".to_owned()
-        });
+        let done = keep(calls, believed).await;
+        done.map_err(Failure::of_a_write)?;
+        self.lock().time = believed;
+        Ok(())
     }
-    match indexes::keep_entries_apart(&inner.calls).await {
-        Ok(true) | Err(_) => {}
-        Ok(false) => {
-            let trouble = make_again(&inner.calls).await;
-            inner.watch.lock().trouble = trouble;
-        }
+
+    fn lock(&self) -> MutexGuard<'_, LastLook> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -114,19 +126,6 @@ pub(crate) async fn seen(calls: &Calls, now: Timestamp) -> Result<Timestamp, Fai
     };
     keep(calls, seen).await?;
     Ok(seen)
-}
-
-/// Keeps the time as seen last, if it is a while since it was.
-pub(crate) async fn keep_time(inner: &Inner) -> Result<(), StoreError> {
-    let believed = inner.believed();
-    let kept = inner.watch.lock().time;
-    if believed.duration_since(kept).unsigned_abs() < TIME_EVERY {
-        return Ok(());
-    }
-    let done = keep(&inner.calls, believed).await;
-    done.map_err(Failure::of_a_write)?;
-    inner.watch.lock().time = believed;
-    Ok(())
 }
 
 async fn keep(calls: &Calls, seen: Timestamp) -> Result<(), Failure> {

@@ -3,8 +3,9 @@
 
 use mongodb::bson::{RawDocumentBuf, doc};
 
-use crate::OpenError;
-use crate::database::calls::{Calls, Update};
+use crate::database::calls::Calls;
+use crate::document::update::Update;
+use crate::open::error::OpenError;
 
 /// The `_id` of no order.
 const NOBODY: &str = "orderlock: nobody's";

@@ -9,21 +9,27 @@
 //! replaces an order's document in between drops them, and they are written into it once more.
 
 pub(crate) mod adopt;
-pub(crate) mod moving;
-pub(crate) mod repair;
+mod moving;
+mod queue;
+mod repair;
+mod take_up;
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use mongodb::bson::{Bson, Document as Fields, doc};
 use orderlock_core::StoreError;
 
+use crate::database::calls::Calls;
+use crate::database::clock::Clock;
+use crate::database::unreadable::Unreadable;
 use crate::document::entry::Record;
 use crate::error::Failure;
-use crate::relay::moving::{Waiting, move_entries};
-use crate::store::Inner;
+use crate::relay::moving::{Moved, Waiting};
+use crate::relay::queue::{RelayQueue, WithSources};
+use crate::relay::repair::Kept;
 
 /// How many orders are looked at together.
 const ORDERS_MAX: usize = 32;
@@ -38,262 +44,235 @@ const ROUNDS: usize = 8;
 /// command, however many it takes, and the order has its entry all the same.
 const LINGER: Duration = Duration::from_millis(50);
 
-/// How many orders are remembered as waiting. More are found by the index.
-const WANTED_MAX: usize = 4_096;
-
-/// How many bytes of entries are remembered, about.
-const KEPT_BYTES_MAX: usize = 32 * 1024 * 1024;
-
 /// How often the relay of a node asks a server that fails, and how long it waits in between. After
 /// that the next settle, or the next reader of the journal, starts it anew.
 const REPEATS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How long the journal may take nothing before that is told. The housekeeping of each node asks it
-/// every few seconds.
-const FAILS: Duration = Duration::from_secs(10);
-
 /// This node's relay.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Relay {
-    state: Mutex<State>,
-    /// One pass at a time: two on one node would only stand in each other's way. Whoever has the turn
-    /// has the last position that this node gave away, of which a majority knows; none if it is not
-    /// known. Another node may have gone further, which the next insert tells.
-    turn: tokio::sync::Mutex<Option<i64>>,
+    calls: Arc<Calls>,
+    clock: Arc<Clock>,
+    unreadable: Arc<Unreadable>,
+    queue: RelayQueue,
+    /// One pass at a time: two on one node would only stand in each other's way. Whoever makes it has
+    /// the last position that this node gave away, of which a majority knows; none if it is not known.
+    /// Another node may have gone further, which the next insert tells.
+    pass: tokio::sync::Mutex<Option<i64>>,
 }
 
+/// Entries that this node remembers, and that somebody had dropped with the rest of their order.
 #[derive(Debug, Default)]
-struct State {
-    wanted: HashMap<String, Bson>,
-    /// The entries that this node has written and not seen moved, by their order.
-    kept: HashMap<String, (Bson, Vec<Record>)>,
-    bytes: usize,
-    running: bool,
-    /// Since when the journal takes nothing, and why.
-    fails: Option<(Instant, Arc<str>)>,
+struct Lost {
+    /// The orders into which they were written once more: they are to be moved.
+    written: Vec<Bson>,
+    /// Those of orders that are not there any more.
+    removed: Vec<Waiting>,
 }
 
 impl Relay {
-    /// An order has got this entry, which is to be moved.
-    pub(crate) fn wants(&self, inner: &Arc<Inner>, id: &Bson, record: Record) {
-        let mut state = self.lock();
-        let bytes = record.bytes();
-        if state.bytes + bytes <= KEPT_BYTES_MAX {
-            state.bytes += bytes;
-            let kept = state.kept.entry(id.to_string());
-            kept.or_insert_with(|| (id.clone(), Vec::new()))
-                .1
-                .push(record);
-        }
-        if state.wanted.len() < WANTED_MAX {
-            state.wanted.insert(id.to_string(), id.clone());
-        }
-        if !std::mem::replace(&mut state.running, true) {
-            let inner = Arc::clone(inner);
-            let runtime = Arc::clone(&inner.runtime);
-            runtime.spawn(async move { run(&inner).await }.boxed());
+    pub(crate) fn new(calls: Arc<Calls>, clock: Arc<Clock>, unreadable: Arc<Unreadable>) -> Self {
+        Self {
+            calls,
+            clock,
+            unreadable,
+            queue: RelayQueue::default(),
+            pass: tokio::sync::Mutex::default(),
         }
     }
 
-    /// Whether this node has written an entry of the order that it has not seen moved.
-    pub(crate) fn keeps(&self, id: &Bson) -> bool {
-        self.lock().kept.contains_key(&id.to_string())
+    /// An order has got this entry, which is to be moved soon.
+    pub(crate) fn wants(self: &Arc<Self>, id: &Bson, record: Record) {
+        if self.queue.add(id, record) {
+            let relay = Arc::clone(self);
+            let task = async move { relay.run().await };
+            self.calls.runtime.spawn(task.boxed());
+        }
     }
 
     /// Why entries wait longer than they should, if they do.
     pub(crate) fn trouble(&self, now: Instant) -> Option<String> {
-        let (since, why) = self.lock().fails.clone()?;
-        let fails = now.saturating_duration_since(since) >= FAILS;
-        fails
-            .then(|| format!("entries wait in their orders, because the journal takes none: {why}"))
+        self.queue.trouble(now)
     }
 
-    /// The remembered entries of these orders, or of all.
-    fn kept(&self, ids: Option<&[Bson]>) -> Vec<(Bson, Vec<Record>)> {
-        let state = self.lock();
-        match ids {
-            None => state.kept.values().cloned().collect(),
-            Some(ids) => ids
-                .iter()
-                .filter_map(|id| state.kept.get(&id.to_string()).cloned())
-                .collect(),
-        }
-    }
-
-    /// These entries of an order are in the journal.
-    pub(crate) fn moved<'a>(&self, id: &Bson, records: impl Iterator<Item = &'a Record>) {
-        let mut state = self.lock();
-        let state = &mut *state;
-        let name = id.to_string();
-        let Some((_, kept)) = state.kept.get_mut(&name) else {
-            return;
-        };
-        for record in records {
-            if let Some(at) = kept.iter().position(|kept| kept.is_same(record)) {
-                state.bytes = state.bytes.saturating_sub(kept.swap_remove(at).bytes());
+    async fn run(&self) {
+        let runtime = &self.calls.runtime;
+        loop {
+            runtime.sleep(LINGER).await;
+            let Some(ids) = self.queue.take() else {
+                return;
+            };
+            let mut repeat = 0;
+            while let Err(error) = self.move_now(&ids).await {
+                repeat += 1;
+                if repeat > REPEATS {
+                    warn_of(Err(error));
+                    self.queue.stop();
+                    return;
+                }
+                runtime.sleep(PAUSE * 2_u32.pow(repeat)).await;
             }
         }
-        if kept.is_empty() {
-            state.kept.remove(&name);
-        }
     }
 
-    /// What waits; none if nothing does, and then the relay has stopped.
-    fn take(&self) -> Option<Vec<Bson>> {
-        let mut state = self.lock();
-        if state.wanted.is_empty() {
-            state.running = false;
-            return None;
-        }
-        Some(state.wanted.drain().map(|(_, id)| id).collect())
+    /// Moves what waits in these orders.
+    pub(crate) async fn move_now(&self, ids: &[Bson]) -> Result<(), StoreError> {
+        let mut last = self.pass.lock().await;
+        let kept = self.queue.kept(Some(ids));
+        let done = self.move_and_repair(&mut last, ids, kept).await;
+        self.queue.ended(self.clock.instant(), &done);
+        done
     }
 
-    /// Notes how a pass ended.
-    fn ended(&self, now: Instant, done: &Result<(), StoreError>) {
-        let fails = &mut self.lock().fails;
-        *fails = done.as_ref().err().map(|error| {
-            let since = fails.as_ref().map_or(now, |(since, _)| *since);
-            (since, Chain(error).to_string().into())
-        });
+    /// Moves all that waits.
+    async fn move_all(&self) -> Result<(), StoreError> {
+        let mut last = self.pass.lock().await;
+        let kept = self.queue.kept(None);
+        let done = async {
+            let filter = doc! {"orderlock.waiting": {"$exists": true}};
+            let again = self.move_found(&mut last, filter).await?;
+            self.move_and_repair(&mut last, &again, kept).await
+        };
+        let done = done.await;
+        self.queue.ended(self.clock.instant(), &done);
+        done
     }
 
-    fn stop(&self) {
-        self.lock().running = false;
+    /// Moves what waits in an order, if the journal takes it.
+    pub(crate) async fn try_move(&self, id: &Bson) {
+        let done = self.move_now(std::slice::from_ref(id)).await;
+        warn_of(done);
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Moves all that waits, if the journal takes it.
+    pub(crate) async fn try_move_all(&self) {
+        warn_of(self.move_all().await);
     }
-}
 
-/// An error with all that lies below it.
-struct Chain<'a>(&'a dyn std::error::Error);
+    async fn move_and_repair(
+        &self,
+        last: &mut Option<i64>,
+        ids: &[Bson],
+        kept: Vec<(Bson, Vec<Record>)>,
+    ) -> Result<(), StoreError> {
+        self.move_orders(last, ids.to_vec()).await?;
+        let lost = self.write_again(kept).await?;
+        self.move_entries(last, lost.removed).await?;
+        self.move_orders(last, lost.written).await
+    }
 
-impl std::fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut below = self.0.source();
-        while let Some(error) = below {
-            write!(f, ": {error}")?;
-            below = error.source();
+    /// Moves what waits in these orders, also if it gets other numbers in between.
+    async fn move_orders(
+        &self,
+        last: &mut Option<i64>,
+        mut ids: Vec<Bson>,
+    ) -> Result<(), StoreError> {
+        for _ in 0..ROUNDS {
+            let mut again = Vec::new();
+            for ids in ids.chunks(ORDERS_MAX) {
+                let filter = doc! {"_id": {"$in": ids}, "orderlock.waiting": {"$exists": true}};
+                again.extend(self.move_found(last, filter).await?);
+            }
+            if again.is_empty() {
+                return Ok(());
+            }
+            ids = again;
         }
         Ok(())
     }
-}
 
-async fn run(inner: &Arc<Inner>) {
-    loop {
-        inner.runtime.sleep(LINGER).await;
-        let Some(ids) = inner.relay.take() else {
-            return;
-        };
-        let mut repeat = 0;
-        while let Err(error) = move_now(inner, &ids).await {
-            repeat += 1;
-            if repeat > REPEATS {
-                let error = Chain(&error);
-                tracing::warn!(%error, "entries wait in their orders: the journal takes none");
-                inner.relay.stop();
-                return;
+    /// Moves what waits in the orders that a filter finds. One that cannot be read holds up none of the
+    /// others. Returns those that are to be looked at again.
+    async fn move_found(
+        &self,
+        last: &mut Option<i64>,
+        filter: Fields,
+    ) -> Result<Vec<Bson>, StoreError> {
+        let query = self.calls.orders.find(filter);
+        // Others may settle faster than this pass moves. What is behind it, the next one sees.
+        let query = query.limit(i64::try_from(PASS_MAX).unwrap_or(i64::MAX));
+        let query = query.projection(Waiting::projection());
+        let rows = self.calls.rows(query).await;
+        let mut rows = rows.map_err(Failure::not_applied)?;
+        let (mut again, mut seen) = (Vec::new(), HashSet::new());
+        loop {
+            let found = rows.some(1, ORDERS_MAX).await;
+            let found = found.map_err(Failure::not_applied)?;
+            if found.is_empty() {
+                return Ok(again);
             }
-            inner.runtime.sleep(PAUSE * 2_u32.pow(repeat)).await;
+            let mut orders = Vec::new();
+            for fields in found {
+                let id = fields.get("_id").cloned().unwrap_or_default();
+                // A cursor may come by the same order twice, if it moves in between.
+                if !seen.insert(id.to_string()) {
+                    continue;
+                }
+                match Waiting::read(fields) {
+                    Ok(order) => orders.push(order),
+                    Err(failure) => self.unreadable.note(&id, &failure),
+                }
+            }
+            again.extend(self.move_entries(last, orders).await?);
         }
     }
-}
 
-/// Moves what waits in these orders.
-pub(crate) async fn move_now(inner: &Arc<Inner>, ids: &[Bson]) -> Result<(), StoreError> {
-    let mut last = inner.relay.turn.lock().await;
-    let kept = inner.relay.kept(Some(ids));
-    let done = move_and_repair(inner, &mut last, ids, kept).await;
-    inner.relay.ended(inner.clock.instant(), &done);
-    done
-}
-
-async fn move_and_repair(
-    inner: &Arc<Inner>,
-    last: &mut Option<i64>,
-    ids: &[Bson],
-    kept: Vec<(Bson, Vec<Record>)>,
-) -> Result<(), StoreError> {
-    move_orders(inner, last, ids.to_vec()).await?;
-    let lost = repair::write_again(inner, kept).await?;
-    move_entries(inner, last, lost.removed).await?;
-    move_orders(inner, last, lost.written).await
-}
-
-/// Moves what waits in these orders, also if it gets other numbers in between.
-async fn move_orders(
-    inner: &Arc<Inner>,
-    last: &mut Option<i64>,
-    mut ids: Vec<Bson>,
-) -> Result<(), StoreError> {
-    for _ in 0..ROUNDS {
+    /// Moves the entries of these orders. Returns the orders that somebody has replaced, so that a
+    /// number of theirs stands for another entry in the journal: their entries have other numbers now,
+    /// and are to be moved again.
+    async fn move_entries(
+        &self,
+        last: &mut Option<i64>,
+        orders: Vec<Waiting>,
+    ) -> Result<Vec<Bson>, StoreError> {
+        let Moved { moved, replaced } = moving::move_entries(&self.calls, last, orders).await?;
+        for order in moved {
+            self.queue.moved(&order.id, order.records.values());
+        }
         let mut again = Vec::new();
-        for ids in ids.chunks(ORDERS_MAX) {
-            let filter = doc! {"_id": {"$in": ids}, "orderlock.waiting": {"$exists": true}};
-            again.extend(move_found(inner, last, filter).await?);
+        for order in replaced {
+            match repair::number_on(&self.calls, &order.id).await {
+                Ok(()) => again.push(order.id),
+                Err(StoreError::Corrupt(why)) => self.unreadable.note(&order.id, &why),
+                Err(error) => return Err(error),
+            }
         }
-        if again.is_empty() {
-            return Ok(());
-        }
-        ids = again;
+        Ok(again)
     }
-    Ok(())
-}
 
-/// Moves all that waits.
-pub(crate) async fn move_all(inner: &Arc<Inner>) -> Result<(), StoreError> {
-    let mut last = inner.relay.turn.lock().await;
-    let kept = inner.relay.kept(None);
-    let done = async {
-        let filter = doc! {"orderlock.waiting": {"$exists": true}};
-        let again = move_found(inner, &mut last, filter).await?;
-        move_and_repair(inner, &mut last, &again, kept).await
-    };
-    let done = done.await;
-    inner.relay.ended(inner.clock.instant(), &done);
-    done
-}
-
-/// Moves what waits in the orders that a filter finds. One that cannot be read holds up none of the
-/// others. Returns those that are to be looked at again.
-async fn move_found(
-    inner: &Arc<Inner>,
-    last: &mut Option<i64>,
-    filter: Fields,
-) -> Result<Vec<Bson>, StoreError> {
-    let query = inner.calls.orders.find(filter);
-    // Others may settle faster than this pass moves. What is behind it, the next one sees.
-    let query = query.limit(i64::try_from(PASS_MAX).unwrap_or(i64::MAX));
-    let query = query.projection(Waiting::projection());
-    let mut rows = inner
-        .calls
-        .rows(query)
-        .await
-        .map_err(Failure::not_applied)?;
-    let (mut again, mut seen) = (Vec::new(), HashSet::new());
-    loop {
-        let found = rows
-            .some(1, ORDERS_MAX)
-            .await
-            .map_err(Failure::not_applied)?;
-        if found.is_empty() {
-            return Ok(again);
-        }
-        let mut orders = Vec::new();
-        for fields in found {
-            let id = fields.get("_id").cloned().unwrap_or_default();
-            // A cursor may come by the same order twice, if it moves in between.
-            if !seen.insert(id.to_string()) {
+    /// Writes entries that this node remembers into their orders once more, where they neither wait nor
+    /// have been moved.
+    async fn write_again(&self, kept: Vec<(Bson, Vec<Record>)>) -> Result<Lost, StoreError> {
+        let mut lost = Lost::default();
+        for (id, mut records) in kept {
+            if !self.queue.keeps(&id) {
                 continue;
             }
-            match Waiting::read(fields) {
-                Ok(order) => orders.push(order),
-                Err(failure) => inner.odd.note(&id, &failure),
+            records.sort_by_key(|record| record.entry.number);
+            for record in records {
+                let before = lost.removed.iter().filter(|order| order.id == id).count();
+                match repair::write_lost(&self.calls, &self.clock, &id, &record, before).await {
+                    Ok(Kept::Waits) => lost.written.push(id.clone()),
+                    Ok(Kept::Moved) => self.queue.moved(&id, std::iter::once(&record)),
+                    Ok(Kept::Removed(order)) => lost.removed.push(order),
+                    // Its entries wait until it can be read; others' do not.
+                    Err(StoreError::Corrupt(why)) => {
+                        self.unreadable.note(&id, &why);
+                        break;
+                    }
+                    Err(error) => return Err(error),
+                }
             }
         }
-        again.extend(move_entries(inner, last, orders).await?);
+        Ok(lost)
+    }
+}
+
+/// What cannot be moved now is found by the next pass: whoever wanted it moved goes on without.
+fn warn_of(done: Result<(), StoreError>) {
+    if let Err(error) = done {
+        let error = WithSources(&error);
+        tracing::warn!(%error, "entries wait in their orders: the journal takes none");
     }
 }

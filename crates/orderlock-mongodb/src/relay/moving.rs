@@ -1,31 +1,27 @@
 //! Entries on their way from orders' documents into the journal.
 
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Arc;
 
 use mongodb::bson::{Bson, Document as Fields, doc};
 use mongodb::options::ReadConcern;
 use orderlock_core::{OutcomeKind, StoreError, Target};
 
-use crate::database::calls::document_of;
-use crate::database::retry::Pace;
+use crate::database::calls::{Calls, document_of};
+use crate::database::retry::{RetryBudget, busy};
 use crate::document::entry::Record;
 use crate::document::fields::{Reader, long, micros, nested};
 use crate::document::order::entries;
 use crate::document::order_id;
 use crate::error::Failure;
-use crate::relay::repair;
-use crate::store::Inner;
-use crate::verbs::acquire::busy;
 
 /// An order in which entries wait: what the relay needs of it, whatever else it holds.
 #[derive(Debug)]
 pub(crate) struct Waiting {
-    id: Bson,
+    pub(crate) id: Bson,
     target: Target,
     /// The number of the order's last entry.
     number: u64,
-    records: BTreeMap<u64, Record>,
+    pub(crate) records: BTreeMap<u64, Record>,
 }
 
 impl Waiting {
@@ -42,10 +38,6 @@ impl Waiting {
             number: record.entry.number,
             records: [(record.entry.number, record)].into(),
         }
-    }
-
-    pub(crate) fn is(&self, id: &Bson) -> bool {
-        self.id == *id
     }
 
     pub(crate) fn read(fields: Fields) -> Result<Self, Failure> {
@@ -79,16 +71,25 @@ struct Outgoing {
     fields: Fields,
 }
 
-/// Moves the entries of these orders, and trims the orders of them. Returns the orders that somebody
-/// has replaced, so that a number of theirs stands for another entry in the journal: their entries have
-/// other numbers now, and are to be moved again.
+/// Orders whose entries were to be moved.
+#[derive(Debug, Default)]
+pub(crate) struct Moved {
+    /// The journal has their entries, and they are trimmed of them.
+    pub(crate) moved: Vec<Waiting>,
+    /// Those that somebody has replaced, so that a number of theirs stands for another entry in the
+    /// journal.
+    pub(crate) replaced: Vec<Waiting>,
+}
+
+/// Moves the entries of these orders, and trims the orders of them.
 pub(crate) async fn move_entries(
-    inner: &Arc<Inner>,
+    calls: &Calls,
     last: &mut Option<i64>,
     orders: Vec<Waiting>,
-) -> Result<Vec<Bson>, StoreError> {
+) -> Result<Moved, StoreError> {
+    let mut done = Moved::default();
     if orders.is_empty() {
-        return Ok(Vec::new());
+        return Ok(done);
     }
     let mut outgoing = Vec::new();
     for (at, order) in orders.iter().enumerate() {
@@ -97,29 +98,17 @@ pub(crate) async fn move_entries(
             outgoing.push(Outgoing { order: at, fields });
         }
     }
-    let replaced = insert(inner, last, &orders, outgoing).await?;
-    let mut again = Vec::new();
-    let (mut moved, mut others) = (Vec::new(), Vec::new());
+    let replaced = insert(calls, last, &orders, outgoing).await?;
     for (at, order) in orders.into_iter().enumerate() {
         match replaced.contains(&at) {
-            true => others.push(order),
-            false => moved.push(order),
+            true => done.replaced.push(order),
+            false => done.moved.push(order),
         }
     }
-    if !moved.is_empty() {
-        trim(inner, &moved).await?;
+    if !done.moved.is_empty() {
+        trim(calls, &done.moved).await?;
     }
-    for order in moved {
-        inner.relay.moved(&order.id, order.records.values());
-    }
-    for order in others {
-        match repair::number_on(inner, &order.id).await {
-            Ok(()) => again.push(order.id),
-            Err(StoreError::Corrupt(why)) => inner.odd.note(&order.id, &why),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(again)
+    Ok(done)
 }
 
 /// An entry as the journal keeps it, but for its position.
@@ -145,14 +134,14 @@ fn to_journal(id: &Bson, record: &Record) -> Result<Fields, Failure> {
 /// server says so, and takes none behind it. Returns which orders have a number that the journal has
 /// given to another entry.
 async fn insert(
-    inner: &Inner,
+    calls: &Calls,
     last: &mut Option<i64>,
     orders: &[Waiting],
     mut outgoing: Vec<Outgoing>,
 ) -> Result<HashSet<usize>, StoreError> {
     let mut replaced = HashSet::new();
-    let mut pace = Pace::new(inner);
-    while pace.next().await {
+    let mut retry = RetryBudget::new(calls);
+    while retry.next().await {
         if outgoing.is_empty() {
             return Ok(replaced);
         }
@@ -160,7 +149,7 @@ async fn insert(
         let known = last.take();
         let mut position = match known {
             Some(position) => position,
-            None => last_position(inner).await?,
+            None => last_position(calls).await?,
         };
         for entry in &mut outgoing {
             position += 1;
@@ -169,8 +158,8 @@ async fn insert(
         let documents = outgoing.iter().map(|entry| document_of(&entry.fields));
         let documents: Result<Vec<_>, _> = documents.collect();
         let documents = documents.map_err(Failure::not_applied)?;
-        let command = inner.calls.journal.insert_many(documents).ordered(true);
-        match inner.calls.bounded(command).await {
+        let command = calls.journal.insert_many(documents).ordered(true);
+        match calls.bounded(command).await {
             Ok(_) => {
                 *last = Some(position);
                 return Ok(replaced);
@@ -178,7 +167,7 @@ async fn insert(
             // Another node has gone further, most likely, which is soon seen.
             Err(failure) if failure.is_duplicate() && known.is_some() => {}
             Err(failure) if failure.is_duplicate() => {
-                outgoing = without_moved(inner, orders, outgoing, &mut replaced).await?;
+                outgoing = without_moved(calls, orders, outgoing, &mut replaced).await?;
             }
             Err(failure) => return Err(failure.of_a_write()),
         }
@@ -187,15 +176,14 @@ async fn insert(
 }
 
 /// The last position that is given away, durably or not: a gap would be left if it were not seen.
-async fn last_position(inner: &Inner) -> Result<i64, StoreError> {
-    let query = inner
-        .calls
+async fn last_position(calls: &Calls) -> Result<i64, StoreError> {
+    let query = calls
         .journal
         .find_one(doc! {})
         .sort(doc! {"position": -1})
         .projection(doc! {"position": 1})
         .read_concern(ReadConcern::local());
-    match inner.calls.one(query).await.map_err(Failure::not_applied)? {
+    match calls.one(query).await.map_err(Failure::not_applied)? {
         None => Ok(0),
         Some(fields) => Reader::new("a journal entry", &fields)
             .number("position")
@@ -206,7 +194,7 @@ async fn last_position(inner: &Inner) -> Result<i64, StoreError> {
 /// Leaves out what is in the journal by now, durably: its order is trimmed of it. Of an order whose
 /// number stands for another entry there, nothing is moved.
 async fn without_moved(
-    inner: &Inner,
+    calls: &Calls,
     orders: &[Waiting],
     outgoing: Vec<Outgoing>,
     replaced: &mut HashSet<usize>,
@@ -215,7 +203,7 @@ async fn without_moved(
     for entry in outgoing {
         let Waiting { id, target, .. } = &orders[entry.order];
         let ours = Record::from_fields(&entry.fields, target).map_err(Failure::not_applied)?;
-        let found = inner.calls.entry(id, target, ours.entry.number).await;
+        let found = calls.entry(id, target, ours.entry.number).await;
         match found.map_err(Failure::not_applied)? {
             None => left.push(entry),
             Some(there) if there.is_same(&ours) => {}
@@ -229,8 +217,7 @@ async fn without_moved(
 /// Takes out of orders what the journal has. An order to which nothing has come in the meantime waits
 /// no longer. Each names the last entry that it was read with: where somebody has replaced the order,
 /// other entries may stand under the same numbers.
-async fn trim(inner: &Inner, orders: &[Waiting]) -> Result<(), StoreError> {
-    let calls = &inner.calls;
+async fn trim(calls: &Calls, orders: &[Waiting]) -> Result<(), StoreError> {
     let all = doc! {"$unset": {"orderlock.entries": "", "orderlock.waiting": ""}};
     let as_read = |order: &Waiting| {
         let last = order.records.values().next_back();

@@ -2,40 +2,37 @@
 //! drops what waits in it, and lets the numbers begin anew: neither may cost an entry that was
 //! answered.
 
-use std::sync::Arc;
-
 use mongodb::bson::{Bson, doc};
 use mongodb::options::ReadConcern;
 use orderlock_core::{StoreError, Target, Version};
 
-use crate::database::calls::Update;
-use crate::database::retry::Pace;
+use crate::database::calls::Calls;
+use crate::database::clock::Clock;
+use crate::database::retry::{RetryBudget, busy};
 use crate::document::entry::Record;
 use crate::document::fields::{hash_hex, long};
 use crate::document::keys::Known;
 use crate::document::order::{Locked, OrderDocument};
 use crate::document::plan::Plan;
+use crate::document::update::Update;
 use crate::error::Failure;
 use crate::relay::adopt;
 use crate::relay::moving::Waiting;
-use crate::store::Inner;
-use crate::verbs::acquire::busy;
-use crate::verbs::break_lease::still;
 
 /// Gives the entries that wait in an order other numbers, behind the last that the journal has given,
 /// if one of theirs stands for another entry there. The order goes on behind them, its keys are asked
 /// of the journal, and its next grant goes beyond every version that was given.
-pub(crate) async fn number_on(inner: &Inner, id: &Bson) -> Result<(), StoreError> {
-    let mut pace = Pace::new(inner);
-    while pace.next().await {
-        let found = inner.calls.order(id).await.map_err(Failure::not_applied)?;
+pub(crate) async fn number_on(calls: &Calls, id: &Bson) -> Result<(), StoreError> {
+    let mut retry = RetryBudget::new(calls);
+    while retry.next().await {
+        let found = calls.order(id).await.map_err(Failure::not_applied)?;
         let Some(order) = found else {
             return Ok(());
         };
-        let Some(update) = other_numbers(inner, &order).await? else {
+        let Some(update) = other_numbers(calls, &order).await? else {
             return Ok(());
         };
-        let written = inner.calls.touch(still(&order), update.into_fields()).await;
+        let written = calls.touch(order.unchanged(), update.into_fields()).await;
         if written.map_err(Failure::of_a_write)? {
             tracing::warn!(
                 order = %order.target,
@@ -48,12 +45,12 @@ pub(crate) async fn number_on(inner: &Inner, id: &Bson) -> Result<(), StoreError
 }
 
 /// What gives the entries of an order other numbers; none if theirs are their own.
-async fn other_numbers(inner: &Inner, order: &OrderDocument) -> Result<Option<Update>, StoreError> {
+async fn other_numbers(calls: &Calls, order: &OrderDocument) -> Result<Option<Update>, StoreError> {
     let mut left = Vec::new();
     let (mut update, mut taken) = (Update::default(), false);
     for record in order.pending_all().map_err(Failure::not_applied)? {
         let number = record.entry.number;
-        let there = inner.calls.entry(&order.id, &order.target, number).await;
+        let there = calls.entry(&order.id, &order.target, number).await;
         let there = there.map_err(Failure::not_applied)?;
         let moved = there.as_ref().is_some_and(|there| there.is_same(&record));
         taken |= there.is_some() && !moved;
@@ -65,7 +62,7 @@ async fn other_numbers(inner: &Inner, order: &OrderDocument) -> Result<Option<Up
     if !taken {
         return Ok(None);
     }
-    let (mut number, version) = last_given(inner, &order.id, &order.target).await?;
+    let (mut number, version) = last_given(calls, &order.id, &order.target).await?;
     for mut record in left {
         let before = record.entry.number;
         number += 1;
@@ -90,16 +87,13 @@ async fn other_numbers(inner: &Inner, order: &OrderDocument) -> Result<Option<Up
 
 /// The last number that the journal has given to an order, durably or not, and its version there.
 async fn last_given(
-    inner: &Inner,
+    calls: &Calls,
     id: &Bson,
     target: &Target,
 ) -> Result<(u64, Version), StoreError> {
-    let query = inner.calls.journal.find_one(doc! {"order": id});
+    let query = calls.journal.find_one(doc! {"order": id});
     let query = query.sort(doc! {"number": -1});
-    let found = inner
-        .calls
-        .one(query.read_concern(ReadConcern::local()))
-        .await;
+    let found = calls.one(query.read_concern(ReadConcern::local())).await;
     let found = found.map_err(Failure::not_applied)?;
     let record = found.map(|fields| Record::from_fields(&fields, target));
     let record = record.transpose().map_err(Failure::not_applied)?;
@@ -108,87 +102,64 @@ async fn last_given(
     }))
 }
 
-/// Entries that this node remembers and that were lost.
-#[derive(Debug, Default)]
-pub(crate) struct Lost {
-    /// The orders into which they were written once more: they are to be moved.
-    pub(crate) written: Vec<Bson>,
-    /// Those of orders that are not there any more.
-    pub(crate) removed: Vec<Waiting>,
+/// Where an entry is that this node remembers.
+pub(crate) enum Kept {
+    /// In its order, from where it is to be moved.
+    Waits,
+    /// In the journal.
+    Moved,
+    /// Nowhere: its order is not there any more. It goes into the journal as it is here.
+    Removed(Waiting),
 }
 
-/// Writes entries that this node remembers into their orders once more, where they neither wait nor
-/// have been moved.
-pub(crate) async fn write_again(
-    inner: &Arc<Inner>,
-    kept: Vec<(Bson, Vec<Record>)>,
-) -> Result<Lost, StoreError> {
-    let mut lost = Lost::default();
-    for (id, mut records) in kept {
-        if !inner.relay.keeps(&id) {
-            continue;
-        }
-        records.sort_by_key(|record| record.entry.number);
-        for record in records {
-            match write_lost(inner, &id, record, &mut lost).await {
-                Ok(()) => {}
-                // Its entries wait until it can be read; others' do not.
-                Err(StoreError::Corrupt(why)) => {
-                    inner.odd.note(&id, &why);
-                    break;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    Ok(lost)
-}
-
-/// Writes an entry into its order once more, if it is lost.
-async fn write_lost(
-    inner: &Arc<Inner>,
+/// Looks where an entry is, and writes it into its order once more if it is lost. `before`: how many
+/// entries of an order that is gone are given numbers before this one.
+pub(crate) async fn write_lost(
+    calls: &Calls,
+    clock: &Clock,
     id: &Bson,
-    mut record: Record,
-    lost: &mut Lost,
-) -> Result<(), StoreError> {
-    let mut pace = Pace::new(inner);
-    while pace.next().await {
+    record: &Record,
+    before: usize,
+) -> Result<Kept, StoreError> {
+    let mut retry = RetryBudget::new(calls);
+    while retry.next().await {
         // The order first, and the journal second: an entry goes from the one to the other.
-        let found = inner.calls.order(id).await.map_err(Failure::not_applied)?;
+        let found = calls.order(id).await.map_err(Failure::not_applied)?;
         let pending = found.as_ref().map(OrderDocument::pending_all).transpose();
         let pending = pending.map_err(Failure::not_applied)?.unwrap_or_default();
-        if pending.iter().any(|other| other.is_same(&record)) {
-            lost.written.push(id.clone());
-            return Ok(());
+        if pending.iter().any(|other| other.is_same(record)) {
+            return Ok(Kept::Waits);
         }
-        let moved = inner.calls.has_entry(id, &record).await;
+        let moved = calls.has_entry(id, record).await;
         if moved.map_err(Failure::not_applied)? {
-            inner.relay.moved(id, std::iter::once(&record));
-            return Ok(());
+            return Ok(Kept::Moved);
         }
         let Some(order) = found else {
-            let given = last_given(inner, id, &record.entry.target).await?;
-            let before = lost.removed.iter().filter(|order| order.is(id)).count();
-            record.entry.number = given.0 + 1 + u64::try_from(before).unwrap_or(0);
-            lost.removed.push(Waiting::removed(id.clone(), record));
-            return Ok(());
+            let (given, _) = last_given(calls, id, &record.entry.target).await?;
+            let mut record = record.clone();
+            record.entry.number = given + 1 + u64::try_from(before).unwrap_or(0);
+            return Ok(Kept::Removed(Waiting::removed(id.clone(), record)));
         };
-        if order.turn.is_none() && adopt::write_back(inner, &order).await? {
+        if order.turn.is_none() && adopt::write_back(calls, clock.now(), &order).await? {
             continue;
         }
-        if append(inner, &order, record.clone()).await? {
-            lost.written.push(id.clone());
-            return Ok(());
+        if append(calls, clock, &order, record.clone()).await? {
+            return Ok(Kept::Waits);
         }
     }
     Err(busy())
 }
 
 /// Writes an entry behind an order's last one. It says nothing of a key that the order knows by now.
-async fn append(inner: &Inner, order: &OrderDocument, record: Record) -> Result<bool, StoreError> {
+async fn append(
+    calls: &Calls,
+    clock: &Clock,
+    order: &OrderDocument,
+    record: Record,
+) -> Result<bool, StoreError> {
     let version = record.entry.version;
     let mut plan = Plan::new(order, record);
-    adopt::adopt(inner, &mut plan.update, order);
+    adopt::adopt(clock.now(), &mut plan.update, order);
     plan.record.entry.version = version;
     let floor = order.floor.unwrap_or(version).max(version);
     plan.update.put("orderlock.floor", long(floor.0));
@@ -200,15 +171,14 @@ async fn append(inner: &Inner, order: &OrderDocument, record: Record) -> Result<
     }
     let known = order
         .keys
-        .known(plan.record.entry.key_id, inner.forgets_by());
+        .known(plan.record.entry.key_id, clock.forgets_by());
     let written = match known {
         Known::Word(_) => plan.append(),
-        Known::New | Known::AskTheJournal => plan.write_entry(inner.forgets_by()),
+        Known::New | Known::AskTheJournal => plan.write_entry(clock.forgets_by()),
     };
     written.map_err(Failure::not_applied)?;
-    let done = inner
-        .calls
-        .touch(still(order), plan.update.into_fields())
+    let done = calls
+        .touch(order.unchanged(), plan.update.into_fields())
         .await;
     let done = done.map_err(Failure::of_a_write)?;
     if done {

@@ -1,31 +1,23 @@
 //! `break_lease`: an operator's act on one grant, or on one lock of a service that does not know
 //! Orderlock.
 
-use std::sync::Arc;
-
-use mongodb::bson::{Bson, Document as Fields, doc};
 use orderlock_core::store::{About, BreakLease, Broken};
 use orderlock_core::{
     Fingerprint, KeyId, LeaseView, OperationName, OutcomeKind, StoreError, Target,
 };
 
-use crate::database::retry::Pace;
+use crate::database::retry::{RetryBudget, busy};
 use crate::document::entry::Record;
 use crate::document::order::{Locked, OrderDocument, foreign_id, order_of};
 use crate::document::plan::Plan;
 use crate::error::Failure;
 use crate::relay::adopt::{adopt, write_back};
-use crate::store::Inner;
-use crate::verbs::acquire::busy;
-use crate::verbs::sessions;
+use crate::shared::Inner;
 
 /// The operation of a lock whose holder does not know Orderlock.
 const FOREIGN_LOCK: &str = "foreign-lock";
 
-pub(crate) async fn break_lease(
-    inner: &Arc<Inner>,
-    request: &BreakLease,
-) -> Result<Broken, StoreError> {
+pub(crate) async fn break_lease(inner: &Inner, request: &BreakLease) -> Result<Broken, StoreError> {
     let named = order_of(&request.lease).map(|order| Target {
         tenant: request.tenant.clone(),
         order,
@@ -33,8 +25,8 @@ pub(crate) async fn break_lease(
     let Some(id) = named.and_then(|target| inner.ids.id(&target)) else {
         return Ok(Broken::NotFound);
     };
-    let mut pace = Pace::new(inner);
-    while pace.next().await {
+    let mut retry = RetryBudget::new(&inner.calls);
+    while retry.next().await {
         let found = inner.calls.order(&id).await.map_err(Failure::not_applied)?;
         let Some(order) = found else {
             return Ok(Broken::NotFound);
@@ -42,7 +34,7 @@ pub(crate) async fn break_lease(
         let Some((view, about)) = meant(&order, request)? else {
             return Ok(Broken::NotFound);
         };
-        if order.turn.is_none() && write_back(inner, &order).await? {
+        if order.turn.is_none() && write_back(&inner.calls, inner.clock.now(), &order).await? {
             continue;
         }
         if write(inner, request, &order, about).await? {
@@ -75,36 +67,30 @@ fn meant(
 
 /// Frees the order and writes the entry, if the order is still as it was read.
 async fn write(
-    inner: &Arc<Inner>,
+    inner: &Inner,
     request: &BreakLease,
     order: &OrderDocument,
     about: About,
 ) -> Result<bool, StoreError> {
-    let times = inner.times();
+    let times = inner.clock.times();
     let (actor, reason) = (request.actor.clone(), Some(request.reason.clone()));
     let act = (OutcomeKind::LeaseBroken, actor, reason);
     let record = Record::of_act(&order.target, about, act, times.latest);
     let mut plan = Plan::new(order, record);
-    adopt(inner, &mut plan.update, order);
+    adopt(inner.clock.now(), &mut plan.update, order);
     plan.update.unlock();
     plan.write_entry(times.earliest)
         .map_err(Failure::not_applied)?;
     let update = plan.update.into_fields();
-    let written = inner.calls.touch(still(order), update).await;
+    let written = inner.calls.touch(order.unchanged(), update).await;
     let written = written.map_err(Failure::of_a_write)?;
     if written {
-        inner.relay.wants(inner, &order.id, plan.record);
+        inner.relay.wants(&order.id, plan.record);
         inner.hint(&order.target);
         if let Some(granted) = order.lease() {
-            inner.held.forget(granted.lease.fence);
-            sessions::tell_broken(inner, &granted.lease).await;
+            inner.grants.forget(granted.lease.fence);
+            inner.sessions.note_broken(&granted.lease).await;
         }
     }
     Ok(written)
-}
-
-/// A filter for an order that is still as it was read, whoever holds it.
-pub(crate) fn still(order: &OrderDocument) -> Fields {
-    let locked: &Bson = &order.locked_value;
-    doc! {"_id": &order.id, "locked": locked, "orderlock.turn": order.turn}
 }

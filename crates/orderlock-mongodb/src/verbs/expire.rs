@@ -1,7 +1,6 @@
 //! `expire`: ends the retention of answers and of tombstones, in batches of which each of the two has
 //! its own.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use mongodb::bson::{Bson, Document as Fields, doc};
@@ -10,21 +9,17 @@ use orderlock_core::{StoreError, Timestamp};
 
 use crate::document::fields::{Reader, micros};
 use crate::error::Failure;
-use crate::open::server_watch;
-use crate::relay;
-use crate::store::Inner;
+use crate::shared::Inner;
 
 /// The most of either that one call ends.
 const BATCH_MAX: usize = 1_000;
 
-pub(crate) async fn expire(inner: &Arc<Inner>, request: &Expire) -> Result<Expired, StoreError> {
+pub(crate) async fn expire(inner: &Inner, request: &Expire) -> Result<Expired, StoreError> {
     // An answer that still waits in its order's document is ended once it is in the journal. What
     // cannot be moved there holds up none of the others.
-    if let Err(error) = relay::move_all(inner).await {
-        tracing::warn!(%error, "entries wait in their orders: the journal takes none");
-    }
-    let now = inner.forgets_by();
-    server_watch::keep_time(inner).await?;
+    inner.relay.try_move_all().await;
+    let now = inner.clock.forgets_by();
+    inner.watch.keep_time(&inner.calls, &inner.clock).await?;
     let limit = request.limit.clamp(1, BATCH_MAX);
     let gone = doc! {"$unset": {"answer": "", "due": ""}};
     let answers = end(inner, "due", now, gone, limit).await?;
@@ -39,7 +34,7 @@ pub(crate) async fn expire(inner: &Arc<Inner>, request: &Expire) -> Result<Expir
 }
 
 /// How the batch of one kind went.
-struct Ended {
+struct EndedBatch {
     ended: usize,
     left: bool,
     /// For how long the oldest has been due that is left.
@@ -54,7 +49,7 @@ async fn end(
     now: Timestamp,
     gone: Fields,
     limit: usize,
-) -> Result<Ended, StoreError> {
+) -> Result<EndedBatch, StoreError> {
     let query = inner
         .calls
         .journal
@@ -79,7 +74,7 @@ async fn end(
         let done = done.map_err(Failure::of_a_write)?;
         ended = usize::try_from(done.modified_count).unwrap_or(limit);
     }
-    Ok(Ended {
+    Ok(EndedBatch {
         ended,
         left: oldest.is_some(),
         behind: oldest.map_or(Duration::ZERO, |oldest| {

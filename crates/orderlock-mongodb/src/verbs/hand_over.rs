@@ -1,19 +1,21 @@
 //! A hand-over: the next request is decided against the order as the step before leaves it, and
 //! taken by the same write.
 
-use std::sync::Arc;
-
 use orderlock_core::StoreError;
 use orderlock_core::store::{Acquire, Acquired, Verdict, kept_for_another};
 
-use crate::database::calls::Update;
 use crate::document::keys::Word;
 use crate::document::order::OrderDocument;
-use crate::document::waits::{self, Waits};
+use crate::document::update::Update;
+use crate::document::waits::Waits;
 use crate::error::Failure;
-use crate::store::Inner;
-use crate::verbs::acquire::{self, lease_of, take, told, verdict, word};
-use crate::verbs::grant;
+use crate::shared::Inner;
+use crate::verbs::acquire::acquire;
+use crate::verbs::answers::answer;
+use crate::verbs::decide::{lease_of, take, verdict};
+use crate::verbs::fairness;
+use crate::verbs::give_up::undo;
+use crate::verbs::grant::finish;
 
 /// What the next request comes to, if the step is carried out.
 #[derive(Debug)]
@@ -38,7 +40,7 @@ impl<'a> Next<'a> {
     /// it stays true. None if it cannot be decided now: whoever lets go waits for nobody, and the
     /// next request is asked for by itself.
     pub(crate) async fn decide(
-        inner: &Arc<Inner>,
+        inner: &Inner,
         request: &'a Acquire,
         orders: (&OrderDocument, &OrderDocument),
     ) -> Option<Self> {
@@ -54,7 +56,7 @@ impl<'a> Next<'a> {
     }
 
     async fn look_and_decide(
-        inner: &Arc<Inner>,
+        inner: &Inner,
         request: &'a Acquire,
         (held, after): (&OrderDocument, &OrderDocument),
     ) -> Result<Self, StoreError> {
@@ -62,14 +64,15 @@ impl<'a> Next<'a> {
         let renewals = match inner.sessions.renewals(request.session) {
             Some(renewals) => Some(renewals),
             None => {
-                let looked = inner.sessions.look(inner, request.session).await;
+                let looked = inner.sessions.look(request.session).await;
                 looked.map_err(Failure::not_applied)?
             }
         };
-        let word = word(inner, after, request.claim.key_id).await?;
+        let (key_id, forgets_by) = (request.claim.key_id, inner.clock.forgets_by());
+        let word = inner.calls.key(after, key_id, forgets_by).await?;
         let verdict = verdict(request, after, word.as_ref(), renewals.is_some(), now);
         let waits = match verdict {
-            Verdict::Grant { .. } => waits::look(inner, held, request.session).await?,
+            Verdict::Grant { .. } => fairness::look(inner, held, request.session).await?,
             _ => Waits::default(),
         };
         let kept = waits.kept_for_another(request.session, inner.clock.now());
@@ -107,20 +110,20 @@ impl<'a> Next<'a> {
     /// None if it is not known: the step is good, and the next request is asked for by itself.
     pub(crate) async fn answer(
         self,
-        inner: &Arc<Inner>,
+        inner: &Inner,
         order: OrderDocument,
         session: Result<Option<i64>, Failure>,
     ) -> Option<Acquired> {
         let request = self.request;
         match self.answer_as_written(inner, order, session).await {
             Ok(acquired) => Some(acquired),
-            Err(_) => Box::pin(acquire::acquire(inner, request)).await.ok(),
+            Err(_) => Box::pin(acquire(inner, request)).await.ok(),
         }
     }
 
     async fn answer_as_written(
         self,
-        inner: &Arc<Inner>,
+        inner: &Inner,
         order: OrderDocument,
         session: Result<Option<i64>, Failure>,
     ) -> Result<Acquired, StoreError> {
@@ -134,15 +137,15 @@ impl<'a> Next<'a> {
             let mark = order.mark.clone();
             let free = order.let_go(mark);
             let key_id = self.request.claim.key_id;
-            return told(inner, &free, key_id, self.verdict, self.word).await;
+            return answer(inner, &free, key_id, self.verdict, self.word).await;
         }
         match session {
-            Ok(Some(_)) => match grant::finish(inner, self.request, order).await? {
+            Ok(Some(_)) => match finish(inner, self.request, order).await? {
                 Some(acquired) => Ok(acquired),
-                None => Box::pin(acquire::acquire(inner, self.request)).await,
+                None => Box::pin(acquire(inner, self.request)).await,
             },
             Ok(None) => {
-                grant::undo(inner, &order).await?;
+                undo(inner, &order).await?;
                 Ok(Acquired::SessionEnded)
             }
             Err(failure) => Err(StoreError::OutcomeUnknown(Box::new(failure))),
@@ -150,9 +153,9 @@ impl<'a> Next<'a> {
     }
 
     /// Looks whether the session of the next request goes on, beside the write.
-    pub(crate) async fn look(&self, inner: &Arc<Inner>) -> Result<Option<i64>, Failure> {
+    pub(crate) async fn look(&self, inner: &Inner) -> Result<Option<i64>, Failure> {
         if self.is_granted() {
-            inner.sessions.look(inner, self.request.session).await
+            inner.sessions.look(self.request.session).await
         } else {
             Ok(None)
         }

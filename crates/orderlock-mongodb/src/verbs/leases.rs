@@ -2,24 +2,25 @@
 //! by a write that names it, of which one command carries many.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use mongodb::bson::{Bson, Document as Fields, doc};
 use orderlock_core::{Fence, SessionId, StoreError, Target};
 
-use crate::database::calls::{Rows, Update};
+use crate::database::calls::Rows;
 use crate::document::fields::{Reader, hex, nested};
 use crate::document::lease::locked_by;
+use crate::document::order::OrderDocument;
 use crate::document::order_id;
+use crate::document::update::Update;
 use crate::error::Failure;
-use crate::store::Inner;
+use crate::shared::Inner;
 
 /// How many leases one command voids, and how many are looked for by one.
 const TOGETHER_MAX: usize = 500;
 
 /// A lease as it stands in an order.
 #[derive(Clone, Debug)]
-pub(crate) struct Held {
+pub(crate) struct HeldRow {
     id: Bson,
     target: Target,
     pub(crate) fence: Fence,
@@ -29,7 +30,7 @@ pub(crate) struct Held {
     pub(crate) holds: bool,
 }
 
-impl Held {
+impl HeldRow {
     fn read(fields: Fields) -> Result<Self, Failure> {
         let fields = nested(fields);
         let id = fields.get("_id").cloned().unwrap_or_default();
@@ -56,7 +57,7 @@ pub(crate) async fn granted(
     inner: &Inner,
     session: SessionId,
     renewals: Range<i64>,
-) -> Result<Vec<Held>, StoreError> {
+) -> Result<Vec<HeldRow>, StoreError> {
     let filter = doc! {
         "orderlock.lease.session": hex(session.0),
         "orderlock.lease.renewals": {"$gte": renewals.start, "$lt": renewals.end},
@@ -70,7 +71,7 @@ pub(crate) async fn granted(
 }
 
 /// Those of these grants that hold their orders.
-pub(crate) async fn held(inner: &Inner, fences: &[Fence]) -> Result<Vec<Held>, StoreError> {
+pub(crate) async fn held(inner: &Inner, fences: &[Fence]) -> Result<Vec<HeldRow>, StoreError> {
     let mut found = Vec::new();
     for fences in fences.chunks(TOGETHER_MAX) {
         let locked: Vec<String> = fences.iter().map(|fence| locked_by(*fence)).collect();
@@ -102,22 +103,25 @@ async fn rows(inner: &Inner, filter: Fields) -> Result<Rows<'_>, StoreError> {
 }
 
 /// The next lease that can be read.
-pub(crate) async fn next(inner: &Inner, rows: &mut Rows<'_>) -> Result<Option<Held>, StoreError> {
+pub(crate) async fn next(
+    inner: &Inner,
+    rows: &mut Rows<'_>,
+) -> Result<Option<HeldRow>, StoreError> {
     loop {
         let Some(fields) = rows.next().await.map_err(Failure::not_applied)? else {
             return Ok(None);
         };
         let id = fields.get("_id").cloned().unwrap_or_default();
-        match Held::read(fields) {
+        match HeldRow::read(fields) {
             Ok(held) => return Ok(Some(held)),
-            Err(failure) => inner.odd.note(&id, &failure),
+            Err(failure) => inner.unreadable.note(&id, &failure),
         }
     }
 }
 
 /// Voids leases of a session, so many at most; says how many.
 pub(crate) async fn void_of(
-    inner: &Arc<Inner>,
+    inner: &Inner,
     session: SessionId,
     most: usize,
 ) -> Result<usize, StoreError> {
@@ -133,8 +137,9 @@ pub(crate) async fn void_of(
 
 /// Voids grants that still hold their orders; their marks stay. Says how many did. A lease that holds
 /// nothing is taken away.
-pub(crate) async fn void(inner: &Arc<Inner>, leases: &[Held]) -> Result<usize, StoreError> {
-    let (holding, left): (Vec<&Held>, Vec<&Held>) = leases.iter().partition(|held| held.holds);
+pub(crate) async fn void(inner: &Inner, leases: &[HeldRow]) -> Result<usize, StoreError> {
+    let (holding, left): (Vec<&HeldRow>, Vec<&HeldRow>) =
+        leases.iter().partition(|held| held.holds);
     let mut voided = 0;
     for held in holding.chunks(TOGETHER_MAX) {
         let mut update = Update::default();
@@ -147,7 +152,7 @@ pub(crate) async fn void(inner: &Arc<Inner>, leases: &[Held]) -> Result<usize, S
         let done = inner.calls.touch_all(updates).await;
         voided += done.map_err(Failure::of_a_write)?;
         for held in held {
-            inner.held.forget(held.fence);
+            inner.grants.forget(held.fence);
             inner.hint(&held.target);
         }
     }
@@ -163,6 +168,24 @@ pub(crate) async fn void(inner: &Arc<Inner>, leases: &[Held]) -> Result<usize, S
         });
         let done = inner.calls.touch_all(updates).await;
         done.map_err(Failure::of_a_write)?;
+    }
+    Ok(voided)
+}
+
+/// Voids a grant, if it still holds the order; its mark stays. Says whether it did.
+pub(crate) async fn void_one(
+    inner: &Inner,
+    order: &OrderDocument,
+    fence: Fence,
+) -> Result<bool, StoreError> {
+    let mut update = Update::default();
+    update.unlock();
+    let filter = doc! {"_id": &order.id, "locked": locked_by(fence)};
+    let voided = inner.calls.touch(filter, update.into_fields()).await;
+    let voided = voided.map_err(Failure::of_a_write)?;
+    if voided {
+        inner.grants.forget(fence);
+        inner.hint(&order.target);
     }
     Ok(voided)
 }

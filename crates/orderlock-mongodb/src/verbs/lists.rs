@@ -1,7 +1,5 @@
 //! `list` and `leases`: pages of orders, each the answer to one query.
 
-use std::sync::Arc;
-
 use mongodb::action::Find;
 use mongodb::bson::{Bson, Document as Fields, RawDocumentBuf, doc};
 use orderlock_core::store::{Cursor, Filter, Leases, List, OrderView, Page};
@@ -10,16 +8,13 @@ use orderlock_core::{LeaseView, StoreError, Tenant};
 use crate::document::fields::{Reader, hex};
 use crate::document::order::OrderDocument;
 use crate::error::Failure;
-use crate::store::Inner;
+use crate::shared::Inner;
 use crate::verbs::cursor;
 
 /// The most orders on one page. Each may have megabytes.
 const PAGE_MAX: usize = 200;
 
-pub(crate) async fn list(
-    inner: &Arc<Inner>,
-    request: &List,
-) -> Result<Page<OrderView>, StoreError> {
+pub(crate) async fn list(inner: &Inner, request: &List) -> Result<Page<OrderView>, StoreError> {
     let mut all = vec![of_tenant(&request.tenant)];
     if let Some(place) = cursor::read('o', request.cursor.as_ref())? {
         all.push(after_place(place)?);
@@ -38,10 +33,7 @@ pub(crate) async fn list(
     Ok(Page { items: views, next })
 }
 
-pub(crate) async fn leases(
-    inner: &Arc<Inner>,
-    request: &Leases,
-) -> Result<Page<LeaseView>, StoreError> {
+pub(crate) async fn leases(inner: &Inner, request: &Leases) -> Result<Page<LeaseView>, StoreError> {
     let taken = doc! {"$or": [
         {"locked": {"$type": "string"}},
         {"orderlock.mark.since": {"$exists": true}},
@@ -95,7 +87,7 @@ fn read<T>(
         let id = fields.get("_id").cloned().unwrap_or_default();
         let shown = OrderDocument::read(fields).and_then(|order| show(&order));
         shown
-            .inspect_err(|failure| inner.odd.note(&id, failure))
+            .inspect_err(|failure| inner.unreadable.note(&id, failure))
             .ok()
     });
     shown.collect()
@@ -179,13 +171,10 @@ fn with_equalities(all: &[Fields], filter: &Filter) -> Fields {
 
 /// Orders that are held, or not: by a lease whose session is alive, or by a service that does not
 /// know Orderlock.
-async fn held(inner: &Arc<Inner>, held: bool) -> Result<Fields, StoreError> {
-    let alive = inner
-        .sessions
-        .alive(inner)
-        .await
-        .map_err(Failure::not_applied)?;
-    let alive: Vec<Bson> = alive.into_iter().map(|id| hex(id.0).into()).collect();
+async fn held(inner: &Inner, held: bool) -> Result<Fields, StoreError> {
+    let alive = inner.sessions.all().await.map_err(Failure::not_applied)?;
+    let alive = alive.iter().map(|row| hex(row.session.0).into());
+    let alive: Vec<Bson> = alive.collect();
     Ok(if held {
         doc! {"locked": {"$type": "string"}, "$or": [
             {"orderlock.lease": null},

@@ -1,23 +1,15 @@
 //! `read` and `lookup`: one look at one order.
 
-use std::sync::Arc;
-
 use orderlock_core::store::{KeyFacts, Known, Lookup, OrderView, Read};
 use orderlock_core::{KeyId, LeaseState, StoreError, Target};
 
+use crate::database::reservations;
 use crate::document::keys::Word;
 use crate::error::Failure;
-use crate::relay;
-use crate::relay::adopt::{dropped_ours, recall};
-use crate::store::Inner;
-use crate::verbs::acquire::word;
-use crate::verbs::grant::record;
-use crate::verbs::reserve;
+use crate::relay::adopt::recall;
+use crate::shared::Inner;
 
-pub(crate) async fn read(
-    inner: &Arc<Inner>,
-    request: &Read,
-) -> Result<Option<OrderView>, StoreError> {
+pub(crate) async fn read(inner: &Inner, request: &Read) -> Result<Option<OrderView>, StoreError> {
     let Some(id) = inner.ids.id(&request.target) else {
         return Ok(None);
     };
@@ -25,27 +17,23 @@ pub(crate) async fn read(
     let Some(order) = found else {
         return Ok(None);
     };
-    let order = recall(inner, order).await?;
+    let order = recall(&inner.calls, order).await?;
     order.view().map(Some).map_err(Failure::not_applied)
 }
 
-pub(crate) async fn lookup(inner: &Arc<Inner>, request: &Lookup) -> Result<Known, StoreError> {
+pub(crate) async fn lookup(inner: &Inner, request: &Lookup) -> Result<Known, StoreError> {
     let known = lookup_in(inner, &request.target, request.key_id).await?;
     if known != Known::Unknown {
         return Ok(known);
     }
     // A creation's key is known by the id that is derived from it, whatever id was chosen.
-    match reserve::made(inner, &request.target).await? {
+    match reservations::made(&inner.calls, &request.target).await? {
         Some(order) => lookup_in(inner, &order, request.key_id).await,
         None => Ok(known),
     }
 }
 
-async fn lookup_in(
-    inner: &Arc<Inner>,
-    target: &Target,
-    key_id: KeyId,
-) -> Result<Known, StoreError> {
+async fn lookup_in(inner: &Inner, target: &Target, key_id: KeyId) -> Result<Known, StoreError> {
     let Some(id) = inner.ids.id(target) else {
         return Ok(Known::Unknown);
     };
@@ -53,15 +41,19 @@ async fn lookup_in(
     let Some(order) = found else {
         return Ok(Known::Unknown);
     };
-    if dropped_ours(inner, &order) {
-        relay::move_now(inner, std::slice::from_ref(&id)).await?;
+    if inner.relay.dropped_ours(&order) {
+        inner.relay.move_now(std::slice::from_ref(&id)).await?;
     }
     let now = inner.clock.now();
-    let word = word(inner, &order, key_id).await?;
+    let forgets_by = inner.clock.forgets_by();
+    let word = inner.calls.key(&order, key_id, forgets_by).await?;
     if let Some(word) = &word {
         match Word::facts(Some(word), now) {
             KeyFacts::Final { retained: true, .. } => {
-                let record = record(inner, &order, key_id, word.number).await?;
+                let record = inner
+                    .calls
+                    .entry_of_key(&order, key_id, word.number)
+                    .await?;
                 return Ok(Known::Settled(Box::new(record.shown(now))));
             }
             KeyFacts::Final { fingerprint, .. } => return Ok(Known::Expired(fingerprint)),

@@ -1,43 +1,39 @@
 //! `resolve`: ends a mark that nobody attends to, by a decision and with a reason.
 
-use std::sync::Arc;
-
 use orderlock_core::store::{About, Decision, Resolve, Resolved};
 use orderlock_core::{LeaseState, Mark, OutcomeKind, StoreError};
 
-use crate::database::calls::Update;
 use crate::database::marks;
-use crate::database::retry::Pace;
+use crate::database::retry::{RetryBudget, busy};
 use crate::document::entry::Record;
 use crate::document::order::OrderDocument;
 use crate::document::plan::Plan;
+use crate::document::update::Update;
 use crate::error::Failure;
-use crate::relay::adopt::take_up;
-use crate::store::Inner;
-use crate::verbs::acquire::{busy, word};
-use crate::verbs::break_lease::still;
-use crate::verbs::grant;
+use crate::shared::Inner;
+use crate::verbs::changed_elsewhere::note_change;
+use crate::verbs::leases::void_one;
 
-pub(crate) async fn resolve(inner: &Arc<Inner>, request: &Resolve) -> Result<Resolved, StoreError> {
+pub(crate) async fn resolve(inner: &Inner, request: &Resolve) -> Result<Resolved, StoreError> {
     let Some(id) = inner.ids.id(&request.target) else {
         return Ok(Resolved::NotMarked);
     };
-    let mut pace = Pace::new(inner);
-    while pace.next().await {
+    let mut retry = RetryBudget::new(&inner.calls);
+    while retry.next().await {
         let found = inner.calls.order(&id).await.map_err(Failure::not_applied)?;
         let Some(order) = found else {
             return Ok(Resolved::NotMarked);
         };
-        if take_up(inner, &order).await? {
+        if inner.relay.take_up(&order).await? {
             continue;
         }
         if let Some(granted) = order.lease() {
             let lease = &granted.lease;
-            let looked = inner.sessions.look(inner, lease.session).await;
+            let looked = inner.sessions.look(lease.session).await;
             if looked.map_err(Failure::not_applied)?.is_some() {
                 return Ok(Resolved::NotMarked);
             }
-            grant::void(inner, &order, lease.fence).await?;
+            void_one(inner, &order, lease.fence).await?;
             continue;
         }
         let LeaseState::Unattended(mark) = order.state() else {
@@ -50,12 +46,15 @@ pub(crate) async fn resolve(inner: &Arc<Inner>, request: &Resolve) -> Result<Res
             // Its run has ended: what is left is a mark that no decision is about.
             let mut update = Update::default();
             update.unset("orderlock.mark");
-            let ended = inner.calls.touch(still(&order), update.into_fields()).await;
+            let ended = inner
+                .calls
+                .touch(order.unchanged(), update.into_fields())
+                .await;
             ended.map_err(Failure::of_a_write)?;
             continue;
         }
         if order.changed_elsewhere() {
-            grant::note_change(inner, &order, inner.clock.now()).await?;
+            note_change(inner, &order, inner.clock.now()).await?;
             continue;
         }
         if let Decision::Settle { version, .. } = &request.decision
@@ -74,13 +73,14 @@ pub(crate) async fn resolve(inner: &Arc<Inner>, request: &Resolve) -> Result<Res
 /// Whether the key of a mark has a final entry. Earlier builds could leave a mark of such a key, if
 /// their node died at the right moment.
 async fn is_settled(inner: &Inner, order: &OrderDocument, mark: &Mark) -> Result<bool, StoreError> {
-    let word = word(inner, order, mark.key_id).await?;
+    let now = inner.clock.forgets_by();
+    let word = inner.calls.key(order, mark.key_id, now).await?;
     Ok(word.is_some_and(|word| word.progress.is_none()))
 }
 
 /// Writes the decision, if the order is still as it was read. None if it is not.
 async fn write(
-    inner: &Arc<Inner>,
+    inner: &Inner,
     request: &Resolve,
     order: &OrderDocument,
     mark: &Mark,
@@ -88,12 +88,12 @@ async fn write(
     let plan = plan(inner, request, order, mark).map_err(Failure::refused)?;
     let receipt = plan.record.receipt();
     let update = plan.update.into_fields();
-    let written = inner.calls.touch(still(order), update).await;
+    let written = inner.calls.touch(order.unchanged(), update).await;
     if !written.map_err(Failure::of_a_write)? {
         return Ok(None);
     }
-    inner.relay.wants(inner, &order.id, plan.record);
-    marks::decided(inner, &order.id, mark);
+    inner.relay.wants(&order.id, plan.record);
+    marks::decided(&inner.calls, &order.id, mark);
     inner.hint(&order.target);
     Ok(Some(Resolved::Resolved(receipt)))
 }
@@ -104,7 +104,7 @@ fn plan(
     order: &OrderDocument,
     mark: &Mark,
 ) -> Result<Plan, Failure> {
-    let times = inner.times();
+    let times = inner.clock.times();
     let about = About::from(mark);
     let (outcome, retention) = match &request.decision {
         Decision::RunAgain { retention } => (OutcomeKind::MarkCleared, *retention),
@@ -122,7 +122,7 @@ fn plan(
     let record = Record::new(record.entry, retention, times.latest);
     let mut plan = Plan::new(order, record);
     if let Some(change) = changed {
-        inner.fits_document(&change.after)?;
+        inner.fits(&change.after)?;
         plan.change(change, inner.whole_orders)?;
     }
     plan.unmark();

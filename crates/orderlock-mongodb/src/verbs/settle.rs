@@ -6,27 +6,28 @@ use std::sync::Arc;
 use mongodb::bson::Bson;
 use orderlock_core::StoreError;
 use orderlock_core::store::{
-    Accepted, Acquired, Durable, Loss, MarkFate, Receipt, Release, Settle, SettleFacts,
-    SettleVerdict, Settled, Then, decide_settle,
+    Accepted, Acquired, Durable, Loss, MarkFate, Receipt, Settle, SettleFacts, SettleVerdict,
+    Settled, Then, decide_settle,
 };
 
 use crate::database::marks;
-use crate::database::retry::Pace;
+use crate::database::retry::{RetryBudget, busy};
+use crate::document::entry::Record;
 use crate::document::order::OrderDocument;
-use crate::document::plan::{self, Plan};
+use crate::document::plan::Plan;
 use crate::error::Failure;
-use crate::store::Inner;
-use crate::verbs::acquire::{self, as_read, busy};
+use crate::shared::Inner;
+use crate::verbs::acquire::acquire;
+use crate::verbs::give_up::let_go;
 use crate::verbs::hand_over::Next;
-use crate::verbs::release;
 
-pub(crate) async fn settle(inner: &Arc<Inner>, request: &Settle) -> Result<Settled, StoreError> {
+pub(crate) async fn settle(inner: &Inner, request: &Settle) -> Result<Settled, StoreError> {
     let Some(id) = inner.ids.id(&request.claim.target()) else {
         return Ok(Settled::Lost(Loss::NotHeld));
     };
-    let mut known = inner.held.get(request.fence, &id);
-    let mut pace = Pace::new(inner);
-    while pace.next().await {
+    let mut known = inner.grants.get(request.fence, &id);
+    let mut retry = RetryBudget::new(&inner.calls);
+    while retry.next().await {
         let remembered = known.is_some();
         let order = match known.take() {
             Some(order) => order,
@@ -50,7 +51,7 @@ pub(crate) async fn settle(inner: &Arc<Inner>, request: &Settle) -> Result<Settl
             Tried::Lost(loss) => return written_or_lost(inner, request, &order, loss).await,
             Tried::Impossible(reason) => return give_up(inner, request, reason).await,
         }
-        inner.held.forget(request.fence);
+        inner.grants.forget(request.fence);
     }
     Err(busy())
 }
@@ -74,7 +75,7 @@ fn why_not(inner: &Inner, request: &Settle, order: &OrderDocument) -> Option<Los
         written: false,
         key_settled: order
             .keys
-            .is_settled(request.claim.key_id, inner.forgets_by()),
+            .is_settled(request.claim.key_id, inner.clock.forgets_by()),
     };
     match decide_settle(request, facts) {
         SettleVerdict::Lost(loss) => Some(loss),
@@ -82,14 +83,35 @@ fn why_not(inner: &Inner, request: &Settle, order: &OrderDocument) -> Option<Los
     }
 }
 
+/// Plans a settle, on the order as its grant (or its last checkpoint) left it.
+fn plan(inner: &Inner, request: &Settle, order: &OrderDocument) -> Result<Plan, Failure> {
+    if let Some(change) = &request.change {
+        inner.fits(&change.after)?;
+    }
+    let times = inner.clock.times();
+    let mut record = Record::of_claim(&request.claim, request.entry.clone(), times.latest);
+    record.entry.fence = Some(request.fence);
+    record.entry.step = request.step;
+    let mut plan = Plan::new(order, record);
+    if let Some(change) = &request.change {
+        plan.change(change, inner.whole_orders)?;
+    }
+    plan.write_entry(times.earliest)?;
+    match &request.then {
+        Then::Keep => plan.keep(),
+        Then::Unlock | Then::HandOver(_) => plan.unlock(),
+    }
+    Ok(plan)
+}
+
 /// Writes the settle, if the order is still as it was read.
 async fn write(
-    inner: &Arc<Inner>,
+    inner: &Inner,
     request: &Settle,
     order: &OrderDocument,
     id: &Bson,
 ) -> Result<Tried, StoreError> {
-    let plan = match plan::settle(inner, request, order) {
+    let plan = match plan(inner, request, order) {
         Ok(plan) => plan,
         Err(Failure::Impossible(reason)) => return Ok(Tried::Impossible(reason.to_string())),
         Err(failure) => return Err(failure.not_applied()),
@@ -106,7 +128,7 @@ async fn write(
     if let Some(next) = &next {
         next.add_to(inner, &mut update, &after);
     }
-    let filter = as_read(order, request.fence);
+    let filter = order.unchanged();
     let (written, session) = match (&request.then, &next) {
         (Then::Keep, _) => (
             inner.calls.change(filter, update.into_fields()).await,
@@ -134,9 +156,9 @@ async fn write(
         }
     };
     let receipt = record.receipt();
-    inner.relay.wants(inner, id, record);
+    inner.relay.wants(id, record);
     if order.mark.is_some() && !matches!(request.then, Then::Keep) {
-        marks::ended(inner, id, request.fence);
+        marks::ended(&inner.calls, id, request.fence);
     }
     let next = go_on(inner, request, changed, next.map(|next| (next, session))).await;
     Ok(Tried::Settled(accepted(receipt, next)))
@@ -145,16 +167,16 @@ async fn write(
 /// What is done once the settle is written. It is good, whatever becomes of the one that was asked with
 /// it.
 async fn go_on(
-    inner: &Arc<Inner>,
+    inner: &Inner,
     request: &Settle,
     changed: OrderDocument,
     next: Option<(Next<'_>, Result<Option<i64>, Failure>)>,
 ) -> Option<Acquired> {
     if matches!(request.then, Then::Keep) {
-        inner.held.keep(request.fence, changed);
+        inner.grants.keep(request.fence, changed);
         return None;
     }
-    inner.held.forget(request.fence);
+    inner.grants.forget(request.fence);
     inner.hint(&request.claim.target());
     let (next, session) = next?;
     next.answer(inner, changed, session).await
@@ -170,7 +192,7 @@ fn accepted(receipt: Receipt, next: Option<Acquired>) -> Settled {
 
 /// The grant is gone: either because this very settle was written before, or for good.
 async fn written_or_lost(
-    inner: &Arc<Inner>,
+    inner: &Inner,
     request: &Settle,
     order: &OrderDocument,
     loss: Loss,
@@ -191,23 +213,14 @@ async fn written_or_lost(
     let next = match &request.then {
         Then::Unlock | Then::Keep => None,
         // The settle is good, whatever becomes of the one that was asked with it.
-        Then::HandOver(next) => acquire::acquire(inner, next).await.ok(),
+        Then::HandOver(next) => acquire(inner, next).await.ok(),
     };
     Ok(accepted(record.receipt(), next))
 }
 
 /// What can never be applied ends the lease all the same: its holder has nothing left to say.
-async fn give_up(
-    inner: &Arc<Inner>,
-    request: &Settle,
-    reason: String,
-) -> Result<Settled, StoreError> {
-    let release = Release {
-        target: request.claim.target(),
-        fence: request.fence,
-        mark: MarkFate::Keep,
-        next: None,
-    };
-    release::release(inner, &release).await?;
+async fn give_up(inner: &Inner, request: &Settle, reason: String) -> Result<Settled, StoreError> {
+    let target = request.claim.target();
+    let_go(inner, &target, request.fence, MarkFate::Keep).await?;
     Ok(Settled::Impossible(reason))
 }

@@ -1,36 +1,33 @@
 //! `sweep`: ends sessions that have not been renewed for their length, and voids the leases of all
 //! that have ended.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use mongodb::bson::doc;
 use orderlock_core::store::{Sweep, Swept};
 use orderlock_core::{SessionId, StoreError};
+use std::collections::HashMap;
 
 use crate::error::Failure;
-use crate::open::server_watch;
-use crate::store::Inner;
-use crate::verbs::{leases, sessions};
+use crate::shared::Inner;
+use crate::verbs::leases;
 
-pub(crate) async fn sweep(inner: &Arc<Inner>, request: &Sweep) -> Result<Swept, StoreError> {
+pub(crate) async fn sweep(inner: &Inner, request: &Sweep) -> Result<Swept, StoreError> {
     let alive = end_lapsed(inner).await?;
     let swept = void_orphans(inner, &alive, request.limit.max(1)).await?;
-    server_watch::look(inner).await;
+    inner.watch.look(&inner.calls, &inner.clock).await;
     Ok(swept)
 }
 
 /// Ends the sessions whose count has stood still, as this node has seen it, for their length. Returns
 /// those that go on.
-async fn end_lapsed(inner: &Arc<Inner>) -> Result<Vec<SessionId>, StoreError> {
-    let standing = sessions::all(inner).await.map_err(Failure::not_applied)?;
+async fn end_lapsed(inner: &Inner) -> Result<Vec<SessionId>, StoreError> {
+    let standing = inner.sessions.all().await.map_err(Failure::not_applied)?;
     let now = inner.clock.instant();
     let mut alive = Vec::with_capacity(standing.len());
     for session in standing {
-        let seen = inner.sessions.note(session.session, session.renewals, now);
+        let seen = inner.sessions.note(session.session, session.renewals);
         let lapsed = now.saturating_duration_since(seen) >= session.length;
         let still = doc! {"renewals": session.renewals};
-        if !lapsed || !sessions::end(inner, session.session, still).await? {
+        if !lapsed || !inner.sessions.end(session.session, still).await? {
             alive.push(session.session);
         }
     }
@@ -39,7 +36,7 @@ async fn end_lapsed(inner: &Arc<Inner>) -> Result<Vec<SessionId>, StoreError> {
 
 /// Voids leases of sessions that are not there, whoever has ended them.
 async fn void_orphans(
-    inner: &Arc<Inner>,
+    inner: &Inner,
     alive: &[SessionId],
     limit: usize,
 ) -> Result<Swept, StoreError> {
@@ -52,7 +49,7 @@ async fn void_orphans(
         let ended = match goes_on.get(&held.session) {
             Some(goes_on) => !goes_on,
             None => {
-                let looked = inner.sessions.look(inner, held.session).await;
+                let looked = inner.sessions.look(held.session).await;
                 let found = looked.map_err(Failure::not_applied)?.is_some();
                 goes_on.insert(held.session, found);
                 !found

@@ -1,0 +1,72 @@
+//! What an `acquire` comes to on an order as it is, which the core decides, and the lease that is written
+//! then.
+
+use orderlock_core::store::{Acquire, Facts, Verdict, decide, grant};
+use orderlock_core::{
+    Caller, Fence, Fingerprint, KeyId, Lease, LeaseEvent, LeaseState, Mark, SessionId, Timestamp,
+};
+
+use crate::document::keys::Word;
+use crate::document::lease::{Granted, locked_by, mark_to_fields};
+use crate::document::order::{Locked, OrderDocument};
+use crate::document::update::Update;
+
+pub(crate) fn verdict(
+    request: &Acquire,
+    order: &OrderDocument,
+    word: Option<&Word>,
+    session_alive: bool,
+    now: Timestamp,
+) -> Verdict {
+    let state = match &order.locked {
+        Locked::Foreign(_) => LeaseState::Held(stand_in(request)),
+        Locked::Free | Locked::Ours => order.state(),
+    };
+    let facts = Facts {
+        version: Some(order.version),
+        key: Word::facts(word, now),
+        lease: &state,
+        session_alive,
+        now,
+    };
+    decide(request, facts)
+}
+
+/// A lease in the place of a lock that a service took which does not know Orderlock: nobody's key.
+fn stand_in(request: &Acquire) -> Lease {
+    Lease {
+        fence: Fence(!request.fence.0),
+        session: SessionId(0),
+        caller: Caller::single(),
+        key_id: KeyId(request.claim.key_id.0.map(|byte| !byte)),
+        fingerprint: Fingerprint([0; 32]),
+        operation: request.operation.clone(),
+        attempt: 1,
+        since: Timestamp::UNIX_EPOCH,
+        steps: 0,
+        resumed: None,
+    }
+}
+
+/// The lease and the mark that a grant writes.
+pub(crate) fn lease_of(
+    request: &Acquire,
+    before: &LeaseState,
+    attempt: u32,
+    (renewals, now): (i64, Timestamp),
+) -> (Granted, Option<Mark>) {
+    match grant(request, before, attempt, now) {
+        LeaseEvent::Granted(lease, mark) => (Granted { lease, renewals }, mark),
+        _ => unreachable!("a grant is a grant"),
+    }
+}
+
+/// The part of an update that takes an order.
+pub(crate) fn take(update: &mut Update, granted: &Granted, mark: Option<&Mark>) {
+    let locked = locked_by(granted.lease.fence);
+    update.put("locked", locked);
+    update.put("orderlock.lease", granted.to_fields());
+    if let Some(mark) = mark {
+        update.put("orderlock.mark", mark_to_fields(mark));
+    }
+}
