@@ -14,6 +14,8 @@ use crate::planted::{Planted, is_planted};
 pub(crate) struct Now {
     /// The time of day: what is told, and what an answer's end is compared with.
     pub(crate) wall: Timestamp,
+    /// The latest time of day that was ever seen: by then, whatever was removed had ended.
+    pub(crate) wall_latest: Timestamp,
     /// The clock that sessions are measured by: it never goes back.
     pub(crate) instant: Instant,
     /// Between what times it is, where retention begins or a key is forgotten.
@@ -24,27 +26,42 @@ pub(crate) struct Now {
 #[derive(Debug)]
 pub(crate) struct Clock {
     runtime: Arc<dyn Runtime>,
-    retention: Mutex<RetentionClock>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    retention: RetentionClock,
+    wall_latest: Timestamp,
 }
 
 impl Clock {
     /// The clocks of a store that has seen this time last.
     pub(crate) fn new(runtime: Arc<dyn Runtime>, seen: Timestamp) -> Self {
-        let retention = RetentionClock::new(seen, runtime.wall(), runtime.now());
+        let wall = runtime.wall();
+        let seen = Seen {
+            retention: RetentionClock::new(seen, wall, runtime.now()),
+            wall_latest: wall,
+        };
         Self {
             runtime,
-            retention: Mutex::new(retention),
+            seen: Mutex::new(seen),
         }
     }
 
     pub(crate) fn now(&self) -> Now {
         let (wall, instant) = (self.runtime.wall(), self.runtime.now());
-        let mut retention = lock(&self.retention).at(wall, instant);
+        let (mut retention, wall_latest) = {
+            let mut seen = lock(&self.seen);
+            seen.wall_latest = seen.wall_latest.max(wall);
+            (seen.retention.at(wall, instant), seen.wall_latest)
+        };
         if is_planted(Planted::AnyClock) {
             (retention.earliest, retention.latest) = (wall, wall);
         }
         Now {
             wall,
+            wall_latest,
             instant,
             retention,
         }
@@ -52,6 +69,6 @@ impl Clock {
 
     /// The time to keep as seen last.
     pub(crate) fn seen(&self) -> Timestamp {
-        lock(&self.retention).believed(self.runtime.now())
+        lock(&self.seen).retention.believed(self.runtime.now())
     }
 }

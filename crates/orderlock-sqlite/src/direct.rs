@@ -1,33 +1,21 @@
-//! What takes no writer: grants and releases in memory, and reading.
-//!
-//! Memory answers at once. What has to be read from the file is read by a thread for that, and
-//! nobody holds a part of memory meanwhile: it is looked at before, and again after, and what was
-//! read counts only if nothing has changed there in between.
+//! What memory answers at once, on the thread of whoever asks: grants, releases, orders and keys that
+//! it knows.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use orderlock_core::store::{Acquire, Acquired, Known, Lookup, OrderView, Read, Released};
-use orderlock_core::{StoreError, Target};
-use rusqlite::Connection;
+use orderlock_core::store::{Acquire, Acquired, Entry, Known, Lookup, OrderView, Read, Released};
+use orderlock_core::{KeyId, StoreError, Target};
 
-use crate::acquire::{Decided, decide_acquire, hand_over, run_of};
-use crate::clock::Clock;
+use crate::acquire::{Decided, decide_acquire, hand_over};
+use crate::clock::{Clock, Now};
 use crate::error::Fault;
 use crate::horizon::Horizon;
-use crate::keys::{KeyRow, find_key};
 use crate::leases::{Held, Leases, Shard};
-use crate::newest::{KeyHash, key_hash, older_keys};
-use crate::orders::{KEYS_READ_MAX, KnownOrder};
-use crate::readers::{Snapshot, Wanted};
-use crate::rows::{Latest, find_latest};
+use crate::newest::key_hash;
 use crate::settle::LetGo;
 use crate::views;
 use crate::writer::{Shared, taken};
-
-/// How often the file is read for one request while memory changes under it. Then the writer is
-/// asked, which nothing passes.
-const TRIES: usize = 4;
 
 /// What memory says to a request, or who is to be asked.
 #[derive(Debug)]
@@ -48,22 +36,6 @@ pub(crate) struct Direct {
     pub(crate) clock: Arc<Clock>,
 }
 
-/// What the file says of an order and a key.
-struct Found {
-    latest: Option<Arc<Latest>>,
-    /// The keys of its older entries, if memory had not read them.
-    older: Option<Vec<KeyHash>>,
-    key: Option<KeyRow>,
-}
-
-/// What memory said before the file was read.
-struct Before {
-    turns: u64,
-    held: Option<Held>,
-    latest: Option<Arc<Latest>>,
-    keys_are_unread: bool,
-}
-
 impl Direct {
     /// While another process owns the file, this one's leases mean nothing.
     pub(crate) fn owned(&self) -> Result<(), StoreError> {
@@ -73,13 +45,13 @@ impl Direct {
         Ok(())
     }
 
-    fn is_taken(&self) -> bool {
+    pub(crate) fn is_taken(&self) -> bool {
         self.shared.taken.load(Ordering::Acquire)
     }
 
     /// Whether the file may show more of an order than is on the disk: the writer is at it, or a
     /// flush has failed.
-    fn written(&self, shard: &Shard, target: &Target) -> bool {
+    pub(crate) fn written(&self, shard: &Shard, target: &Target) -> bool {
         let slot = shard.slots.get(target);
         slot.is_some_and(|slot| slot.pinned) || self.horizon.is_broken()
     }
@@ -96,13 +68,22 @@ impl Direct {
     /// lease there only once it is on the disk: so a grant sees every settle that went before, and
     /// none that may still be lost.
     pub(crate) fn acquire(&self, request: &Acquire) -> Result<Asked<Acquired>, Fault> {
-        let target = request.claim.target();
+        let (target, now) = (request.claim.target(), self.clock.now());
         let mut shard = self.leases.shard(&target);
+        if let Some(entry) = self.remembered(&shard, &target, request.claim.key_id, now) {
+            return Ok(Asked::Told(
+                if entry.fingerprint == request.claim.fingerprint {
+                    Acquired::Settled(entry.clone().into())
+                } else {
+                    Acquired::Reused
+                },
+            ));
+        }
         if self.written(&shard, &target) {
             return Ok(Asked::TheWriter);
         }
         let held = self.leases.live(shard.slots.get(&target));
-        match self.decide(&mut shard, request, held.as_ref())? {
+        match self.decide(&mut shard, request, held.as_ref(), now)? {
             Some(decided) => Ok(Self::grant(&mut shard, &target, request, decided)),
             None => Ok(Asked::TheFile),
         }
@@ -114,17 +95,31 @@ impl Direct {
         shard: &mut Shard,
         request: &Acquire,
         held: Option<&Held>,
+        now: Now,
     ) -> Result<Option<Decided>, Fault> {
         let target = request.claim.target();
         let key = key_hash(request.claim.key_id);
         let known = shard.orders.get(&target).filter(|known| known.lacks(key));
         let Some(known) = known else { return Ok(None) };
         let session = self.leases.session(request.session);
-        let (latest, now) = (Some(&**known.latest()), self.clock.now());
+        let latest = Some(&**known.latest());
         decide_acquire(request, latest, None, held, session.as_ref(), now).map(Some)
     }
 
-    fn grant(
+    /// The final entry of a key whose answer was asked for lately. It was on the disk, so that it may
+    /// be told also while the writer is at the order; but not where the file itself is in doubt.
+    fn remembered<'a>(
+        &self,
+        shard: &'a Shard,
+        target: &Target,
+        key: KeyId,
+        now: Now,
+    ) -> Option<&'a Entry> {
+        let remembered = shard.answers.find(target, key, now);
+        remembered.filter(|_| !self.horizon.is_broken())
+    }
+
+    pub(crate) fn grant(
         shard: &mut Shard,
         target: &Target,
         request: &Acquire,
@@ -139,60 +134,6 @@ impl Direct {
                 Asked::Told(Acquired::Granted(grant))
             }
         }
-    }
-
-    /// Grants after a look into the file, if anybody still waits for it.
-    pub(crate) fn acquire_from_file(
-        &self,
-        file: &Connection,
-        request: &Acquire,
-        wanted: Wanted<'_>,
-    ) -> Result<Asked<Acquired>, Fault> {
-        let (target, key_id) = (request.claim.target(), request.claim.key_id);
-        for _ in 0..TRIES {
-            let Some(before) = self.look(&target) else {
-                return Ok(Asked::TheWriter);
-            };
-            let now = self.clock.now();
-            let read = read(file, &target, &before, |file, latest| {
-                let run = run_of(key_id, before.held.as_ref());
-                Ok(find_key(file, latest.place(), (key_id, run), now)?)
-            });
-            let mut shard = self.leases.shard(&target);
-            if shard.turns != before.turns {
-                continue;
-            }
-            let found = read?;
-            learn(&mut shard, &target, &found);
-            // Whoever has gone away may say next that its grant is to be taken back.
-            if self.written(&shard, &target) || !wanted() {
-                return Ok(Asked::TheWriter);
-            }
-            let session = self.leases.session(request.session);
-            let (latest, held) = (found.latest.as_deref(), before.held.as_ref());
-            let decided = decide_acquire(request, latest, found.key, held, session.as_ref(), now)?;
-            return Ok(Self::grant(&mut shard, &target, request, decided));
-        }
-        Ok(Asked::TheWriter)
-    }
-
-    /// What memory says of an order before the file is read; none if the writer is at it.
-    fn look(&self, target: &Target) -> Option<Before> {
-        let mut shard = self.leases.shard(target);
-        if self.written(&shard, target) {
-            return None;
-        }
-        let held = self.leases.live(shard.slots.get(target));
-        let turns = shard.turns;
-        // Where it is asked for again it is going to be asked for with other keys too, so that all
-        // of them are read then.
-        let known = shard.orders.get(target).map(|known| &*known);
-        Some(Before {
-            turns,
-            held,
-            latest: known.map(|known| Arc::clone(known.latest())),
-            keys_are_unread: known.is_some_and(KnownOrder::keys_are_unread),
-        })
     }
 
     /// Lets a lease without a mark go. The writer is asked if a mark is in play, or if the grant is
@@ -215,7 +156,7 @@ impl Direct {
         debug_assert!(free.lease().is_none(), "what is let go has no lease");
         let next = match next {
             None => None,
-            Some(next) => match hand_over(self.decide(&mut shard, next, None))? {
+            Some(next) => match hand_over(self.decide(&mut shard, next, None, self.clock.now()))? {
                 None => None,
                 Some(Some(decided)) => Some((next, decided)),
                 Some(None) => return Ok(Asked::TheWriter),
@@ -258,36 +199,6 @@ impl Direct {
         }
     }
 
-    /// The same after a look into the file, none if there is no such order.
-    pub(crate) fn read_from_file(
-        &self,
-        file: &Connection,
-        request: &Read,
-    ) -> Result<Asked<Option<OrderView>>, Fault> {
-        let target = &request.target;
-        let view = |latest: Option<Arc<Latest>>, held: Option<&Held>| {
-            latest.map(|latest| views::order(latest.whole.clone(), held))
-        };
-        if self.is_taken() {
-            // What the other process does is its own affair: nothing of it is kept in memory.
-            let latest = find_latest(file, target)?.map(Arc::new);
-            return Ok(Asked::Told(view(latest, None)));
-        }
-        for _ in 0..TRIES {
-            let Some(before) = self.look(target) else {
-                return Ok(Asked::TheWriter);
-            };
-            let read = read(file, target, &before, |_, _| Ok(None));
-            let mut shard = self.leases.shard(target);
-            if shard.turns == before.turns && !self.written(&shard, target) {
-                let found = read?;
-                learn(&mut shard, target, &found);
-                return Ok(Asked::Told(view(found.latest, before.held.as_ref())));
-            }
-        }
-        Ok(Asked::TheWriter)
-    }
-
     /// What memory says of a key. What it knows is on the disk, also while the writer is at the
     /// order; but then that may be settling the key that holds the order, which is worth waiting
     /// for.
@@ -297,6 +208,9 @@ impl Direct {
             return Asked::TheFile;
         }
         let mut shard = self.leases.shard(target);
+        if let Some(entry) = self.remembered(&shard, target, request.key_id, self.clock.now()) {
+            return Asked::Told(Known::Settled(entry.clone().into()));
+        }
         let held = self.leases.live(shard.slots.get(target));
         let written = self.written(&shard, target);
         let order = shard.orders.get(target);
@@ -313,66 +227,5 @@ impl Direct {
         } else {
             Asked::TheFile
         }
-    }
-
-    /// The same after a look into the file.
-    pub(crate) fn look_up_in_file(
-        &self,
-        file: &Connection,
-        request: &Lookup,
-    ) -> Result<Asked<Known>, Fault> {
-        let target = &request.target;
-        for _ in 0..TRIES {
-            let before = self.look(target);
-            if before.is_none() && !self.is_taken() {
-                return Ok(Asked::TheWriter);
-            }
-            let held = before.as_ref().and_then(|before| before.held.as_ref());
-            let now = self.clock.now();
-            let known = Snapshot::begin(file)
-                .map_err(Fault::from)
-                .and_then(|snapshot| views::lookup(&snapshot, request, held, now));
-            let shard = self.leases.shard(target);
-            let same = before.is_none_or(|before| before.turns == shard.turns);
-            if same && (self.is_taken() || !self.written(&shard, target)) {
-                return known.map(Asked::Told);
-            }
-        }
-        Ok(Asked::TheWriter)
-    }
-}
-
-/// Reads what memory does not know of an order, and what is asked of its key.
-fn read(
-    file: &Connection,
-    target: &Target,
-    before: &Before,
-    key: impl FnOnce(&Connection, &Latest) -> Result<Option<KeyRow>, Fault>,
-) -> Result<Found, Fault> {
-    let latest = match &before.latest {
-        Some(latest) => Some(Arc::clone(latest)),
-        None => find_latest(file, target)?.map(Arc::new),
-    };
-    let older = match &latest {
-        Some(latest) if before.keys_are_unread => {
-            let row = latest.whole.order.row;
-            Some(older_keys(file, row, KEYS_READ_MAX + 1)?)
-        }
-        _ => None,
-    };
-    let key = match latest.as_deref() {
-        Some(latest) => key(file, latest)?,
-        None => None,
-    };
-    Ok(Found { latest, older, key })
-}
-
-/// Keeps in memory what was read of an order, from here on.
-fn learn(shard: &mut Shard, target: &Target, found: &Found) {
-    if let Some(latest) = &found.latest {
-        shard.orders.put(Arc::clone(latest), &[]);
-    }
-    if let Some(older) = &found.older {
-        shard.orders.learn_keys(target, older.clone());
     }
 }

@@ -10,6 +10,7 @@ use orderlock_core::store::{
 use orderlock_core::{LeaseView, LeaseViewState, Runtime, StoreError, Tenant};
 use rusqlite::Connection;
 
+use crate::asking::{Asking, Verb};
 use crate::deadline::Deadline;
 use crate::direct::{Asked, Direct};
 use crate::error::Fault;
@@ -19,7 +20,7 @@ use crate::readers::{Readers, Snapshot};
 use crate::settle::LetGo;
 use crate::turn::Turn;
 use crate::writer::Writer;
-use crate::{acquire, settle, views};
+use crate::{acquire, readers, settle, views};
 
 // The order of the fields is the order of their end: those who read first, so that the writer can
 // leave the file whole; the owner's lock last.
@@ -57,10 +58,7 @@ impl Inner {
         self.direct.owned()?;
         let mut asked = self.direct.acquire(&request)?;
         if matches!(asked, Asked::TheFile) {
-            let (direct, sent) = (Arc::clone(&self.direct), request.clone());
-            let read = self
-                .readers
-                .order(move |file, wanted| direct.acquire_from_file(file, &sent, wanted));
+            let read = self.ask_the_file(request.clone());
             // Once it is late nobody waits for it, and it grants nothing; but it may just have.
             let late = || StoreError::OutcomeUnknown("the store did not grant it in time".into());
             asked = self.deadline().within(read).await.ok_or_else(late)???;
@@ -84,13 +82,7 @@ impl Inner {
         let asked = match self.direct.read(&request) {
             Asked::Told(view) => return Ok(Some(view)),
             Asked::TheWriter => Asked::TheWriter,
-            Asked::TheFile => {
-                let (direct, sent) = (Arc::clone(&self.direct), request.clone());
-                let read = move |file: &Connection, _: &dyn Fn() -> bool| {
-                    direct.read_from_file(file, &sent)
-                };
-                self.in_time(self.readers.order(read)).await?
-            }
+            Asked::TheFile => self.in_time(self.ask_the_file(request.clone())).await?,
         };
         match asked {
             Asked::Told(view) => Ok(view),
@@ -102,11 +94,7 @@ impl Inner {
     pub(crate) async fn look_up(&self, request: Lookup) -> Result<Known, StoreError> {
         let mut asked = self.direct.look_up(&request);
         if matches!(asked, Asked::TheFile) {
-            let (direct, sent) = (Arc::clone(&self.direct), request.clone());
-            let read = self
-                .readers
-                .order(move |file, _| direct.look_up_in_file(file, &sent));
-            asked = self.in_time(read).await?;
+            asked = self.in_time(self.ask_the_file(request.clone())).await?;
         }
         let Asked::Told(known) = asked else {
             return self.write(request, views::look_up_on_writer).await;
@@ -116,6 +104,16 @@ impl Inner {
             self.reached().await?;
         }
         Ok(known)
+    }
+
+    /// Has a reader look at the file. If the future is dropped before that has begun, nothing is read.
+    async fn ask_the_file<V: Verb>(
+        &self,
+        verb: V,
+    ) -> Result<Result<Asked<V::Answer>, Fault>, StoreError> {
+        let (question, answer) = Asking::new(&self.direct, verb);
+        self.readers.order(question).await?;
+        answer.await.map_err(|_| readers::stopped())
     }
 
     /// Reads a page of a tenant's orders and their leases: the leases first, so that none is missing

@@ -14,6 +14,7 @@ use foldhash::fast::RandomState;
 use orderlock_core::{Fence, KeyId, Lease, LeaseState, OrderId, SessionId, Target, Tenant};
 use tokio::sync::broadcast;
 
+use crate::answers::Answers;
 use crate::orders::Orders;
 use crate::rows::ListPlace;
 use crate::staged::StagedSlot;
@@ -129,6 +130,7 @@ pub(crate) type ByTarget<T> = HashMap<Target, T, RandomState>;
 pub(crate) struct Shard {
     pub(crate) slots: ByTarget<Slot>,
     pub(crate) orders: Orders,
+    pub(crate) answers: Answers,
     /// Moves with every change of a slot: who has looked, and comes back after reading the file,
     /// sees by it whether the look still holds.
     pub(crate) turns: u64,
@@ -161,11 +163,12 @@ pub(crate) struct Leases {
 }
 
 impl Leases {
-    /// Known orders take this many bytes, about.
-    pub(crate) fn new(order_bytes_max: usize) -> Self {
+    /// Known orders and answers take this many bytes, about.
+    pub(crate) fn new(order_bytes_max: usize, answer_bytes_max: usize) -> Self {
         let shard = || Shard {
             slots: ByTarget::default(),
             orders: Orders::new(order_bytes_max / SHARDS),
+            answers: Answers::new(answer_bytes_max / SHARDS),
             turns: 0,
         };
         Self {

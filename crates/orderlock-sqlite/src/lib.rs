@@ -35,6 +35,8 @@
 //! ```
 
 mod acquire;
+mod answers;
+mod asking;
 mod batch;
 mod clock;
 mod create;

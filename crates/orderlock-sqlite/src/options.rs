@@ -14,6 +14,7 @@ pub struct SqliteOptions {
     pub(crate) readers: usize,
     pub(crate) document_bytes_max: usize,
     pub(crate) order_memory: usize,
+    pub(crate) answer_memory: usize,
     pub(crate) timeout: Duration,
     pub(crate) new_epoch: bool,
 }
@@ -27,6 +28,7 @@ impl Default for SqliteOptions {
             readers: 4,
             document_bytes_max: 1024 * 1024,
             order_memory: 24 * 1024 * 1024,
+            answer_memory: 16 * 1024 * 1024,
             timeout: Duration::from_secs(5),
             new_epoch: false,
         }
@@ -84,6 +86,14 @@ impl SqliteOptions {
     #[must_use]
     pub fn with_order_memory(mut self, bytes: usize) -> Self {
         self.order_memory = bytes;
+        self
+    }
+
+    /// How many bytes of memory stored answers may take, about, that were asked for lately. A retry
+    /// that comes again is then answered without the file; with 0, each one reads it.
+    #[must_use]
+    pub fn with_answer_memory(mut self, bytes: usize) -> Self {
+        self.answer_memory = bytes;
         self
     }
 

@@ -1,7 +1,10 @@
-//! Reading: a few threads that never write, each with a connection of its own. Whoever asks waits
-//! without holding a thread, so that a slow disk or a long list stops nobody who asks for
-//! something else.
+//! The threads that read the file: each has a connection of its own, and none of them writes.
+//!
+//! Whoever asks waits without holding a thread, so that a slow disk or a long list stops nobody who
+//! asks for something else. One thread wakes for all the questions that wait, reads them in one
+//! snapshot, and answers them together: a question costs a share of a wake-up and not two of them.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::ops::Deref;
@@ -11,26 +14,38 @@ use std::time::Duration;
 
 use orderlock_core::StoreError;
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 
+use crate::error::SqlError;
 use crate::leases::lock;
 
 /// How many reads may wait for a thread; one more waits for room before it is sent.
 const QUEUE: usize = 1_024;
+/// How many questions a thread takes at once: their answers leave together, and each waits for all.
+const BATCH: usize = 32;
 /// How long the writer waits for readers to end, and a reader for the writer, before either goes on
 /// all the same. Both are short; neither rests on it.
 const SHUT: Duration = Duration::from_millis(250);
 
-type Work = Box<dyn FnOnce(&Connection) + Send>;
+/// A question about one order that only the file can answer.
+pub(crate) trait Question: Send {
+    /// Looks at memory, before the file is read.
+    fn look(&mut self);
 
-/// Whether anybody still waits for what is read.
-pub(crate) type Wanted<'a> = &'a dyn Fn() -> bool;
+    /// Reads the file as it was at one moment after the look, or hears that it cannot be read.
+    fn read(&mut self, file: Result<&Connection, &SqlError>);
+
+    /// Answers, unless memory has changed since the look: then it is to be asked again.
+    fn answer(self: Box<Self>) -> Option<Box<dyn Question>>;
+}
+
+type Page = Box<dyn FnOnce(&Connection) + Send>;
 
 /// The threads that read. Those for pages are apart, so that a list keeps nobody from one order.
 #[derive(Debug)]
 pub(crate) struct Readers {
-    orders: Pool,
-    pages: Pool,
+    orders: Pool<Box<dyn Question>>,
+    pages: Pool<Page>,
 }
 
 impl Readers {
@@ -39,79 +54,171 @@ impl Readers {
         let for_orders = connections.len().div_ceil(2);
         let pages = connections.split_off(for_orders);
         Ok(Self {
-            orders: Pool::start("orderlock-read", connections, gate)?,
-            pages: Pool::start("orderlock-page", pages, gate)?,
+            orders: Pool::start("orderlock-read", BATCH, connections, (gate, ask))?,
+            // A page is long enough to be worth a wake-up, and to be answered as soon as it is read.
+            pages: Pool::start("orderlock-page", 1, pages, (gate, turn_over))?,
         })
     }
 
-    /// Reads what concerns one order.
-    pub(crate) async fn order<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Connection, Wanted<'_>) -> T + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.orders.run(work).await
+    /// Asks the file about one order. The answer comes by a way of the question's own.
+    pub(crate) async fn order(&self, question: Box<dyn Question>) -> Result<(), StoreError> {
+        self.orders.queue.put(question).await
     }
 
-    /// Reads a page.
+    /// Reads a page. If the future is dropped before that has begun, nothing is read.
     pub(crate) async fn page<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.pages.run(|connection, _| work(connection)).await
-    }
-}
-
-/// Threads with one queue. Dropping it lets them finish what is queued, and waits.
-struct Pool {
-    queue: Option<mpsc::Sender<Work>>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Pool {
-    fn start(name: &str, connections: Vec<Connection>, gate: &Arc<Gate>) -> io::Result<Self> {
-        let (queue, work) = mpsc::channel::<Work>(QUEUE);
-        let work = Arc::new(Mutex::new(work));
-        let threads = connections.into_iter().map(|connection| {
-            let (work, gate) = (Arc::clone(&work), Arc::clone(gate));
-            std::thread::Builder::new()
-                .name(name.into())
-                .spawn(move || {
-                    // Held while it waits: the others wait behind it for their turn to wait.
-                    let next = || lock(&work).blocking_recv();
-                    while let Some(work) = next() {
-                        gate.pass(|| work(&connection));
-                    }
-                })
-        });
-        Ok(Self {
-            threads: threads.collect::<io::Result<_>>()?,
-            queue: Some(queue),
-        })
-    }
-
-    /// Reads on one of the threads. If the future is dropped before that has begun, nothing is read.
-    async fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Connection, Wanted<'_>) -> T + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let stopped = || StoreError::NotApplied("the store's readers have stopped".into());
         let (reply, result) = oneshot::channel();
-        let task: Work = Box::new(move |connection| {
+        let page: Page = Box::new(move |connection| {
             if !reply.is_closed() {
-                let told = work(connection, &|| !reply.is_closed());
                 // Whoever asked may have gone away.
-                let _ = reply.send(told);
+                let _ = reply.send(work(connection));
             }
         });
-        let queue = self.queue.as_ref().ok_or_else(stopped)?;
-        queue.send(task).await.map_err(|_| stopped())?;
+        self.pages.queue.put(page).await?;
         result.await.map_err(|_| stopped())
     }
 }
 
-impl Drop for Pool {
+pub(crate) fn stopped() -> StoreError {
+    StoreError::NotApplied("the store's readers have stopped".into())
+}
+
+/// Reads what is asked in one snapshot, which is taken when all have looked. Those whose look has
+/// been overtaken are asked again.
+fn ask(file: &Connection, mut questions: Vec<Box<dyn Question>>) {
+    while !questions.is_empty() {
+        questions.iter_mut().for_each(|question| question.look());
+        let snapshot = Snapshot::begin(file).map_err(SqlError::from);
+        let shown = snapshot.as_deref();
+        questions
+            .iter_mut()
+            .for_each(|question| question.read(shown));
+        drop(snapshot);
+        let again = questions.into_iter().filter_map(Question::answer);
+        questions = again.collect();
+    }
+}
+
+fn turn_over(file: &Connection, pages: Vec<Page>) {
+    pages.into_iter().for_each(|page| page(file));
+}
+
+/// What waits for the threads of one kind.
+struct Queue<W> {
+    state: Mutex<Waiting<W>>,
+    filled: Condvar,
+    /// How many more may wait.
+    room: Semaphore,
+}
+
+struct Waiting<W> {
+    work: VecDeque<W>,
+    /// Threads that have nothing to do.
+    idle: usize,
+    /// One of them was told that there is work, and has not taken any since.
+    told: bool,
+    closed: bool,
+}
+
+impl<W> Queue<W> {
+    fn new() -> Self {
+        Self {
+            state: Mutex::new(Waiting {
+                work: VecDeque::new(),
+                idle: 0,
+                told: false,
+                closed: false,
+            }),
+            filled: Condvar::new(),
+            room: Semaphore::new(QUEUE),
+        }
+    }
+
+    /// Waits for room. If the future is dropped before there is any, nothing is put.
+    async fn put(&self, work: W) -> Result<(), StoreError> {
+        self.room.acquire().await.map_err(|_| stopped())?.forget();
+        let mut waiting = lock(&self.state);
+        waiting.work.push_back(work);
+        self.tell_one(waiting);
+        Ok(())
+    }
+
+    /// The first of what waits, at most so many; none once the queue is closed and empty.
+    fn take(&self, most: usize) -> Option<Vec<W>> {
+        let mut waiting = lock(&self.state);
+        while waiting.work.is_empty() {
+            if waiting.closed {
+                return None;
+            }
+            waiting.idle += 1;
+            let woken = self.filled.wait(waiting);
+            waiting = woken.unwrap_or_else(PoisonError::into_inner);
+            waiting.idle -= 1;
+        }
+        waiting.told = false;
+        let most = most.min(waiting.work.len());
+        let taken = waiting.work.drain(..most).collect();
+        self.room.add_permits(most);
+        if !waiting.work.is_empty() {
+            self.tell_one(waiting);
+        }
+        Some(taken)
+    }
+
+    /// Wakes one thread, if one sleeps and none is awake for this already.
+    fn tell_one(&self, mut waiting: MutexGuard<'_, Waiting<W>>) {
+        if waiting.idle > 0 && !waiting.told {
+            waiting.told = true;
+            drop(waiting);
+            self.filled.notify_one();
+        }
+    }
+
+    fn close(&self) {
+        self.room.close();
+        lock(&self.state).closed = true;
+        self.filled.notify_all();
+    }
+}
+
+/// Threads with one queue. Dropping it lets them finish what is queued, and waits.
+struct Pool<W> {
+    queue: Arc<Queue<W>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl<W: Send + 'static> Pool<W> {
+    /// Each thread takes so much at once.
+    fn start(
+        name: &str,
+        most: usize,
+        connections: Vec<Connection>,
+        (gate, read): (&Arc<Gate>, fn(&Connection, Vec<W>)),
+    ) -> io::Result<Self> {
+        let mut pool = Self {
+            queue: Arc::new(Queue::new()),
+            threads: Vec::new(),
+        };
+        for connection in connections {
+            let (queue, gate) = (Arc::clone(&pool.queue), Arc::clone(gate));
+            let serve = move || {
+                while let Some(work) = queue.take(most) {
+                    gate.pass(|| read(&connection, work));
+                }
+            };
+            let thread = std::thread::Builder::new().name(name.into());
+            pool.threads.push(thread.spawn(serve)?);
+        }
+        Ok(pool)
+    }
+}
+
+impl<W> Drop for Pool<W> {
     fn drop(&mut self) {
-        self.queue = None;
+        self.queue.close();
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a reading thread of the store had panicked");
@@ -120,7 +227,7 @@ impl Drop for Pool {
     }
 }
 
-impl fmt::Debug for Pool {
+impl<W> fmt::Debug for Pool<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").finish_non_exhaustive()
     }
@@ -155,7 +262,7 @@ impl Gate {
     /// Reads when the gate is open, or has been shut for long.
     fn pass(&self, read: impl FnOnce()) {
         self.wait(|state| state.shut).inside += 1;
-        let _left = Finally(|| self.change(|state| state.inside -= 1));
+        let _left = Finally(|| self.leave());
         read();
     }
 
@@ -165,6 +272,15 @@ impl Gate {
         let _open = Finally(|| self.change(|state| state.shut = false));
         drop(self.wait(|state| state.inside > 0));
         work()
+    }
+
+    /// Wakes nobody unless somebody waits for it: to wake is a call of the system.
+    fn leave(&self) {
+        let mut state = lock(&self.state);
+        state.inside -= 1;
+        if state.shut {
+            self.changed.notify_all();
+        }
     }
 
     fn change(&self, change: impl FnOnce(&mut GateState)) {

@@ -76,7 +76,7 @@ impl SqliteStore {
         flushed_by: impl FnOnce(LogFile) -> Box<dyn Log>,
     ) -> Result<Self, OpenError> {
         let opened = open(path, &options)?;
-        let leases = Arc::new(Leases::new(options.order_memory));
+        let leases = Arc::new(Leases::new(options.order_memory, options.answer_memory));
         let clock = Arc::new(Clock::new(Arc::clone(&options.runtime), opened.seen));
         let direct = Arc::new(Direct {
             leases: Arc::clone(&leases),

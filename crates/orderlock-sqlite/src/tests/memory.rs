@@ -7,7 +7,7 @@ use orderlock_core::{OrderStore as _, OwnedIndex, Recovery, Tenant, Version};
 use orderlock_testkit::fixtures;
 use rusqlite::Connection;
 
-use super::{Bench, accepted, granted, join};
+use super::{Bench, accepted, granted};
 use crate::SqliteStore;
 use crate::newest::NEWEST_MAX;
 use crate::orders::KEYS_READ_MAX;
@@ -24,21 +24,6 @@ async fn history(store: &SqliteStore) -> Vec<Entry> {
 async fn view(store: &SqliteStore) -> OrderView {
     let target = fixtures::ids::target("o");
     store.read(Read { target }).await.unwrap().unwrap()
-}
-
-/// The same store, opened again.
-async fn reopened(bench: Bench) -> Bench {
-    let path = bench.folder.path().join("orders.db");
-    drop(bench.store);
-    let runtime = std::sync::Arc::new(bench.runtime.clone());
-    let options = crate::SqliteOptions::default().with_runtime(runtime);
-    let store = SqliteStore::open(path, options).unwrap();
-    let session = join(&store, &bench.runtime, "node").await;
-    Bench {
-        store,
-        session,
-        ..bench
-    }
 }
 
 #[tokio::test]
@@ -66,7 +51,7 @@ async fn a_restart_finds_what_memory_knew() {
     assert_eq!(before.version, Version(4));
     assert!(before.lease.is_some(), "the mark stands");
 
-    let bench = reopened(bench).await;
+    let bench = bench.reopened().await;
     assert_eq!(bench.agree(), 0, "nothing is known yet");
     assert_eq!(view(&bench.store).await, before);
     assert_eq!(history(&bench.store).await, entries);
@@ -85,7 +70,7 @@ async fn a_key_is_settled_once_however_many_there_are() {
         }
         for restarted in [false, true] {
             if restarted {
-                bench = reopened(bench).await;
+                bench = bench.reopened().await;
             }
             // The second look finds the order in memory, and looks for its keys.
             for key in ["k0", "k1", &format!("k{}", count - 1)] {

@@ -1,6 +1,7 @@
 //! What the seam cannot show: who shares a commit, what happens while one is under way, and what
 //! happens when it fails.
 
+mod answers;
 mod batching;
 mod expiry;
 mod faults;
@@ -80,6 +81,21 @@ impl Bench {
         }
     }
 
+    /// The same store, opened again.
+    pub(super) async fn reopened(self) -> Self {
+        let path = self.path();
+        drop(self.store);
+        let runtime = Arc::new(self.runtime.clone());
+        let options = SqliteOptions::default().with_runtime(runtime);
+        let store = SqliteStore::open(path, options).unwrap();
+        let session = join(&store, &self.runtime, "node").await;
+        Self {
+            store,
+            session,
+            ..self
+        }
+    }
+
     pub(super) async fn order(&self, order: &str) {
         let claim = fixtures::claim(order, &format!("create-{order}"));
         let request = fixtures::create(claim, self.runtime.wall());
@@ -125,6 +141,19 @@ impl Bench {
                     .find(|key| known.lacks(key_hash(*key)));
                 assert_eq!(lacking, None, "{} of {:?}", order.target, latest.journal);
                 count += 1;
+            }
+            for entry in shard.answers.iter() {
+                let latest = find_latest(&file, &entry.target).unwrap().unwrap();
+                let key = (entry.key_id, Run::Next);
+                let filed = find_key(&file, latest.place(), key, now).unwrap().unwrap();
+                let told = shard.answers.find(&entry.target, entry.key_id, now);
+                if told.is_some() {
+                    assert_eq!(told, Some(&*filed.entry));
+                    let KeyFacts::Final { retained, .. } = filed.facts else {
+                        panic!("{:?} of {entry:?}", filed.facts);
+                    };
+                    assert!(retained, "{entry:?}");
+                }
             }
             for (target, slot) in &shard.slots {
                 assert!(!slot.pinned, "{target} is pinned");

@@ -12,7 +12,7 @@ use super::{Bench, accepted};
 use crate::place::beside;
 
 /// As long as the writer's looks are apart at most.
-const LOOK: Duration = Duration::from_secs(3);
+pub(super) const LOOK: Duration = Duration::from_secs(3);
 
 impl Bench {
     fn trouble(&self) -> Option<String> {
@@ -20,7 +20,7 @@ impl Bench {
     }
 
     /// What a node does all the time: the writer takes it for a look around.
-    async fn keep_alive(&self, known: &[Fence]) {
+    pub(super) async fn keep_alive(&self, known: &[Fence]) {
         self.runtime.advance(LOOK);
         let (session, known) = (self.session, known.to_vec());
         for _ in 0..2 {

@@ -7,11 +7,15 @@ use futures_util::FutureExt as _;
 use orderlock_core::store::{Filter, List, Lookup, Page, Read};
 use orderlock_core::{OrderStore as _, StoreError, Tenant, Version};
 use orderlock_testkit::fixtures;
+use rusqlite::Connection;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::flushing::{Flushing, Go};
 use super::{Bench, accepted, granted, start};
 use crate::SqliteOptions;
+use crate::error::SqlError;
+use crate::readers::Question;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -24,19 +28,35 @@ fn list() -> List {
     }
 }
 
+/// A question that takes long.
+struct Long<F>(Option<F>, Option<oneshot::Sender<()>>);
+
+impl<F: FnOnce() + Send> Question for Long<F> {
+    fn look(&mut self) {}
+
+    fn read(&mut self, _: Result<&Connection, &SqlError>) {
+        (self.0.take().unwrap())();
+    }
+
+    fn answer(mut self: Box<Self>) -> Option<Box<dyn Question>> {
+        let _ = self.1.take().unwrap().send(());
+        None
+    }
+}
+
 /// Threads that read until they are let go.
-struct Busy {
+pub(super) struct Busy {
     go: Vec<Sender<()>>,
     done: Vec<JoinHandle<()>>,
 }
 
 impl Busy {
     /// All threads of one kind.
-    async fn new(bench: &Bench, pages: bool, threads: usize) -> Self {
+    pub(super) async fn new(bench: &Bench, pages: bool, threads: usize) -> Self {
         let (mut go, mut done) = (Vec::new(), Vec::new());
         for _ in 0..threads {
             let (release, released) = channel::<()>();
-            let (begin, begun) = tokio::sync::oneshot::channel();
+            let (begin, begun) = oneshot::channel();
             let store = bench.store.clone();
             done.push(tokio::spawn(async move {
                 let work = move || {
@@ -45,11 +65,13 @@ impl Busy {
                     let _ = released.recv_timeout(Duration::from_secs(60));
                 };
                 let readers = &store.inner().readers;
-                let read = match pages {
-                    true => readers.page(|_| work()).await,
-                    false => readers.order(|_, _| work()).await,
-                };
-                read.unwrap();
+                if pages {
+                    return readers.page(|_| work()).await.unwrap();
+                }
+                let (end, ended) = oneshot::channel();
+                let long = Long(Some(work), Some(end));
+                readers.order(Box::new(long)).await.unwrap();
+                ended.await.unwrap();
             }));
             begun.await.unwrap();
             go.push(release);
@@ -57,7 +79,7 @@ impl Busy {
         Self { go, done }
     }
 
-    async fn let_go(self) {
+    pub(super) async fn let_go(self) {
         drop(self.go);
         for done in self.done {
             done.await.unwrap();
