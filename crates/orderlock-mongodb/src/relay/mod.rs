@@ -9,6 +9,7 @@
 //! replaces an order's document in between drops them, and they are written into it once more.
 
 pub(crate) mod adopt;
+mod just_made;
 mod moving;
 mod queue;
 mod repair;
@@ -214,6 +215,7 @@ impl Relay {
                     Err(failure) => self.unreadable.note(&id, &failure),
                 }
             }
+            let orders = self.those_that_stay(orders).await?;
             again.extend(self.move_entries(last, orders).await?);
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use mongodb::bson::{Bson, Document as Fields, doc};
 use mongodb::options::ReadConcern;
-use orderlock_core::{OutcomeKind, StoreError, Target};
+use orderlock_core::{KeyId, OutcomeKind, StoreError, Target};
 
 use crate::database::calls::{Calls, document_of};
 use crate::database::retry::{RetryBudget, busy};
@@ -18,16 +18,42 @@ use crate::error::Failure;
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub(crate) id: Bson,
-    target: Target,
+    pub(crate) target: Target,
+    /// The creation of an order that may be taken away again.
+    pub(crate) creation: Option<Creation>,
     /// The number of the order's last entry.
     number: u64,
     pub(crate) records: BTreeMap<u64, Record>,
 }
 
+/// The creation of an order that nobody has written to since.
+#[derive(Debug)]
+pub(crate) struct Creation {
+    pub(crate) key_id: KeyId,
+    /// The reservation of the key; none if the order's id is derived from it.
+    pub(crate) reservation: Option<String>,
+}
+
+impl Creation {
+    fn read(kept: Reader<'_>, records: &BTreeMap<u64, Record>) -> Option<Self> {
+        let made = records.get(&1).map(|record| &record.entry)?;
+        let untouched = kept.number("turn").is_ok_and(|turn| turn == 1);
+        (untouched && made.outcome == OutcomeKind::Created).then(|| Self {
+            key_id: made.key_id,
+            reservation: kept.text("waiting").ok().map(Into::into),
+        })
+    }
+}
+
 impl Waiting {
     /// What is asked of a document.
     pub(crate) fn projection() -> Fields {
-        doc! {"orderlock.number": 1, "orderlock.entries": 1}
+        doc! {
+            "orderlock.turn": 1,
+            "orderlock.number": 1,
+            "orderlock.entries": 1,
+            "orderlock.waiting": 1,
+        }
     }
 
     /// An order that is not there any more, and an entry of it that is.
@@ -35,6 +61,7 @@ impl Waiting {
         Self {
             id,
             target: record.entry.target.clone(),
+            creation: None,
             number: record.entry.number,
             records: [(record.entry.number, record)].into(),
         }
@@ -56,8 +83,10 @@ impl Waiting {
                 false => Err(Failure::unreadable("an entry under another's number")),
             }
         });
+        let records = records.collect::<Result<_, Failure>>()?;
         Ok(Self {
-            records: records.collect::<Result<_, Failure>>()?,
+            creation: Creation::read(kept, &records),
+            records,
             number: kept.optional_number("number")?.unwrap_or(0).unsigned_abs(),
             id,
             target,

@@ -6,22 +6,14 @@
 //! reservation is no longer theirs takes their own order away, of which nobody has been told.
 
 use mongodb::bson::{Bson, doc};
+use orderlock_core::StoreError;
 use orderlock_core::store::{Create, Created};
-use orderlock_core::{StoreError, Target};
 
-use crate::database::reservations::{Reservation, change, find, give_back, name};
+use crate::database::reservations::{self, Reservation, change, confirm, find, give_back, name};
 use crate::database::retry::{RetryBudget, busy};
 use crate::error::Failure;
 use crate::shared::Inner;
-use crate::verbs::insert::{Insert, UnderId, insert, made_before};
-
-/// The order under the id that is derived from the key.
-fn derived(request: &Create) -> Target {
-    Target {
-        order: request.derived.clone(),
-        ..request.claim.target()
-    }
-}
+use crate::verbs::insert::{Insert, UnderId, derived, insert, made_before, made_in};
 
 /// What an order comes to that was just made under the derived id: nothing else, unless its key has
 /// made another one under a chosen id. Then this one is taken away.
@@ -30,28 +22,19 @@ pub(crate) async fn made_otherwise(
     request: &Create,
     id: &Bson,
 ) -> Result<Option<Created>, StoreError> {
-    let name = name(&derived(request));
-    let mut retry = RetryBudget::new(&inner.calls);
-    while retry.next().await {
-        let Some(found) = find(&inner.calls, &name).await? else {
-            return Ok(None);
-        };
-        if found.order == *id {
-            return Ok(None);
-        }
-        if found.confirmed
-            && let UnderId::Ours(made) = made_before(inner, request, &found.order).await?
-        {
+    let (name, key_id) = (name(&derived(request)), request.claim.key_id);
+    let forgets_by = inner.clock.forgets_by();
+    let other = reservations::made_otherwise(&inner.calls, &name, id, key_id, forgets_by).await?;
+    let Some(other) = other else {
+        return Ok(None);
+    };
+    match made_in(inner, request, &other).await? {
+        Some(made) => {
             take_away(inner, id).await?;
-            return Ok(Some(made));
+            Ok(Some(made))
         }
-        // Not confirmed, or its order is gone: it is this one's from now on.
-        let ours = doc! {"$set": {"order": id, "confirmed": 1}};
-        if change(&inner.calls, &name, &found, ours).await? {
-            return Ok(None);
-        }
+        None => Err(busy()),
     }
-    Err(busy())
 }
 
 /// Makes an order under a chosen id.
@@ -114,11 +97,6 @@ async fn create_reserved(
     id: &Bson,
     name: &str,
 ) -> Result<Option<Created>, StoreError> {
-    let reserved = Reservation {
-        order: id.clone(),
-        confirmed: false,
-    };
-    let confirm = || doc! {"$set": {"confirmed": 1}};
     if let Some(derived) = inner.ids.id(&derived(request))
         && let UnderId::Ours(made) = made_before(inner, request, &derived).await?
     {
@@ -128,11 +106,7 @@ async fn create_reserved(
     }
     match insert(inner, request, id).await? {
         Insert::Done(record) => {
-            let ours = change(&inner.calls, name, &reserved, confirm()).await?
-                || find(&inner.calls, name)
-                    .await?
-                    .is_some_and(|found| found.order == *id && found.confirmed);
-            if !ours {
+            if !confirm(&inner.calls, name, id).await? {
                 take_away(inner, id).await?;
                 return Ok(None);
             }
@@ -142,7 +116,7 @@ async fn create_reserved(
         }
         Insert::Taken(failure) => match made_before(inner, request, id).await? {
             UnderId::Ours(made) => {
-                change(&inner.calls, name, &reserved, confirm()).await?;
+                confirm(&inner.calls, name, id).await?;
                 Ok(Some(made))
             }
             UnderId::Anothers => {

@@ -2,13 +2,15 @@
 
 use mongodb::bson::{Bson, Document as Fields, doc};
 use orderlock_core::store::{Create, Created, KeyFacts};
-use orderlock_core::{StoreError, Version};
+use orderlock_core::{StoreError, Target, Version};
 
 use crate::database::calls::document_of;
+use crate::database::reservations;
 use crate::document::entry::Record;
 use crate::document::fields::{hash_hex, long, micros};
 use crate::document::json::{self, Doubles};
 use crate::document::keys::Word;
+use crate::document::order::OrderDocument;
 use crate::document::plan::{index_to_fields, text_of};
 use crate::error::Failure;
 use crate::shared::Inner;
@@ -59,26 +61,42 @@ pub(crate) async fn made_before(
     let Some(order) = found else {
         return Ok(UnderId::Nothing);
     };
+    let made = made_in(inner, request, &order).await?;
+    Ok(made.map_or(UnderId::Anothers, UnderId::Ours))
+}
+
+/// The answer to a creation whose key has made this order. None if it has not.
+pub(crate) async fn made_in(
+    inner: &Inner,
+    request: &Create,
+    order: &OrderDocument,
+) -> Result<Option<Created>, StoreError> {
     let now = inner.clock.now();
     let key_id = request.claim.key_id;
     let forgets_by = inner.clock.forgets_by();
-    let Some(word) = inner.calls.key(&order, key_id, forgets_by).await? else {
-        return Ok(UnderId::Anothers);
+    let Some(word) = inner.calls.key(order, key_id, forgets_by).await? else {
+        return Ok(None);
     };
     Ok(match Word::facts(Some(&word), now) {
         KeyFacts::Final { fingerprint, .. } if fingerprint != request.claim.fingerprint => {
-            UnderId::Ours(Created::Reused)
+            Some(Created::Reused)
         }
         KeyFacts::Final { retained: true, .. } => {
-            let record = inner
-                .calls
-                .entry_of_key(&order, key_id, word.number)
-                .await?;
-            UnderId::Ours(Created::Settled(Box::new(record.shown(now))))
+            let number = word.number;
+            let record = inner.calls.entry_of_key(order, key_id, number).await?;
+            Some(Created::Settled(Box::new(record.shown(now))))
         }
-        KeyFacts::Final { .. } => UnderId::Ours(Created::Expired),
-        KeyFacts::Progress { .. } | KeyFacts::New => UnderId::Anothers,
+        KeyFacts::Final { .. } => Some(Created::Expired),
+        KeyFacts::Progress { .. } | KeyFacts::New => None,
     })
+}
+
+/// The order under the id that is derived from the key.
+pub(crate) fn derived(request: &Create) -> Target {
+    Target {
+        order: request.derived.clone(),
+        ..request.claim.target()
+    }
 }
 
 /// The whole document of a new order.
@@ -105,7 +123,11 @@ fn document(inner: &Inner, request: &Create, id: &Bson) -> Result<(Fields, Recor
         "hash": json::hash(&own),
         "creation": creation,
         "entries": {"e1": record.to_fields()?},
-        "waiting": 1,
+        // The relay of another node asks first whether the key makes this order.
+        "waiting": match request.derived == request.claim.order {
+            true => Bson::from(1),
+            false => reservations::name(&derived(request)).into(),
+        },
     };
     if !json::says_the_same(
         &json::to_document(&own, Doubles::AsTheyAre)?,

@@ -135,9 +135,14 @@ impl Proxy {
 
 impl State {
     fn fate_of(&self, command: &Fields) -> Option<Fate> {
-        // The relay trims orders by the same command when it likes: it counts no turn.
+        // The same command notes in an order who waits for it, when a request likes: it counts no turn.
         let update = command.get_document("update");
-        if update.is_ok_and(|update| !update.contains_key("$inc")) {
+        let is_note = update.is_ok_and(|update| !update.contains_key("$inc"));
+        if is_note
+            && command
+                .get_str("findAndModify")
+                .is_ok_and(|on| on == "orders")
+        {
             return None;
         }
         let mut rules = self.rules.lock().unwrap();
