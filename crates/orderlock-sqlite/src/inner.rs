@@ -10,17 +10,20 @@ use orderlock_core::store::{
 use orderlock_core::{LeaseView, LeaseViewState, Runtime, StoreError, Tenant};
 use rusqlite::Connection;
 
-use crate::asking::{Asking, Verb};
 use crate::deadline::Deadline;
-use crate::direct::{Asked, Direct};
-use crate::error::Fault;
-use crate::owner::OwnerLock;
-use crate::pages::HeldRows;
-use crate::readers::{Readers, Snapshot};
-use crate::settle::LetGo;
-use crate::turn::Turn;
+use crate::file::error::Fault;
+use crate::file::readers;
+use crate::file::readers::{Readers, Snapshot};
+use crate::open::owner::OwnerLock;
+use crate::state::context::Turn;
+use crate::verbs::acquire;
+use crate::verbs::from_file::{Asking, Verb};
+use crate::verbs::in_memory::{Asked, Direct};
+use crate::verbs::pages::HeldRows;
+use crate::verbs::settle;
+use crate::verbs::settle::LetGo;
+use crate::verbs::views;
 use crate::writer::Writer;
-use crate::{acquire, readers, settle, views};
 
 // The order of the fields is the order of their end: those who read first, so that the writer can
 // leave the file whole; the owner's lock last.

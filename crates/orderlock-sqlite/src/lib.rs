@@ -34,50 +34,17 @@
 //! # }
 //! ```
 
-mod acquire;
-mod answers;
-mod asking;
-mod batch;
-mod clock;
-mod create;
 mod deadline;
-mod direct;
-mod doubts;
-mod error;
-mod expire;
-mod flusher;
-mod health;
-mod horizon;
+mod file;
 mod inner;
-mod job;
-mod journal;
-mod keys;
-mod leases;
-mod lists;
-mod marks;
-mod migrate;
-mod newest;
-mod node;
 mod open;
-mod operator;
 mod options;
-mod orders;
-mod owner;
-mod pages;
-mod place;
 mod planted;
-mod readers;
-mod rows;
-mod secure;
-mod settle;
-mod staged;
+mod state;
 mod store;
 #[cfg(test)]
 mod tests;
-mod time;
-mod turn;
-mod views;
-mod wal;
+mod verbs;
 mod writer;
 
 pub use open::OpenError;

@@ -21,20 +21,26 @@ use orderlock_core::{LeaseView, OrderStore, Target};
 use rusqlite::Connection;
 use tokio_stream::wrappers::BroadcastStream;
 
-use crate::batch::Transactions;
-use crate::clock::Clock;
-use crate::direct::Direct;
-use crate::doubts::Doubts;
-use crate::flusher::{Log, LogFile};
-use crate::horizon::Horizon;
+use crate::SqliteOptions;
+use crate::file::readers::{Gate, Readers};
+use crate::file::wal::LogLength;
 use crate::inner::Inner;
-use crate::leases::Leases;
 use crate::open::{OpenError, open};
-use crate::pages::HeldRows;
-use crate::readers::{Gate, Readers};
-use crate::wal::LogLength;
+use crate::state::clock::Clock;
+use crate::state::doubts::Doubts;
+use crate::state::durability::Horizon;
+use crate::state::leases::Leases;
+use crate::verbs::create;
+use crate::verbs::expire;
+use crate::verbs::in_memory::Direct;
+use crate::verbs::lists;
+use crate::verbs::operator;
+use crate::verbs::pages;
+use crate::verbs::pages::HeldRows;
+use crate::verbs::sessions;
 use crate::writer::Writer;
-use crate::{SqliteOptions, create, expire, lists, node, operator, pages};
+use crate::writer::batch::Transactions;
+use crate::writer::flusher::{Log, LogFile};
 
 /// Orders, leases and journal in one SQLite file that this process owns.
 ///
@@ -159,19 +165,19 @@ impl OrderStore for SqliteStore {
     }
 
     fn join(&self, request: Join) -> StoreFuture<'_, Joined> {
-        self.0.write(request, node::join)
+        self.0.write(request, sessions::join)
     }
 
     fn renew(&self, request: Renew) -> StoreFuture<'_, Renewed> {
-        self.0.write(request, node::renew)
+        self.0.write(request, sessions::renew)
     }
 
     fn leave(&self, request: Leave) -> StoreFuture<'_, Left> {
-        self.0.write(request, node::leave)
+        self.0.write(request, sessions::leave)
     }
 
     fn sweep(&self, request: Sweep) -> StoreFuture<'_, Swept> {
-        self.0.write(request, node::sweep)
+        self.0.write(request, sessions::sweep)
     }
 
     fn create(&self, request: Create) -> StoreFuture<'_, Created> {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Bench, accepted, start};
 use crate::SqliteOptions;
-use crate::error::Fault;
+use crate::file::error::Fault;
 
 #[tokio::test]
 async fn settles_that_wait_share_one_commit() {

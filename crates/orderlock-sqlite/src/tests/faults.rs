@@ -83,7 +83,7 @@ async fn a_repeated_settle_brings_memory_up_to_the_file() {
     // As if the answer to the commit had been an I/O error: the lease is back as it was.
     let lease = bench.request("o", "k");
     let (target, fence, session) = (lease.claim.target(), settle.fence, bench.session);
-    let put_back = move |turn: &mut crate::turn::Turn<'_>| {
+    let put_back = move |turn: &mut crate::state::context::Turn<'_>| {
         assert!(turn.held(&target).is_none());
         let lease = orderlock_core::Lease {
             fence,
@@ -98,12 +98,12 @@ async fn a_repeated_settle_brings_memory_up_to_the_file() {
             resumed: None,
         };
         let state = orderlock_core::LeaseState::Held(lease);
-        let place = crate::rows::ListPlace {
+        let place = crate::file::rows::ListPlace {
             row: 1,
             created: turn.now.wall,
         };
-        let held = crate::leases::Held::new(state, place, 0);
-        turn.stage(&target, held.map(crate::leases::Held::doubted));
+        let held = crate::state::leases::Held::new(state, place, 0);
+        turn.stage(&target, held.map(crate::state::leases::Held::doubted));
         Ok(())
     };
     bench.on_writer(put_back).await.unwrap();
@@ -200,7 +200,7 @@ async fn every_list_is_read_in_the_order_of_an_index() {
         };
         let sql = format!(
             "EXPLAIN QUERY PLAN {}",
-            crate::lists::list_statement(&filter)
+            crate::verbs::lists::list_statement(&filter)
         );
         let plan: Vec<String> = bench
             .on_writer(move |turn| {

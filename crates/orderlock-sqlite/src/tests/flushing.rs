@@ -13,7 +13,7 @@ use orderlock_testkit::fixtures;
 
 use super::{Bench, accepted, granted, start};
 use crate::SqliteOptions;
-use crate::flusher::{Log, LogFile};
+use crate::writer::flusher::{Log, LogFile};
 
 /// A log that is flushed when the test says so, well or not at all.
 struct Gate {

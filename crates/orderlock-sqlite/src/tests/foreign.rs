@@ -13,9 +13,10 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::{Bench, accepted};
-use crate::flusher::{Log, LogFile};
-use crate::place::beside;
-use crate::{SqliteOptions, SqliteStore};
+use crate::SqliteOptions;
+use crate::SqliteStore;
+use crate::open::files::beside;
+use crate::writer::flusher::{Log, LogFile};
 
 /// Reads the file until it is dropped.
 fn reader(path: &Path) -> Connection {

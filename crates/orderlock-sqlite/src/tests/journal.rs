@@ -8,8 +8,8 @@ use orderlock_testkit::fixtures;
 use rusqlite::Connection;
 
 use super::{Bench, accepted};
-use crate::newest::{NEWEST_MAX, find_by_key, journal_at, key_hash, positions_after};
-use crate::rows::unsigned;
+use crate::file::key_index::{NEWEST_MAX, find_by_key, journal_at, key_hash, positions_after};
+use crate::file::rows::unsigned;
 
 /// Looks through the whole file: each entry is told once, by its order's row or by the tables, in
 /// the order of their numbers, and while its key is remembered under that; and nothing is told

@@ -10,7 +10,7 @@ use orderlock_testkit::fixtures;
 use serde_json::json;
 
 use super::{Bench, granted};
-use crate::pages::SCAN_MAX;
+use crate::verbs::pages::SCAN_MAX;
 
 impl Bench {
     async fn page(&self, filter: &Filter, limit: usize, cursor: Option<Cursor>) -> Page<OrderView> {

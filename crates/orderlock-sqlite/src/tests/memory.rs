@@ -9,8 +9,8 @@ use rusqlite::Connection;
 
 use super::{Bench, accepted, granted};
 use crate::SqliteStore;
-use crate::newest::NEWEST_MAX;
-use crate::orders::KEYS_READ_MAX;
+use crate::file::key_index::NEWEST_MAX;
+use crate::state::orders::KEYS_READ_MAX;
 
 async fn history(store: &SqliteStore) -> Vec<Entry> {
     let request = History {

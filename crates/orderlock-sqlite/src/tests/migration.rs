@@ -10,9 +10,10 @@ use rusqlite::{Connection, params};
 
 use super::journal::history;
 use super::{Bench, accepted, granted, join};
-use crate::migrate::make_layout;
-use crate::time;
-use crate::{SqliteOptions, SqliteStore};
+use crate::SqliteOptions;
+use crate::SqliteStore;
+use crate::file::time;
+use crate::open::migrate::make_layout;
 
 /// How many keys each order has settled, and how many entries it has: with its creation, and with
 /// a checkpoint and a broken lease before each key that can be divided by three.

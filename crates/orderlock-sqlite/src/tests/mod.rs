@@ -37,13 +37,14 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use crate::error::Fault;
-use crate::flusher::{Log, LogFile};
-use crate::keys::{Run, find_key};
-use crate::newest::key_hash;
-use crate::rows::find_latest;
-use crate::turn::Turn;
-use crate::{SqliteOptions, SqliteStore};
+use crate::SqliteOptions;
+use crate::SqliteStore;
+use crate::file::error::Fault;
+use crate::file::key_index::key_hash;
+use crate::file::keys::{Run, find_key};
+use crate::file::rows::find_latest;
+use crate::state::context::Turn;
+use crate::writer::flusher::{Log, LogFile};
 
 /// A store on a clock of its own, with one node that has joined.
 pub(super) struct Bench {

@@ -12,7 +12,8 @@ use orderlock_core::{
 use orderlock_testkit::{TestRuntime, fixtures};
 use tokio::sync::oneshot;
 
-use crate::{SqliteOptions, SqliteStore};
+use crate::SqliteOptions;
+use crate::SqliteStore;
 
 #[derive(Debug)]
 struct Plain;

@@ -9,7 +9,7 @@ use orderlock_core::{Fence, OrderStore as _, StoreError, Version};
 use orderlock_testkit::fixtures;
 
 use super::{Bench, accepted};
-use crate::place::beside;
+use crate::open::files::beside;
 
 /// As long as the writer's looks are apart at most.
 pub(super) const LOOK: Duration = Duration::from_secs(3);

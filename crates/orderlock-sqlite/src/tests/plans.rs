@@ -4,10 +4,10 @@
 use orderlock_testkit::TestRuntime;
 use rusqlite::Connection;
 
-use crate::expire::DUE;
-use crate::keys::{ENTRY_AT, KEY_AT, PROGRESS_AT, SETTLE_AT};
-use crate::migrate;
-use crate::newest::{NEXT_LIST, OLDER_OF_KEY};
+use crate::file::key_index::{NEXT_LIST, OLDER_OF_KEY};
+use crate::file::keys::{ENTRY_AT, KEY_AT, PROGRESS_AT, SETTLE_AT};
+use crate::open::migrate;
+use crate::verbs::expire::DUE;
 
 #[test]
 fn an_entry_is_found_by_its_position_and_an_older_one_by_its_order() {

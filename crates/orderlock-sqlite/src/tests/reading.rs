@@ -14,8 +14,8 @@ use tokio::task::JoinHandle;
 use super::flushing::{Flushing, Go};
 use super::{Bench, accepted, granted, start};
 use crate::SqliteOptions;
-use crate::error::SqlError;
-use crate::readers::Question;
+use crate::file::error::SqlError;
+use crate::file::readers::Question;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 use super::super::{on_writer, start};
 use super::{ORDERS, Walk};
 use crate::SqliteStore;
-use crate::rows::find_latest;
-use crate::turn::Turn;
+use crate::file::rows::find_latest;
+use crate::state::context::Turn;
 
 const KEYS: usize = 8;
 

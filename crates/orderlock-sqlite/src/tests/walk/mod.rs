@@ -17,8 +17,8 @@ use tokio::sync::oneshot;
 use self::asks::Job;
 use super::{Bench, join};
 use crate::SqliteOptions;
-use crate::flusher::{Log, LogFile};
-use crate::leases::lock;
+use crate::state::leases::lock;
+use crate::writer::flusher::{Log, LogFile};
 
 const ORDERS: usize = 3;
 const WALKS: usize = 12;

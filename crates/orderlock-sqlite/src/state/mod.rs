@@ -1,0 +1,11 @@
+//! What the process knows in memory: leases, sessions, orders, answers, and what is on its way to the
+//! disk.
+
+pub(crate) mod answers;
+pub(crate) mod clock;
+pub(crate) mod context;
+pub(crate) mod doubts;
+pub(crate) mod durability;
+pub(crate) mod leases;
+pub(crate) mod orders;
+pub(crate) mod staged;

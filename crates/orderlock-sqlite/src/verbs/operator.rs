@@ -1,0 +1,129 @@
+//! What an operator decides: to break a lease, to end a mark. Both stand in the journal.
+
+use orderlock_core::store::{BreakLease, Broken, Decision, Resolve, Resolved};
+use orderlock_core::{LeaseEvent, LeaseState, Mark, OutcomeKind, StoreError, Target};
+
+use crate::file::error::Fault;
+use crate::file::journal::{self, Append, Memory};
+use crate::file::marks::clear_mark;
+use crate::state::context::Turn;
+use crate::verbs::acquire::lock_state;
+
+/// Voids one grant. A mark stays.
+pub(crate) fn break_lease(turn: &mut Turn<'_>, request: &BreakLease) -> Result<Broken, Fault> {
+    let Some((fence, order)) = request.lease.grant() else {
+        return Ok(Broken::NotFound);
+    };
+    let target = Target {
+        tenant: request.tenant.clone(),
+        order,
+    };
+    let held = turn.held(&target);
+    let Some(held) = held.filter(|held| held.lease().fence == fence) else {
+        return Ok(Broken::NotFound);
+    };
+    let latest = turn
+        .order(&target)?
+        .ok_or_else(|| Fault::damaged("a held order is not in the file"))?;
+    let lease = held.lease();
+    let append = Append {
+        operation: &lease.operation,
+        outcome: OutcomeKind::LeaseBroken,
+        actor: &request.actor,
+        reason: Some(&request.reason),
+        at: turn.now.wall,
+        attempt: lease.attempt,
+        key_id: lease.key_id,
+        fingerprint: lease.fingerprint,
+        grant: None,
+        memory: None,
+    };
+    let written = journal::append(turn.connection, &latest, None, &append, turn.now)?;
+    turn.keep(written);
+    held.state()
+        .next(LeaseEvent::Voided(fence))
+        .map_err(|error| Fault::refused(error.to_string()))?;
+    turn.stage(&target, None);
+    turn.staged.broken.push((lease.session, fence));
+    Ok(Broken::Broken(lease.view(&target)))
+}
+
+/// Ends a mark that nobody attends to.
+pub(crate) fn resolve(turn: &mut Turn<'_>, request: &Resolve) -> Result<Resolved, Fault> {
+    let held = turn.held(&request.target);
+    let Some(latest) = turn.order(&request.target)? else {
+        return Ok(Resolved::NotMarked);
+    };
+    let order = &latest.whole.order;
+    let state = lock_state(order, held.as_ref());
+    let resolved = state.next(LeaseEvent::Resolved(request.key_id));
+    let (LeaseState::Unattended(mark), Ok(LeaseState::Free)) = (&state, resolved) else {
+        return Ok(Resolved::NotMarked);
+    };
+    if !request.is_about(mark) {
+        return Ok(Resolved::NotMarked);
+    }
+    let mut changed = None;
+    let append = match &request.decision {
+        // What was asked of the outside may have happened: the key stays bound to it.
+        Decision::RunAgain { retention } => Append {
+            memory: Some(Memory {
+                answer: None,
+                retention: *retention,
+            }),
+            ..cleared(turn, request, mark)
+        },
+        Decision::Settle {
+            version,
+            change,
+            outcome,
+            answer,
+            retention,
+        } => {
+            if *version != order.version {
+                return Ok(Resolved::VersionMismatch {
+                    current: order.version,
+                });
+            }
+            if !outcome.is_final() {
+                let why = "a mark is settled by a final outcome only";
+                return Err(Fault::Refused(StoreError::Unsupported(why)));
+            }
+            let size = change.as_ref().map_or(0, |change| change.after.size());
+            if size > turn.document_bytes_max {
+                return Err(Fault::refused(format!(
+                    "an order of {size} bytes is too large"
+                )));
+            }
+            changed = change.as_ref();
+            Append {
+                outcome: *outcome,
+                memory: Some(Memory {
+                    answer: Some(answer),
+                    retention: *retention,
+                }),
+                ..cleared(turn, request, mark)
+            }
+        }
+    };
+    let written = journal::append(turn.connection, &latest, changed, &append, turn.now)?;
+    let receipt = turn.keep(written);
+    clear_mark(turn, (&order.target, order.row))?;
+    Ok(Resolved::Resolved(receipt))
+}
+
+/// The entry that says that the mark was cleared.
+fn cleared<'a>(turn: &Turn<'_>, request: &'a Resolve, mark: &'a Mark) -> Append<'a> {
+    Append {
+        operation: &mark.operation,
+        outcome: OutcomeKind::MarkCleared,
+        actor: &request.actor,
+        reason: Some(&request.reason),
+        at: turn.now.wall,
+        attempt: mark.attempt,
+        key_id: mark.key_id,
+        fingerprint: mark.fingerprint,
+        grant: None,
+        memory: None,
+    }
+}
