@@ -1,4 +1,4 @@
-//! What every order keeps to, whoever wrote its document.
+//! The rules that every stored order must meet, also one that another program wrote.
 //!
 //! Only contradictions are looked for. A bound that is lowered one day must not make the orders of
 //! yesterday unreadable.

@@ -1,8 +1,10 @@
-//! Orderlock's ready order model and its process: pure functions, no I/O.
+//! The order manager's order model and its process: pure functions, no I/O.
 //!
-//! An [`Order`] is what is stored. A [`Command`] is an operation with its body, read strictly.
-//! [`run`] takes both and returns the new order, or says that nothing is left to do, or refuses.
-//! What may follow what stands in one table, [`TABLE`].
+//! An [`Order`] is the stored document. A [`Command`] is an operation with its body; unknown members
+//! are refused. [`run`] takes both and returns the changed order, or that nothing is left to do, or a
+//! refusal. The repository's `docs/order-manager.md` shows the states, and `docs/glossary.md` explains the
+//! special words.
+//! Which operation is allowed in which state is defined in one table, [`TABLE`].
 //!
 //! ```
 //! use orderlock_core::Outcome;
@@ -25,7 +27,7 @@
 //! }
 //! assert_eq!(order.status(), Status::Fulfilled);
 //!
-//! // A third one is refused, with what the order takes instead.
+//! // A third delivery is refused, with a list of the allowed operations.
 //! let Outcome::Refused(problem) = orderlock_orders::decide(order, fulfill, &config) else {
 //!     panic!("nothing is left to deliver");
 //! };

@@ -24,7 +24,7 @@ pub struct Order {
     /// The sum of quantity times unit price, in minor units.
     pub(crate) total: Amount,
     pub(crate) payment: Payment,
-    /// The user's own data.
+    /// Data of your own, such as `{"channel": "web"}`: at most 16 KiB as compact JSON.
     #[cfg_attr(feature = "openapi", schema(schema_with = crate::openapi::metadata))]
     pub(crate) metadata: Map<String, Value>,
     /// Set while the order is on hold.
@@ -47,9 +47,9 @@ pub struct Order {
 pub struct Line {
     /// The line's number in its order: given once, never given to another line.
     pub line: u32,
-    /// The stock-keeping unit.
+    /// The article's number in your catalogue, such as `TEA-250`.
     pub sku: String,
-    /// What people call it.
+    /// The article's name for people, such as `Green tea`.
     pub name: String,
     /// How many pieces were ordered.
     pub quantity: u32,
@@ -72,7 +72,7 @@ pub struct Line {
 pub struct Hold {
     /// The state that `resume` brings back.
     pub from: Status,
-    /// Why, in the words of whoever asked.
+    /// The caller's reason, at most 1000 characters; none if the caller gave none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -102,13 +102,13 @@ impl Line {
 }
 
 impl Order {
-    /// Where it stands.
+    /// The order's state, such as [`Status::Pending`].
     #[must_use]
     pub fn status(&self) -> Status {
         self.status
     }
 
-    /// Whose order it is.
+    /// The customer's id, such as `cus_42`; a draft may have none.
     #[must_use]
     pub fn customer(&self) -> Option<&str> {
         self.customer.as_deref()
@@ -120,7 +120,7 @@ impl Order {
         self.currency
     }
 
-    /// Its lines.
+    /// The order's lines, at most 500, in the order in which they were added.
     #[must_use]
     pub fn lines(&self) -> &[Line] {
         &self.lines
@@ -132,13 +132,13 @@ impl Order {
         self.total
     }
 
-    /// How it is paid.
+    /// The recorded payments with their sums, and the payment state that follows from them.
     #[must_use]
     pub fn payment(&self) -> &Payment {
         &self.payment
     }
 
-    /// The user's own data.
+    /// Data of your own, such as `{"channel": "web"}`: at most 16 KiB as compact JSON.
     #[must_use]
     pub fn metadata(&self) -> &Map<String, Value> {
         &self.metadata

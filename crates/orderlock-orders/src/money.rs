@@ -14,10 +14,10 @@ use crate::bounds::AMOUNT_MAX;
 pub struct Amount(u64);
 
 impl Amount {
-    /// Nothing.
+    /// Zero.
     pub const ZERO: Self = Self(0);
 
-    /// The largest amount.
+    /// The largest amount: 2^53 - 1 minor units.
     pub const MAX: Self = Self(AMOUNT_MAX);
 
     /// Takes minor units, unless they are beyond [`AMOUNT_MAX`].
@@ -26,13 +26,13 @@ impl Amount {
         (minor_units <= AMOUNT_MAX).then_some(Self(minor_units))
     }
 
-    /// The minor units.
+    /// The amount in minor units: 1299 for 12.99 EUR.
     #[must_use]
     pub fn minor_units(self) -> u64 {
         self.0
     }
 
-    /// Whether it is nothing.
+    /// Whether the amount is zero.
     #[must_use]
     pub fn is_zero(self) -> bool {
         self.0 == 0
@@ -88,7 +88,7 @@ pub struct Currency(iso_currency::Currency);
 pub struct InvalidCurrency;
 
 impl Currency {
-    /// The three letters.
+    /// The code's three letters, such as `EUR`.
     #[must_use]
     pub fn code(self) -> &'static str {
         self.0.code()

@@ -28,40 +28,40 @@ macro_rules! operations {
 }
 
 operations! {
-    /// Makes an order.
+    /// Creates an order.
     Create = "create";
     /// Changes lines, customer or metadata.
     Edit = "edit";
-    /// Hands a draft in.
+    /// Turns a draft into a pending order.
     Submit = "submit";
-    /// Accepts a pending order.
+    /// Turns a pending order into a confirmed one.
     Confirm = "confirm";
-    /// Calls an order off.
+    /// Cancels an order: goods that are not delivered never will be.
     Cancel = "cancel";
-    /// Gives up on an order that was never paid.
+    /// Ends a pending order without any recorded payment.
     Expire = "expire";
-    /// Sets an order aside.
+    /// Puts an order on hold.
     Hold = "hold";
-    /// Goes on where the order stood.
+    /// Returns an order from hold to the state before.
     Resume = "resume";
-    /// Records that money is kept ready.
+    /// Records a payment provider's authorization.
     AuthorizePayment = "authorize-payment";
-    /// Records that money was taken.
+    /// Records captured money, from an authorization or directly.
     CapturePayment = "capture-payment";
-    /// Records that money went back.
+    /// Records refunded money.
     Refund = "refund";
-    /// Records a delivery.
+    /// Records delivered pieces.
     Fulfill = "fulfill";
-    /// Records that pieces came back.
+    /// Records returned pieces.
     Return = "return";
-    /// Closes an order that is delivered and paid.
+    /// Ends an order that is delivered and paid.
     Complete = "complete";
-    /// Takes a cancellation back.
+    /// Turns a cancelled order into a pending one.
     Reopen = "reopen";
 }
 
 impl OrderOperation {
-    /// The operation of a name.
+    /// The operation with this name, such as `capture-payment`.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL
@@ -70,7 +70,7 @@ impl OrderOperation {
             .find(|operation| operation.as_str() == name)
     }
 
-    /// Its row of the table.
+    /// The operation's row in [`TABLE`](crate::TABLE).
     #[must_use]
     pub fn row(self) -> &'static OperationRow {
         crate::process::row(self)
@@ -95,31 +95,31 @@ impl Serialize for OrderOperation {
     }
 }
 
-/// Where an operation leads.
+/// The state of the order after an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum To {
-    /// To one of these states; the lines or the body decide which.
+    /// One of these states; the lines or the body decide which.
     OneOf(&'static [Status]),
-    /// Nowhere: the state stays.
+    /// The state before the operation.
     Same,
-    /// To the state before the hold.
+    /// The state before the hold.
     BeforeHold,
 }
 
 /// What an operation takes as its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyShape {
-    /// A new order.
+    /// A new order: see [`NewOrder`](crate::NewOrder).
     NewOrder,
-    /// A JSON merge patch.
+    /// A JSON merge patch: see [`OrderPatch`](crate::OrderPatch).
     Patch,
     /// `{}` or no body at all.
     Empty,
-    /// A reason.
+    /// An optional reason: see [`ReasonBody`](crate::ReasonBody).
     Reason,
-    /// An amount and a reference.
+    /// An amount and a reference: see [`PaymentBody`](crate::PaymentBody).
     Payment,
-    /// Pieces of lines.
+    /// Quantities of lines: see [`LinesBody`](crate::LinesBody).
     Lines,
 }
 
@@ -142,19 +142,19 @@ impl BodyShape {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct OperationRow {
-    /// Which.
+    /// The operation of this row.
     pub operation: OrderOperation,
-    /// What a button says.
+    /// The text of a button for the operation, such as `Confirm`.
     pub label: &'static str,
-    /// What the history says.
+    /// The text of the operation in a history, such as `Confirmed`.
     pub done: &'static str,
     /// What it does, in a sentence.
     pub summary: &'static str,
     /// The states that it starts from; none for `create`.
     pub from: &'static [Status],
-    /// Where it leads.
+    /// The state after the operation.
     pub to: To,
-    /// What it takes.
+    /// The body that the operation takes.
     pub body: BodyShape,
     /// What it does to the order's size.
     pub room: Room,
@@ -164,7 +164,7 @@ pub struct OperationRow {
     pub refused_when: &'static str,
     /// How it is refused although the state is right.
     pub(crate) refusals: &'static [&'static ProblemKind],
-    /// Whether the order, in a right state, takes it at all, whatever the body.
+    /// Whether the order allows the operation at all, apart from its state and the body.
     pub(crate) guard: fn(&Order, &ProcessConfig) -> Result<(), Refusal>,
 }
 
@@ -187,7 +187,7 @@ impl OperationRow {
         state.into_iter().chain(self.refusals.iter().copied())
     }
 
-    /// Refuses the operation if the order, as it stands, refuses it whatever the body says.
+    /// Refuses the operation if the order cannot allow it, with any body.
     pub(crate) fn admits(&self, order: &Order, config: &ProcessConfig) -> Result<(), Refusal> {
         if self.from.contains(&order.status) {
             return (self.guard)(order, config);

@@ -14,9 +14,9 @@ use crate::{Amount, PaymentStatus};
 pub enum PaymentKind {
     /// The provider keeps the money ready.
     Authorization,
-    /// The money was taken.
+    /// The provider took the money.
     Capture,
-    /// Captured money went back.
+    /// The provider returned captured money.
     Refund,
 }
 
@@ -26,7 +26,7 @@ pub enum PaymentKind {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[non_exhaustive]
 pub struct PaymentRecord {
-    /// What it was.
+    /// The kind of payment.
     pub kind: PaymentKind,
     /// How much, in minor units.
     pub amount: Amount,
@@ -62,8 +62,8 @@ pub(crate) enum CaptureBound {
 }
 
 impl Payment {
-    /// What the records come to for an order of this total; `None` if they contradict themselves:
-    /// a sum beyond the largest amount, or more money back than was taken.
+    /// The sums of the records, for an order of this total; `None` if the records contradict each
+    /// other: a sum beyond the largest amount, or more money back than was taken.
     pub(crate) fn of(total: Amount, records: Vec<PaymentRecord>) -> Option<Self> {
         let (status, [authorized, captured, refunded]) = compute(total, &records)?;
         Some(Self {
@@ -75,7 +75,7 @@ impl Payment {
         })
     }
 
-    /// Whether status and sums are what the records come to.
+    /// Whether status and sums agree with the records.
     pub(crate) fn agrees(&self, total: Amount) -> bool {
         let sums = [self.authorized, self.captured, self.refunded];
         compute(total, &self.records) == Some((self.status, sums))
@@ -122,8 +122,8 @@ impl Payment {
         }
     }
 
-    /// How much of the total nobody has promised or paid yet. Money that went back counts as
-    /// unpaid again.
+    /// How much of the total is neither authorized nor paid. Money that went back counts as unpaid
+    /// again.
     #[must_use]
     pub fn unsecured(&self, total: Amount) -> Amount {
         let secured = self.direct().plus(self.authorized).unwrap_or(Amount::MAX);

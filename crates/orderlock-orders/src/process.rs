@@ -36,7 +36,7 @@ impl Default for ProcessConfig {
 
 const PAYABLE: &[Status] = &[Pending, Confirmed, PartiallyFulfilled, Fulfilled];
 
-/// The process.
+/// Every operation of the process, one row each, `create` first.
 pub const TABLE: &[OperationRow] = &[
     OperationRow {
         operation: O::Create,
@@ -271,7 +271,7 @@ pub const TABLE: &[OperationRow] = &[
 
 /// The row of an operation.
 pub(crate) const fn row(operation: OrderOperation) -> &'static OperationRow {
-    // The rows stand in the order of the names; a test compares them.
+    // The rows are in the order of the names; a test compares them.
     &TABLE[operation as usize]
 }
 

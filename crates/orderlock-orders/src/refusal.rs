@@ -1,4 +1,4 @@
-//! Why an order, as it stands, does not take an operation.
+//! Why an order does not allow an operation now.
 
 use orderlock_core::{AppliedPart, Outcome, Problem};
 use serde_json::{Value, json};
@@ -14,11 +14,11 @@ use crate::{Amount, BodyError, Currency, Order, OrderOperation, Status};
 pub enum Refusal {
     /// The operation does not start from the order's state.
     TransitionNotAllowed {
-        /// What was asked.
+        /// The operation that was refused.
         operation: OrderOperation,
-        /// Where the order stands.
+        /// The order's state.
         from: Status,
-        /// What it takes instead.
+        /// The operations that the order allows in its state.
         allowed: Vec<OrderOperation>,
     },
     /// The order lacks a customer or lines.
@@ -28,79 +28,79 @@ pub enum Refusal {
     },
     /// The whole total must be authorized or paid before the order is confirmed.
     PaymentNotAuthorized {
-        /// What is neither.
+        /// The part of the total that is neither authorized nor paid.
         missing: Amount,
-        /// Its currency.
+        /// The order's currency.
         currency: Currency,
     },
-    /// Something was delivered.
+    /// A part of the order was delivered, so it cannot be cancelled.
     LinesFulfilled,
-    /// A payment was attempted.
+    /// A payment is recorded, so the order cannot expire.
     PaymentRecorded,
     /// The total would be exceeded.
     AmountExceedsTotal {
         /// What is left of it.
         available: Amount,
-        /// Its currency.
+        /// The order's currency.
         currency: Currency,
     },
     /// The authorization would be exceeded.
     AmountExceedsAuthorization {
         /// What is left of it.
         available: Amount,
-        /// Its currency.
+        /// The order's currency.
         currency: Currency,
     },
     /// The captured money would be exceeded.
     AmountExceedsCaptured {
         /// What is left of it.
         available: Amount,
-        /// Its currency.
+        /// The order's currency.
         currency: Currency,
     },
     /// More would be paid than the order costs.
     PaidExceedsTotal {
-        /// What is paid.
+        /// The captured money, less refunds.
         paid: Amount,
-        /// What it would cost.
+        /// The total after the edit.
         total: Amount,
-        /// Their currency.
+        /// The order's currency.
         currency: Currency,
     },
     /// The total would rise on an order with refunded money.
     TotalRaisedAfterRefund {
-        /// What was refunded.
+        /// The refunded money.
         refunded: Amount,
-        /// Its currency.
+        /// The order's currency.
         currency: Currency,
     },
     /// The order has no line of this number.
     LineUnknown {
-        /// The number.
+        /// The line's number in the request.
         line: u32,
     },
     /// More of a line would be delivered than was ordered.
     QuantityExceedsOrdered {
-        /// Which line.
+        /// The number of the line.
         line: u32,
         /// What is still to be delivered of it.
         available: u32,
     },
     /// More of a line would come back than was delivered.
     QuantityExceedsFulfilled {
-        /// Which line.
+        /// The number of the line.
         line: u32,
         /// What can still come back of it.
         available: u32,
     },
     /// The total has not been captured.
     BalanceUnpaid {
-        /// What is missing.
+        /// The part of the total that was not captured.
         balance: Amount,
-        /// Its currency.
+        /// The order's currency.
         currency: Currency,
     },
-    /// Money was refunded.
+    /// Money was refunded, so the order cannot be reopened.
     PaymentRefunded,
     /// A bound would be exceeded.
     OrderTooLarge {

@@ -4,15 +4,15 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Where an order stands.
+/// The state of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(as = OrderStatus))]
 pub enum Status {
-    /// Being put together.
+    /// A draft that can still be edited.
     Draft,
-    /// Submitted, waits for confirmation.
+    /// Submitted; waits for confirmation.
     Pending,
     /// Confirmed, nothing delivered yet.
     Confirmed,
@@ -20,13 +20,13 @@ pub enum Status {
     PartiallyFulfilled,
     /// All of it is delivered.
     Fulfilled,
-    /// Delivered and paid: done.
+    /// Delivered and paid; the order is finished.
     Completed,
-    /// Set aside; it goes on where it stood.
+    /// Set aside; `resume` returns to the state before.
     OnHold,
     /// Called off before anything was delivered.
     Cancelled,
-    /// Never paid, never confirmed.
+    /// Ended by `expire` without confirmation and payment.
     Expired,
     /// Some of what was delivered came back.
     PartiallyReturned,
@@ -68,7 +68,7 @@ impl Status {
         }
     }
 
-    /// The state that a word stands for.
+    /// The state with this name.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == word)
@@ -86,14 +86,14 @@ impl fmt::Display for Status {
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum PaymentStatus {
-    /// Nothing is recorded.
+    /// No payment is recorded.
     #[default]
     None,
     /// Money is authorized, none captured.
     Authorized,
     /// Less than the total is captured.
     PartiallyPaid,
-    /// The total is captured.
+    /// The whole total is captured.
     Paid,
     /// Some of the captured money went back.
     PartiallyRefunded,
@@ -102,7 +102,7 @@ pub enum PaymentStatus {
 }
 
 impl PaymentStatus {
-    /// Every payment state.
+    /// Every payment state, from `none` to `refunded`.
     pub const ALL: [Self; 6] = [
         Self::None,
         Self::Authorized,

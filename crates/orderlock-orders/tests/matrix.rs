@@ -138,10 +138,9 @@ fn a_refusal_by_state_names_state_operation_and_what_is_allowed() {
             "type": "/problems/transition-not-allowed",
             "title": "The order's state does not allow this",
             "status": 409,
-            "detail": "`confirm` does not start from the state `cancelled`. Read the order. \
-                       `allowed` names the operations that it takes now; send one of them under a \
-                       new key: `edit` is `PATCH /v1/orders/{id}`, every other one \
-                       `POST /v1/orders/{id}/{operation}`.",
+            "detail": "`confirm` does not start from the state `cancelled`. Read the order. `allowed` lists the operations that are possible now; send \
+                       one of them under a new key: `edit` as `PATCH /v1/orders/{id}`, the others \
+                       as `POST /v1/orders/{id}/{operation}`.",
             "retryable": false, "applied": "none",
             "from": "cancelled", "operation": "confirm", "allowed": ["reopen"]
         })

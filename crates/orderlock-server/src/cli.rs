@@ -33,7 +33,7 @@ pub enum Verb {
     Health(Health),
 }
 
-/// How to serve.
+/// The arguments of `orderlock serve`.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Serve {
     /// A TOML file with settings
@@ -44,12 +44,12 @@ pub struct Serve {
     #[arg(long)]
     pub print_config: bool,
 
-    /// The settings.
+    /// Flags for the settings; each replaces the value of file and variable.
     #[command(flatten)]
     pub settings: Given,
 }
 
-/// Whom to ask.
+/// The arguments of `orderlock health`.
 #[derive(Debug, Args)]
 pub struct Health {
     /// Where the server listens; otherwise where the settings say that it does

@@ -1,4 +1,8 @@
-//! The order manager: an HTTP service with an order model over an embedded or a shared store.
+//! The order manager: an HTTP service with an order model, over an embedded or a shared store.
+//!
+//! The binary `orderlock` is this crate: `orderlock serve`, `orderlock health`, `orderlock openapi`.
+//! [`app`] builds the router alone, to mount in a service of your own or in a test. The repository's
+//! `docs/order-manager.md` explains routes and settings, `docs/glossary.md` the special words.
 
 pub mod cli;
 pub mod config;
@@ -14,14 +18,14 @@ mod welcome;
 
 pub use http::{BodyLimits, Context, app};
 
-/// Why the program ended badly, in one paragraph for the person who started it. What a driver says
-/// may repeat the address that it was given, but for the password.
+/// Why the program failed, in one paragraph for the person who started it. It may contain the store's
+/// address, but never its password.
 #[derive(Debug, thiserror::Error)]
 pub enum Failed {
     /// The command line or a setting is wrong: exit code 2.
     #[error("{0}")]
     Usage(#[from] config::ConfigError),
-    /// It failed at its start or while it ran: exit code 1.
+    /// A failure at the start or while running: exit code 1.
     #[error("{}", config::hide(&format!("{:#}", .0)))]
     Running(#[from] anyhow::Error),
 }

@@ -15,7 +15,7 @@ use orderlock_orders::bounds::{ORDER_BYTES_MOST, STEP_BYTES_MAX};
 use crate::config::{Settings, Store};
 use crate::http::JournalLag;
 
-/// The largest order that the store takes, whatever the setting is today: the order model refuses
+/// The largest order that the store accepts, for any value of the setting: the order model refuses
 /// earlier, and an order that was stored under a higher setting can still be ended.
 const ORDER_BYTES: usize = ORDER_BYTES_MOST + STEP_BYTES_MAX;
 
@@ -74,7 +74,7 @@ impl Opened {
     }
 
     /// How far readers of the journal are held back. None for a store where they never are, and
-    /// where it cannot be told.
+    /// where that is not known.
     pub(crate) fn lag(&self) -> BoxFuture<'static, Option<JournalLag>> {
         let Self::Postgres(store) = self.clone() else {
             return async { None }.boxed();

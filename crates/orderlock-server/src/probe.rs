@@ -15,7 +15,7 @@ use crate::serve::print;
 /// How long each step may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How much of an answer is read: its status line stands at the beginning.
+/// How much of an answer is read: its status line comes first.
 const ANSWER_MAX: u64 = 4_096;
 
 /// Asks `/readyz` of a server.

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::cli::Serve;
 use crate::config::{self, Settings};
-use crate::connections::{self, Aside, Bounds, Door, Listening, Patience};
+use crate::connections::{self, Aside, Bounds, Door, Listening, Timeouts};
 use crate::opened::Opened;
 use crate::signals::Signals;
 use crate::welcome::{self, Trial};
@@ -52,13 +52,13 @@ pub fn run(arguments: Serve) -> Result<(), Failed> {
         .build()
         .context("the runtime cannot be started")?;
     let ended = runtime.block_on(serve(&loaded.settings, &aside));
-    // What still runs has been told, and was waited for as long as the limit says.
+    // Whatever still runs was asked to end, and had the limit's time to do so.
     runtime.shutdown_timeout(Duration::from_secs(1));
     Ok(ended?)
 }
 
 async fn serve(settings: &Settings, aside: &Aside) -> anyhow::Result<()> {
-    // Heard by the thread aside, so also while all others stand still.
+    // Received by a separate thread, so also while all others are blocked.
     let listened = {
         let _aside = aside.handle().enter();
         Signals::listen()
@@ -92,7 +92,7 @@ async fn serve(settings: &Settings, aside: &Aside) -> anyhow::Result<()> {
     };
     let listening = door.open(aside, listener);
     let text = welcome::text(address, &node, &opened.store().describe(), trial.as_ref());
-    // A server whose output nobody reads still serves, and hears the signal that ends it.
+    // A server whose output is not read still serves, and still stops on a signal.
     let _printed = tokio::task::spawn_blocking(move || print(&text));
     tracing::info!(%address, store = %settings.store, "listening");
 
@@ -153,7 +153,7 @@ impl Begun {
 
 /// Tells those who wait, lets what runs settle, and lets the answers leave; all of it within the
 /// limit. Connections are not waited for beyond that: a client that has not said all of its
-/// request, or does not read its answer, holds nobody up.
+/// request, or does not read its answer, delays no others.
 async fn end(context: &Context, listening: &Listening, limit: Duration) {
     let deadline = Instant::now() + limit;
     if let Err(error) = context.orders().drain(limit).await {
@@ -174,7 +174,7 @@ async fn end(context: &Context, listening: &Listening, limit: Duration) {
 fn bounds(settings: &Settings, connections: usize) -> Bounds {
     Bounds {
         connections,
-        patience: Patience {
+        timeouts: Timeouts {
             head: settings.header_time_limit.0,
             idle: settings.idle_time_limit.0,
             answer: settings.answer_time_limit.0,

@@ -133,7 +133,7 @@ async fn confirm(
     let key = order.key().derive("capture");
     let (id, attempt) = (order.id().as_str(), order.attempt());
     let body = json!({"order": id, "amount": order.total, "attempt": attempt});
-    // After an error nobody knows whether the provider has captured: the mark stays.
+    // After an error it is unknown whether the provider has captured, so the mark stays.
     let payment = gateway.capture(&key, &body).await?;
     Ok(Outcome::Applied(Order {
         payment: Some(payment),
@@ -257,7 +257,7 @@ async fn resumed(client: &Client, shop: &str, provider: &provider::Provider) -> 
     Ok(())
 }
 
-/// Nobody asks the provider again by itself: an operator looks, and decides.
+/// The service does not ask the provider again by itself: an operator looks, and decides.
 async fn reconciled(
     client: &Client,
     shop: &str,

@@ -101,7 +101,7 @@ async fn main() -> Result<()> {
         assert_eq!(world.store.struck().len(), 1, "{fault:?} has struck");
     }
 
-    // A store that answers nothing any more: the client is told, and when the store is back, so is
+    // A store that no longer answers: the client gets an error, and when the store is back, so is
     // the order.
     let world = World::new().await?;
     world.store.sever();

@@ -1,5 +1,5 @@
 //! The lock as a tower layer, for handlers that are already there: they take the order from the
-//! request and return an outcome, and any middleware may stand in between.
+//! request and return an outcome, and any middleware may be in between.
 
 #![allow(clippy::print_stdout, reason = "an example shows what it does")]
 
@@ -31,7 +31,7 @@ async fn close(order: LockedOrder<Order>) -> Outcome<Order> {
     }
 }
 
-/// What every request must pass, replays too, stands outside the lock.
+/// A check that replays must pass too is outside the lock.
 async fn only_clerks(
     headers: HeaderMap,
     request: Request<Body>,

@@ -1,4 +1,5 @@
-//! From how a request ended to what the client is told: the one match for every door.
+//! Turns how a request ended into an HTTP answer: the one match that the adapter, the layer and the
+//! server share.
 
 use std::time::Duration;
 
@@ -20,23 +21,23 @@ use crate::problems::{self, ProblemKind, Retry};
 /// An answer of Orderlock's own: its body is whole and small.
 pub type Reply = Response<Full<Bytes>>;
 
-/// What was asked for, as far as the answer depends on it.
+/// What the client requested, as far as the answer depends on it.
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// Which order; none for a creation whose id is not known yet.
     pub order: Option<Target>,
-    /// Which operation.
+    /// The name of the operation.
     pub operation: OperationName,
     /// How the operation's mark is recovered, if it leaves one.
     pub recovery: Option<Recovery>,
-    /// The wait that was granted, if the client asked for one.
+    /// The wait in effect, if the client sent `Prefer: wait`.
     pub wait: Option<Duration>,
 }
 
 /// Tells a client how its request ended.
 ///
 /// # Errors
-/// The handler's own error, where the client is to be told nothing else.
+/// The handler's own error, if that is the client's answer.
 pub fn answer<E>(answers: &dyn Answers, asked: &Asked, ended: Ended<E>) -> Result<Reply, E> {
     let mut reply = tell(answers, asked, ended)?;
     if let Some(wait) = asked.wait {
@@ -47,7 +48,7 @@ pub fn answer<E>(answers: &dyn Answers, asked: &Asked, ended: Ended<E>) -> Resul
 }
 
 /// Tells a client a problem that is not stored. `Retry-After` comes with the kinds that may pass,
-/// `Accept-Encoding: identity` with those of a body that cannot be read as it stands.
+/// `Accept-Encoding: identity` with those of an encoded body.
 #[must_use]
 pub fn problem_reply(answers: &dyn Answers, problem: &Problem) -> Reply {
     of_problem(reply(&answers.problem(problem, None)), problem)

@@ -57,8 +57,8 @@ impl BodyLimits {
         }
     }
 
-    /// Each part is copied and let go: kept as they came, those of a body that is sent byte by byte
-    /// would take fifty times its length.
+    /// Each part is copied and dropped: kept as they came, those of a body that is sent byte by
+    /// byte would take fifty times its length.
     async fn gather<B>(self, body: B) -> Result<Bytes, Problem>
     where
         B: http_body::Body,

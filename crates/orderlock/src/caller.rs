@@ -28,8 +28,8 @@ pub trait CallerSource: Send + Sync + 'static {
     fn caller(&self, parts: &Parts) -> Result<Caller, Problem>;
 }
 
-/// Everybody is the same caller: for a service behind another one that has signed the client in,
-/// and works for one tenant only. Whoever can reach it shares all keys and all orders.
+/// All requests have the same caller: for a service with one tenant behind another service that has
+/// authenticated the client. All clients share all keys and all orders.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SingleTenant;
 

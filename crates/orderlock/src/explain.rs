@@ -27,7 +27,7 @@ pub fn denied_problem(order: Option<&Target>, denied: &Denied) -> Problem {
         Denied::StoreUnavailable(error) => return store_problem(order, error),
     };
     let kind = ProblemKind {
-        // Where nobody has looked, the request may be the retry of one that was applied.
+        // The key was not looked up, so the request may be the retry of one that was applied.
         nothing_applied: kind.nothing_applied && denied.looked_up(),
         ..kind
     };

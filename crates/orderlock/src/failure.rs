@@ -10,8 +10,8 @@ use crate::problems::HANDLER_FAILED;
 
 /// Any error, as a handler's `E`: `?` turns every error into it.
 ///
-/// The client is told `handler-failed` and nothing of the error's text, which goes to the log.
-/// Nothing is stored: a retry runs again.
+/// The client gets `handler-failed`; the error's text goes only to the log. Nothing is stored: a
+/// retry runs again.
 ///
 /// ```
 /// use orderlock::{Failure, LockedOrder, Outcome, OrderType};

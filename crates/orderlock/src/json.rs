@@ -10,7 +10,7 @@ const PROBLEM_JSON: &str = "application/problem+json";
 /// where the order already was as asked, and a problem is a problem document (RFC 9457) with the
 /// order as its `result` where the order has changed.
 ///
-/// The order stands in the answer as it is stored, byte for byte; it is not parsed again.
+/// The answer contains the stored order byte for byte; it is not parsed again.
 ///
 /// ```
 /// use orderlock::JsonAnswers;
@@ -23,13 +23,13 @@ pub struct JsonAnswers {
 }
 
 impl JsonAnswers {
-    /// Answers without a `Location`.
+    /// JSON answers without a `Location` for created orders.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What stands before the order's id in the `Location` of a created order.
+    /// The path before the order's id in the `Location` of a created order.
     #[must_use]
     pub fn with_location_prefix(self, prefix: impl Into<String>) -> Self {
         Self {

@@ -1,9 +1,9 @@
-//! Locks an order, hands it to your handler, applies what the handler *returns* and unlocks, in
-//! one atomic write.
+//! Locks an order, calls your handler with it, then saves the order that the handler *returns*,
+//! stores the answer and unlocks, in one atomic write.
 //!
 //! Your code never saves and never unlocks. It takes a [`LockedOrder`] and returns an
-//! [`Outcome`]: the order as it is to become, or a refusal. A retry with the same idempotency key
-//! gets the first answer, byte for byte; the operation is never applied twice.
+//! [`Outcome`]: the changed order, or a refusal. A retry with the same idempotency key gets the first
+//! answer, byte for byte; the operation is never applied twice.
 //!
 //! ```
 //! use axum::{Router, body::Body, http::Request};
@@ -41,8 +41,8 @@
 //! # }
 //! ```
 //!
-//! With everything configured: who asks, where the order's id stands, what may run how long, an
-//! operation that calls the outside, and the lock as a tower layer.
+//! With everything configured: the caller of a request, the path parameter with the order's id, time
+//! limits, an operation that calls a payment provider, and the lock as a tower layer.
 //!
 //! ```
 //! use std::time::Duration;
@@ -86,12 +86,14 @@
 //!
 //! # Where to look
 //!
-//! - [`OrderLock`]: the lock, and its two doors: [`adapter`], which is checked by the compiler, and
-//!   [`layer`], for any tower service. [`Lifecycle`] is the same without HTTP.
-//! - [`PROBLEMS`]: every problem that clients can be answered with, and what they do about it.
-//! - [`resolution`]: the route by which an operator ends a mark that nobody attends to.
-//! - [`header`]: the request headers: `Idempotency-Key`, `If-Match`, `Prefer: wait=<seconds>`.
-//! - [`answer`]: how a request ended, as HTTP; for routes that use the [`Lifecycle`] directly.
+//! - [`OrderLock`]: the lock, and two ways to use it: [`adapter`], for axum handlers, which the compiler
+//!   checks, and [`layer`], for any tower service. [`Lifecycle`] is the lock without HTTP.
+//! - [`PROBLEMS`]: every error that clients can get, and what they can do about it.
+//! - [`resolution`]: the route by which an operator ends a mark whose outcome is unknown.
+//! - [`header`]: the request headers `Idempotency-Key`, `If-Match` and `Prefer: wait=<seconds>`.
+//! - [`answer`]: turns how a request ended into HTTP, for routes that use the [`Lifecycle`] directly.
+//! - `docs/glossary.md` in the repository explains the special words, such as *settle*, *mark* and
+//!   *fence*.
 //!
 //! # Features
 //!

@@ -24,11 +24,11 @@ use crate::layer::OrderLockLayer;
 use crate::request::Entrance;
 use crate::resolution::ResolutionHandler;
 
-/// Locks orders, hands them to handlers, applies what the handlers return and unlocks, in one
-/// atomic write.
+/// Locks orders, calls handlers with them, saves what the handlers return and unlocks, in one atomic
+/// write.
 ///
-/// It is made once and cloned freely: clones share one node. The `with_..` methods that say so
-/// make a new node over the same store, so that they belong before the first route.
+/// Make one and clone it: clones share one node. The `with_..` methods that say so make a new node
+/// over the same store, so call them before you make the first route.
 #[derive(Debug)]
 pub struct OrderLock<T> {
     entrance: Entrance,
@@ -51,7 +51,8 @@ impl<T> OrderLock<T> {
     /// A lock over a store, with the default limits, answers and Tokio. Nothing is asked of the
     /// store before the first request.
     ///
-    /// The caller source is part of every key's scope, so that there is no default for it.
+    /// The caller is part of every key's scope, so there is no default for its source: pass
+    /// [`SingleTenant`](crate::SingleTenant) or a function.
     #[must_use]
     pub fn new(store: impl OrderStore, caller: impl CallerSource) -> Self
     where
@@ -98,19 +99,19 @@ impl<T> OrderLock<T> {
         self
     }
 
-    /// Other bounds than the defaults. Makes a new node.
+    /// Sets the limits; otherwise [`Limits::default`]. Makes a new node.
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
         self.rebuilt(|node| node.limits(limits))
     }
 
-    /// Other answers than [`JsonAnswers`]. Makes a new node.
+    /// Sets how answers are written; otherwise [`JsonAnswers`]. Makes a new node.
     #[must_use]
     pub fn with_answers(self, answers: impl Answers) -> Self {
         self.rebuilt(|node| node.answers(answers))
     }
 
-    /// The node's lasting name: see
+    /// Sets the node's name, which is unique and survives restarts: see
     /// [`LifecycleBuilder::node_name`](orderlock_core::LifecycleBuilder::node_name). Makes a new
     /// node.
     #[must_use]
@@ -119,28 +120,29 @@ impl<T> OrderLock<T> {
         self.rebuilt(|node| node)
     }
 
-    /// Another source of tasks, time and randomness than Tokio. Makes a new node.
+    /// Sets the source of tasks, time and randomness; otherwise Tokio and the system's. Makes a new
+    /// node.
     #[must_use]
     pub fn with_runtime(self, runtime: Arc<dyn Runtime>) -> Self {
         self.rebuilt(|node| node.runtime(runtime))
     }
 
-    /// Where requests say which order they are for; otherwise [`PathParam`]`("id")`.
+    /// Sets how the order's id is read from a request; otherwise [`PathParam`]`("id")`.
     #[must_use]
     pub fn with_order_id(mut self, order_id: impl OrderIdSource) -> Self {
         self.entrance.order_id = Arc::new(order_id);
         self
     }
 
-    /// The most bytes that a request's body may have, otherwise 1 MiB: more gets 413
-    /// `body-too-large`. It is the only limit: extractors under the lock have no other.
+    /// Sets the largest body of a request, in bytes; otherwise 1 MiB. More gets 413 `body-too-large`.
+    /// axum's own limit does not apply under the lock.
     #[must_use]
     pub fn with_body_limit(mut self, bytes: usize) -> Self {
         self.entrance.body.bytes = bytes;
         self
     }
 
-    /// How long a request's body may take to arrive, otherwise 10 s: longer gets 408
+    /// Sets how long a request's body may take to arrive; otherwise 10 s. Longer gets 408
     /// `body-too-slow`.
     #[must_use]
     pub fn with_body_time(mut self, time: Duration) -> Self {
@@ -152,7 +154,7 @@ impl<T> OrderLock<T> {
     ///
     /// The handler's first argument is [`LockedOrder<T>`](crate::LockedOrder) and its result
     /// `Result<Outcome<T>, E>`; the other arguments are extractors, as in any axum handler. They
-    /// run before the lock is asked for.
+    /// run before the lock is acquired. See [`adapter`](crate::adapter) for an example.
     pub fn post<H, M, S>(&self, operation: impl Into<Operation>, handler: H) -> MethodRouter<S>
     where
         H: OrderHandler<T, M, S>,
@@ -211,7 +213,7 @@ impl<T> OrderLock<T> {
         routing::on(method, self.handler(operation, handler))
     }
 
-    /// The same as an axum handler, to stand beside others: `get(read).post(orders.handler(..))`.
+    /// The same as an axum handler, to combine with others: `get(read).post(orders.handler(..))`.
     pub fn handler<H, M, S>(
         &self,
         operation: impl Into<Operation>,
@@ -224,12 +226,12 @@ impl<T> OrderLock<T> {
         LockedHandler::new(self.entrance.clone(), operation.into(), handler)
     }
 
-    /// A route that ends open marks on `POST`: external operations of unknown outcome that nobody
-    /// attends to. See [`resolution`](crate::resolution).
+    /// A route by which an operator, on `POST`, ends the open mark of an external operation whose
+    /// outcome is unknown. See [`resolution`](crate::resolution) for an example.
     ///
-    /// Whoever may do that decides about other people's operations, so that there is no default
-    /// for `authorize`: it gives the operator who stands in the order's history, and whose tenant
-    /// the order belongs to, or the problem that the request is refused with.
+    /// Operators decide about other people's operations, so there is no default for `authorize`: it
+    /// returns the operator, whose name the order's history shows and whose tenant owns the order, or
+    /// the problem to refuse the request with.
     pub fn resolution<S>(&self, authorize: impl CallerSource) -> MethodRouter<S>
     where
         T: OrderType,
@@ -252,9 +254,9 @@ impl<T> OrderLock<T> {
         &self.entrance.lifecycle
     }
 
-    /// Reads the body of a request that is not run under the lock, a creation for example, as those
-    /// are read that are: within the same limits, and only if it can be read as it stands. A body
-    /// that says itself that it is too large is not waited for.
+    /// Reads the body of a request that does not run under the lock, a creation for example, within
+    /// the limits of this lock. A body with a `Content-Encoding` is refused, and one whose
+    /// `Content-Length` is too large is refused at once.
     ///
     /// # Errors
     /// `body-too-large`, `body-too-slow`, `body-malformed` or `media-type-unsupported`.
@@ -273,11 +275,14 @@ impl<T> OrderLock<T> {
         limits.read(body, &**lifecycle.runtime()).await
     }
 
-    /// Creates an order, at most once for each caller and key, whatever its id. The id is derived
-    /// from both if none is given; one of your own may be drawn anew on each retry, since the key's
-    /// order keeps the id of the first. The operation is called `create`, and the order is its body.
+    /// Creates an order, at most once for each caller and key.
     ///
-    /// The order is inserted with its first entry in one write; what is returned is durable.
+    /// Without an `order_id`, the id is derived from caller and key. With an `order_id` of your own, a
+    /// retry may pass another one: the order keeps the id of the first request. The operation is
+    /// called `create`, and the order is its body.
+    ///
+    /// The order and its first journal entry are inserted in one write, which is durable when this
+    /// function returns.
     pub async fn create(
         &self,
         caller: &Caller,

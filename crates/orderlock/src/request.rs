@@ -1,4 +1,4 @@
-//! From an HTTP request to what the lifecycle is asked for: the same for every door.
+//! Turns an HTTP request into a request to the lifecycle: shared by the adapter and the layer.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

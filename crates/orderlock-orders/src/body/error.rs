@@ -87,13 +87,13 @@ impl Path<'_> {
     }
 }
 
-/// Collects what is wrong.
+/// Collects the errors of a body, at most [`ERRORS_MAX`](crate::bounds::ERRORS_MAX).
 #[derive(Default)]
 pub(crate) struct Errors(Vec<FieldError>);
 
 impl Errors {
     /// Notes an error, unless too many are noted already, or one at the same place: what follows
-    /// from a first error there helps nobody.
+    /// from a first error there does not help the client.
     pub(crate) fn add(&mut self, path: Path<'_>, detail: impl Into<String>) {
         if self.0.len() < ERRORS_MAX {
             let mut pointer = String::new();

@@ -16,7 +16,7 @@ use crate::bounds::{LINES_MAX, REASON_MAX, REFERENCE_MAX};
 #[cfg_attr(feature = "openapi", serde(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct ReasonBody {
-    /// Why, for people.
+    /// The reason, for people: at most 1000 characters.
     #[cfg_attr(
         feature = "openapi",
         schema(
@@ -71,7 +71,7 @@ pub struct LineQuantity {
     /// The number of the line.
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 4_294_967_295_u32))]
     pub line: u32,
-    /// How many pieces.
+    /// The number of pieces: 1 to 1,000,000.
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 1_000_000))]
     pub quantity: u32,
 }

@@ -35,7 +35,7 @@ pub struct NewOrder {
     /// The lines. Needed at the latest when the order is submitted.
     #[cfg_attr(feature = "openapi", schema(required = false, max_items = 500))]
     pub lines: Vec<NewLine>,
-    /// The user's own data.
+    /// Data of your own, such as `{"channel": "web"}`: at most 16 KiB as compact JSON.
     #[cfg_attr(feature = "openapi", schema(required = false, schema_with = crate::openapi::metadata))]
     pub metadata: Map<String, Value>,
 }
@@ -47,7 +47,7 @@ pub struct NewOrder {
 #[cfg_attr(feature = "openapi", schema(rename_all = "camelCase"))]
 #[non_exhaustive]
 pub struct NewLine {
-    /// The stock-keeping unit.
+    /// The article's number in your catalogue, such as `TEA-250`: at most 128 characters.
     #[cfg_attr(
         feature = "openapi",
         schema(
@@ -57,7 +57,7 @@ pub struct NewLine {
         )
     )]
     pub sku: String,
-    /// What people call it.
+    /// The article's name for people, such as `Green tea`: at most 500 characters.
     #[cfg_attr(
         feature = "openapi",
         schema(
@@ -67,7 +67,7 @@ pub struct NewLine {
         )
     )]
     pub name: String,
-    /// How many pieces.
+    /// The number of pieces: 1 to 1,000,000.
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 1_000_000))]
     pub quantity: u32,
     /// The price of one piece, in minor units.
@@ -107,7 +107,7 @@ pub struct PatchLine {
         schema(nullable = false, minimum = 1, maximum = 4_294_967_295_u32)
     )]
     pub line: Option<u32>,
-    /// The stock-keeping unit.
+    /// The article's number in your catalogue, such as `TEA-250`: at most 128 characters.
     #[cfg_attr(
         feature = "openapi",
         schema(
@@ -117,7 +117,7 @@ pub struct PatchLine {
         )
     )]
     pub sku: String,
-    /// What people call it.
+    /// The article's name for people, such as `Green tea`: at most 500 characters.
     #[cfg_attr(
         feature = "openapi",
         schema(
@@ -127,14 +127,14 @@ pub struct PatchLine {
         )
     )]
     pub name: String,
-    /// How many pieces.
+    /// The number of pieces: 1 to 1,000,000.
     #[cfg_attr(feature = "openapi", schema(minimum = 1, maximum = 1_000_000))]
     pub quantity: u32,
     /// The price of one piece, in minor units.
     pub unit_price: Amount,
 }
 
-/// Members that orders show and nobody sets.
+/// Members of an order that are computed: a body that sets one is refused.
 const COMPUTED: &[&str] = &[
     "id",
     "version",
@@ -149,7 +149,7 @@ const COMPUTED: &[&str] = &[
     "updatedAt",
 ];
 
-/// Members that lines show and nobody sets.
+/// Members of a line that are computed: a body that sets one is refused.
 const COMPUTED_LINE: &[&str] = &["fulfilled", "returned", "cancelled"];
 
 impl NewOrder {

@@ -1,5 +1,5 @@
-//! Whether an order, in a right state, takes an operation at all, whatever its body says. The table
-//! names these, so that a button is shown exactly when its operation can succeed.
+//! Whether an order allows an operation at all, apart from its state and the body. The table names
+//! these, so that a button is shown exactly when its operation can succeed.
 
 use super::payments;
 use crate::process::ProcessConfig;
@@ -24,7 +24,7 @@ pub(crate) fn complete(order: &Order, _: &ProcessConfig) -> Result<(), Refusal> 
     Err(Refusal::OrderIncomplete { missing })
 }
 
-/// The total is authorized or paid, where that is asked for.
+/// The total is authorized or paid, if the configuration requires that.
 pub(crate) fn secured(order: &Order, config: &ProcessConfig) -> Result<(), Refusal> {
     let missing = order.payment.unsecured(order.total);
     if missing.is_zero() || !config.confirm_needs_payment {

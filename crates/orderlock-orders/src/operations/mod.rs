@@ -37,7 +37,7 @@ pub enum Command {
 /// What became of an order that took an operation.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Done {
-    /// It changed.
+    /// The order after the operation.
     Changed(Box<Order>),
     /// It already was as asked.
     Unchanged,
@@ -71,7 +71,7 @@ impl Command {
         }
     }
 
-    /// Which operation it is.
+    /// The operation of this command.
     #[must_use]
     pub fn operation(&self) -> OrderOperation {
         match self {
@@ -121,7 +121,7 @@ pub fn create(new: NewOrder, config: &ProcessConfig) -> Result<Order, Refusal> {
 /// Runs an operation on an order: all of it or, with a refusal, nothing of it.
 ///
 /// # Errors
-/// [`Refusal`] if the order, as it stands, does not take it.
+/// [`Refusal`] if the order does not allow the operation now.
 pub fn run(order: Order, command: Command, config: &ProcessConfig) -> Result<Done, Refusal> {
     let row = command.operation().row();
     if row.done_in == Some(order.status) {

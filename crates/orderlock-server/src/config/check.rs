@@ -1,4 +1,4 @@
-//! What no single value can say of itself, and what the settings come to.
+//! Checks that involve several settings, and the limits that follow from the settings.
 
 use std::time::Duration;
 

@@ -46,7 +46,7 @@ impl ConfigError {
 /// The settings, and where each came from.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// The settings.
+    /// The values in effect, from flags, variables, file and defaults.
     pub settings: Settings,
     origins: BTreeMap<&'static str, String>,
 }
@@ -132,7 +132,7 @@ fn variable(name: &str) -> String {
     format!("{PREFIX}{}", name.to_uppercase())
 }
 
-/// Where a source's settings stand.
+/// Where a source's settings come from.
 #[derive(Clone, Copy)]
 enum Place<'a> {
     File(&'a str),

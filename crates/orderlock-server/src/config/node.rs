@@ -9,11 +9,11 @@ use super::store::Store;
 /// The word for a name that follows from where the node runs.
 const AUTO: &str = "auto";
 
-/// The longest name.
+/// The longest name of a node, in bytes.
 const BYTES_MAX: usize = 128;
 
-/// A node's lasting name. Whoever starts under a name ends what was left of the last run under it,
-/// so that two nodes that share a store must not share a name.
+/// A node's unique name, which survives restarts. A node that starts ends the leases that the last
+/// run under its name left, so that two nodes that share a store must not share a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeName(Option<String>);
 
@@ -21,7 +21,7 @@ impl NodeName {
     /// The name of a node that listens there, over this store.
     ///
     /// A file has one owner, and so its node always the same name. Nodes that share a store are
-    /// told apart by their machine and port, which stay the same when they start again.
+    /// distinguished by their machine and port, which stay the same after a restart.
     #[must_use]
     pub fn resolve(&self, store: &Store, address: SocketAddr) -> String {
         match (&self.0, store) {

@@ -1,7 +1,7 @@
-//! What may not be shown: whatever lets somebody into a database, wherever it stands in a text.
+//! Hides passwords and tokens of databases in texts that are shown or logged.
 
-/// A text as it may be shown, though an address may stand in it: an error of a reader or a driver
-/// may repeat what it could not read.
+/// A text in which an address may occur, as it may be shown: an error of a reader or a driver may
+/// repeat what it could not read.
 pub(crate) fn hide(text: &str) -> String {
     let ends = |c: char| c.is_whitespace() || "\"'`".contains(c);
     let mut shown = String::with_capacity(text.len());
@@ -13,8 +13,8 @@ pub(crate) fn hide(text: &str) -> String {
     shown
 }
 
-/// An address as it may be shown: what stands between a user's name and the last `@` is hidden,
-/// whatever it is, and the value of every parameter that is called a password or holds tokens.
+/// An address as it may be shown: everything between a user's name and the last `@` is hidden, and
+/// so is the value of every parameter that is called a password or holds tokens.
 pub(crate) fn masked(address: &str) -> String {
     let (scheme, rest) = match address.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),

@@ -36,7 +36,7 @@ macro_rules! settings {
         }
 
         impl Settings {
-            /// The name of every setting, as it stands in the file.
+            /// The name of every setting, as it is written in the file.
             pub const NAMES: &[&str] = &[$(stringify!($name)),*];
 
             /// The value of every setting, in the order of [`NAMES`](Self::NAMES).

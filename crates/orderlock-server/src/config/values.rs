@@ -95,7 +95,7 @@ fn number(text: &str) -> Option<usize> {
     text.parse().ok().filter(|_| digits)
 }
 
-/// How many of something.
+/// A count, written as a whole number: `1024`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Count(pub usize);
 
@@ -115,7 +115,7 @@ impl fmt::Display for Count {
     }
 }
 
-/// How many bytes.
+/// A size in bytes, written as a whole number: `1048576`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bytes(pub usize);
 
@@ -135,7 +135,7 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// A choice between two.
+/// A switch: `true` or `false`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flag(pub bool);
 
@@ -154,7 +154,7 @@ impl fmt::Display for Flag {
     }
 }
 
-/// A length of time.
+/// A length of time, such as `500ms`, `30s`, `5m`, `24h` or `30d`, at most a century.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span(pub Duration);
 
@@ -168,7 +168,7 @@ const UNITS: [(&str, u64); 5] = [
 ];
 
 impl Span {
-    /// So many seconds.
+    /// A length of this many seconds.
     #[must_use]
     pub const fn seconds(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))

@@ -1,7 +1,7 @@
 //! The door: a thread of its own that accepts connections, looks after them, and answers those who
 //! ask whether the process lives.
 //!
-//! Requests are worked on by the threads of another runtime. Should all of them stand still, at a
+//! Requests are worked on by the threads of another runtime. Should all of them be blocked, at a
 //! disk that hangs for example, the process still lives and says so, ends connections that are
 //! overdue, and hears the signal that ends it.
 
@@ -221,7 +221,7 @@ impl Hall {
             return;
         }
         link.queues(self.door.runtime.now());
-        let limit = self.door.bounds.patience.head;
+        let limit = self.door.bounds.timeouts.head;
         let admitted = tokio::select! {
             biased;
             () = link.ended() => return,
@@ -282,14 +282,14 @@ impl Hall {
 
     /// Looks at all connections, as long as there are any.
     async fn look(self, stop: &CancellationToken) {
-        let patience = self.door.bounds.patience;
-        let shortest = patience.head.min(patience.idle).min(patience.answer);
+        let timeouts = self.door.bounds.timeouts;
+        let shortest = timeouts.head.min(timeouts.idle).min(timeouts.answer);
         let pause = LOOK.min(shortest / 2).max(Duration::from_millis(1));
         while !(stop.is_cancelled() && self.admitted.count() + self.greeting.count() == 0) {
             self.door.runtime.sleep(pause).await;
             let now = self.door.runtime.now();
-            self.greeting.look(now, &patience);
-            self.admitted.look(now, &patience);
+            self.greeting.look(now, &timeouts);
+            self.admitted.look(now, &timeouts);
         }
     }
 }

@@ -13,7 +13,7 @@ pub(super) const PROGRESS: usize = 64 * 1024;
 #[derive(Debug)]
 pub(crate) struct Link {
     state: Mutex<State>,
-    /// Woken when somebody wants it to end.
+    /// Woken when the connection is asked to end.
     signal: Notify,
 }
 
@@ -30,10 +30,10 @@ struct State {
     closing: bool,
 }
 
-/// What it waits for.
+/// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// For its first request.
+    /// The first request.
     Greeting,
     /// For a place among those that may ask.
     Queue,
@@ -43,7 +43,7 @@ pub(super) enum Phase {
     Head,
     /// For the rest of a request's body.
     Body,
-    /// For this service.
+    /// This service, which works on a request.
     Work,
     /// For its answer to leave.
     Answer,
@@ -51,10 +51,10 @@ pub(super) enum Phase {
 
 /// How long a connection may wait for its client.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
+pub(crate) struct Timeouts {
     /// For the first head, and for each from its first byte; and for a place before that.
     pub(crate) head: Duration,
-    /// Between two requests.
+    /// The time limit between two requests.
     pub(crate) idle: Duration,
     /// For the client to read [`PROGRESS`] bytes of an answer, or all of it.
     pub(crate) answer: Duration,
@@ -101,7 +101,7 @@ impl Link {
         }
     }
 
-    /// The request is answered, though its body has not come to its end.
+    /// The request is answered, although its body has not been read to its end.
     pub(crate) fn left_unread(&self) {
         self.state().unread = true;
     }
@@ -142,12 +142,12 @@ impl Link {
         self.state().enter(Phase::Greeting, now);
     }
 
-    /// What is left of the request is read, so that the client comes to the answer.
+    /// The rest of the request is read, so that the client reads the answer.
     pub(super) fn lingers(&self, now: Instant) {
         self.state().enter(Phase::Head, now);
     }
 
-    /// Ends it at once.
+    /// Closes the connection at once.
     pub(super) fn cut(&self) {
         self.state().cut = true;
         self.signal.notify_one();
@@ -159,7 +159,7 @@ impl Link {
         self.signal.notify_one();
     }
 
-    /// Resolves when somebody wants it to end.
+    /// Resolves when the connection is asked to end.
     pub(super) async fn signalled(&self) {
         self.signal.notified().await;
     }
@@ -208,8 +208,8 @@ impl Link {
     }
 
     /// Cuts it if it has waited for its client for too long.
-    pub(super) fn look(&self, now: Instant, patience: &Patience) {
-        if self.state().is_overdue(now, patience) {
+    pub(super) fn look(&self, now: Instant, timeouts: &Timeouts) {
+        if self.state().is_overdue(now, timeouts) {
             self.cut();
         }
     }
@@ -224,17 +224,17 @@ impl State {
         matches!(self.phase, Phase::Greeting | Phase::Idle | Phase::Head)
     }
 
-    fn is_overdue(&mut self, now: Instant, patience: &Patience) -> bool {
+    fn is_overdue(&mut self, now: Instant, timeouts: &Timeouts) -> bool {
         let passed = |since: Instant, limit| now.saturating_duration_since(since) >= limit;
         if let Some((since, progress)) = self.stalled
-            && passed(since, patience.answer)
+            && passed(since, timeouts.answer)
         {
             self.stalled = Some((now, 0));
             return progress < PROGRESS;
         }
         match self.phase {
-            Phase::Greeting | Phase::Head => passed(self.since, patience.head),
-            Phase::Idle => passed(self.since, patience.idle),
+            Phase::Greeting | Phase::Head => passed(self.since, timeouts.head),
+            Phase::Idle => passed(self.since, timeouts.idle),
             // These have limits of their own: those of places, bodies, operations and answers.
             Phase::Queue | Phase::Body | Phase::Work | Phase::Answer => false,
         }
@@ -245,7 +245,7 @@ impl State {
 mod tests {
     use super::*;
 
-    const PATIENCE: Patience = Patience {
+    const TIMEOUTS: Timeouts = Timeouts {
         head: Duration::from_secs(5),
         idle: Duration::from_secs(30),
         answer: Duration::from_secs(10),
@@ -256,7 +256,7 @@ mod tests {
     }
 
     fn is_cut(link: &Link, at: Instant) -> bool {
-        link.look(at, &PATIENCE);
+        link.look(at, &TIMEOUTS);
         link.must_end()
     }
 

@@ -15,18 +15,18 @@ mod wire;
 mod tests;
 
 pub(crate) use door::{Aside, Door, Listening, listen};
-pub(crate) use link::Patience;
+pub(crate) use link::Timeouts;
 pub(crate) use serving::Client;
 
 use std::time::Duration;
 
-/// The bounds of connections.
+/// How many connections there may be, and how long each may take for what.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {
     /// How many may be open.
     pub(crate) connections: usize,
     /// How long they may wait for their clients.
-    pub(crate) patience: Patience,
+    pub(crate) timeouts: Timeouts,
 }
 
 /// The most that have not said anything yet. They have places of their own, so that who has just

@@ -8,12 +8,12 @@ use std::time::Instant;
 
 use tokio::sync::Notify;
 
-use super::link::{Link, Patience};
+use super::link::{Link, Timeouts};
 
 /// How many connections end at once to make room: each look at all of them costs time.
 const ROOM: usize = 16;
 
-/// The connections of one kind: those that have not asked for anything yet, or those that have.
+/// The connections of one kind: those without a request so far, or those with one.
 #[derive(Debug)]
 pub(super) struct Registry {
     links: Mutex<Links>,
@@ -125,11 +125,11 @@ impl Registry {
         }
     }
 
-    /// Cuts those that have waited for their clients for too long, and makes room if somebody waits:
-    /// those that were at work when it came may rest by now.
-    pub(super) fn look(&self, now: Instant, patience: &Patience) {
+    /// Cuts connections that have waited for their clients for too long, and makes room if another
+    /// connection waits: those that were at work when it came may be idle by now.
+    pub(super) fn look(&self, now: Instant, timeouts: &Timeouts) {
         for link in self.links().by_number.values() {
-            link.look(now, patience);
+            link.look(now, timeouts);
         }
         if self.waiting.load(Ordering::Relaxed) > 0 {
             self.make_room();
@@ -231,7 +231,7 @@ mod tests {
         assert!(works.must_end());
         drop(place);
         let _place = another.await;
-        // Nobody waits any more, and so nobody is cut.
+        // No connection waits any more, so none is cut.
         registry.look(now, &PATIENCE);
         assert!(!comes.must_end());
     }

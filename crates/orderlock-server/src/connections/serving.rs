@@ -25,7 +25,7 @@ use super::wire::Wire;
 const HEADER_BYTES_MAX: usize = 64 * 1024;
 /// The most headers of a request.
 const HEADERS_MAX: usize = 100;
-/// How much of a refused request is read, so that its client comes to read the refusal.
+/// How much of a refused request is read, so that its client reads the refusal.
 const LINGER_MAX: usize = 16 * 1024 * 1024;
 /// How often a client that waits in line is looked for.
 const LOOK: std::time::Duration = std::time::Duration::from_millis(250);
@@ -55,7 +55,7 @@ pub(super) async fn serve<S>(
         runtime: Arc::clone(&runtime),
     };
     let ended = converse(wire, client, service).await;
-    // Whoever still looks at the socket does so for a request that nobody waits for any more.
+    // A task that still watches the socket does so for a request whose client has gone.
     let Some(mut stream) = Arc::into_inner(stream) else {
         return;
     };
@@ -163,12 +163,12 @@ impl Client {
         request
     }
 
-    /// Its request has come to its end.
+    /// Its request has ended.
     pub(crate) fn sent_all(&self) {
         self.link.received(self.runtime.now());
     }
 
-    /// Its request was answered before it had come to its end.
+    /// Its request was answered before its body had been read to its end.
     pub(crate) fn sends_still(&self) {
         self.link.left_unread();
     }
@@ -177,7 +177,7 @@ impl Client {
     /// still listens is answered, unless its answer takes long.
     pub(crate) async fn gone(&self) {
         loop {
-            // There may also be more to read, which nobody does while its request is at work.
+            // There may also be more to read, which happens only after the running request.
             self.runtime.sleep(LOOK).await;
             match self.stream.ready(Interest::READABLE).await {
                 Ok(ready) if !ready.is_read_closed() => {}

@@ -30,7 +30,7 @@ fn open(connections: usize) -> Open {
     let (clock, aside) = (TestRuntime::new(), Aside::start().unwrap());
     let listener = listen(&aside, SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
     let address = listener.local_addr().unwrap();
-    let patience = Patience {
+    let timeouts = Timeouts {
         head: Duration::from_secs(5),
         idle: Duration::from_secs(30),
         answer: Duration::from_secs(10),
@@ -39,7 +39,7 @@ fn open(connections: usize) -> Open {
         router: router(),
         bounds: Bounds {
             connections,
-            patience,
+            timeouts,
         },
         runtime: Arc::new(clock.clone()),
         workers: Handle::current(),
@@ -268,7 +268,7 @@ async fn whoever_closes_one_side_is_answered_on_the_other() {
     stream.shutdown().await.unwrap();
     let answer = tokio::spawn(rest(stream));
     while !answer.is_finished() {
-        // Whoever looks for the client may have looked before its end had come.
+        // The check for the client may have run before the client had closed.
         if open.clock.sleepers() > 1 {
             open.clock.advance(Duration::from_millis(250));
         }

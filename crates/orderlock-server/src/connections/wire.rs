@@ -87,7 +87,7 @@ impl AsyncWrite for Wire {
         true
     }
 
-    /// Asked for when there is nothing left to write.
+    /// Called when everything is written.
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.link.flushed(self.runtime.now());
         Poll::Ready(Ok(()))

@@ -46,7 +46,7 @@ pub(crate) fn check_media_type(
     Err(MEDIA_TYPE_UNSUPPORTED.problem().with_detail(detail))
 }
 
-/// An operation with its body, read before the lock is asked for. The operation is the route's.
+/// The route's operation with its body, read before the lock is acquired.
 pub(crate) struct CommandBody(pub(crate) Command);
 
 impl FromRequest<Arc<Context>> for CommandBody {

@@ -6,7 +6,7 @@ use orderlock::{
 };
 use serde_json::value::RawValue;
 
-/// Where orders are.
+/// The path of the orders' routes.
 pub(crate) const ORDERS: &str = "/v1/orders";
 
 /// The answers of the contract, each with the order in its envelope.
@@ -55,7 +55,7 @@ fn of_settled(settled: &SettledView<'_>) -> Document {
     )
 }
 
-/// An order in its envelope, with who holds it if somebody does.
+/// An order in its envelope, with its lock if it is held.
 pub(crate) fn envelope(
     target: &Target,
     version: Version,
@@ -82,7 +82,7 @@ pub(crate) fn envelope(
     Document::trusted(text)
 }
 
-/// What stands between the braces. A document that is no object shows none of itself.
+/// The members between the braces; empty for a document that is not an object.
 fn members(document: &Document) -> &[u8] {
     inner(document).unwrap_or_default().trim_ascii()
 }

@@ -13,10 +13,10 @@ use super::Context;
 use super::problems::NOT_READY;
 use super::reply::{Refused, Success};
 
-/// That the process answers.
+/// The answer of `/healthz`.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Health {
-    /// `true`: whoever reads it has an answer.
+    /// Always `true`.
     alive: bool,
 }
 
@@ -41,15 +41,15 @@ pub struct JournalLag {
 /// That the node takes work, and on what.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct Readiness {
-    /// Whether it takes work.
+    /// Whether the node accepts operations.
     ready: bool,
-    /// The node's name.
+    /// The node's name, unique among the nodes of the store.
     node: String,
     /// The version of the program.
     version: &'static str,
     /// The node's session with its store.
     session: &'static str,
-    /// The kind of store.
+    /// The kind of store: `sqlite`, `postgres` or `mongodb`.
     store: &'static str,
     /// What an answered operation survives, as it is now.
     durability: String,
@@ -65,7 +65,7 @@ pub(crate) struct Readiness {
     journal_lag: Option<JournalLag>,
 }
 
-/// How long readiness waits for the store. Whoever asks takes no answer for "not ready".
+/// How long readiness waits for the store: a probe takes a missing answer for "not ready".
 const PATIENCE: Duration = Duration::from_secs(2);
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");

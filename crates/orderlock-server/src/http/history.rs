@@ -19,18 +19,18 @@ use super::target::OrderTarget;
 pub(crate) struct HistoryItem {
     /// Its place in the order's history: 1, 2, 3, without gap.
     number: u64,
-    /// Which operation.
+    /// The operation's name, such as `confirm`.
     operation: String,
-    /// How it ended.
+    /// The outcome, such as `applied` or `refused`.
     outcome: &'static str,
     /// The order's version after it.
     version: u64,
-    /// Who did it.
+    /// The caller who did it; `-` while there is no sign-in.
     actor: String,
     /// Why, where a person decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
-    /// When.
+    /// The time of the entry, as RFC 3339 in UTC.
     at: String,
     /// Which run of its key.
     attempt: u32,

@@ -69,8 +69,8 @@ impl Unsettled {
     }
 }
 
-/// The stored answer under the status 200, whatever its own is: that the key is known is the
-/// success. Its own status is a member of its body.
+/// The stored answer, with status 200 even if its own status is another: that the key is known is
+/// the success. Its own status is a member of its body.
 pub(crate) async fn status(
     State(context): State<Arc<Context>>,
     OrderTarget(target): OrderTarget,

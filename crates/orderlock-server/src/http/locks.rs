@@ -26,7 +26,7 @@ const LOCK_ID_MAX: usize = 512;
 /// A lock, and the order that it is on.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct LockItem {
-    /// The order's id.
+    /// The id of the locked order.
     order: String,
     #[serde(flatten)]
     lock: OrderLockView,
@@ -60,7 +60,7 @@ pub(crate) async fn list(
     ))
 }
 
-/// Breaks one grant, with a reason that stands in the order's history. Its holder is told, and
+/// Breaks one grant, with a reason for the order's history. Its holder gets `lease-lost`, and
 /// nothing that it returns is applied.
 pub(crate) async fn break_one(
     State(context): State<Arc<Context>>,
@@ -92,7 +92,7 @@ pub(crate) async fn break_one(
     }
 }
 
-/// Whether a text can be a lock's id, whatever the store: the others are not even asked for.
+/// Whether a text can be a lock's id in any store: others are not looked up.
 fn is_lock_id(text: &str) -> bool {
     text.len() <= LOCK_ID_MAX && text.bytes().all(|byte| byte.is_ascii_graphic())
 }

@@ -55,7 +55,7 @@ const PAGE: usize = 2 * 1024 * 1024;
 /// What a request body may cost.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyLimits {
-    /// The most bytes.
+    /// The most bytes of a body; more get 413.
     pub bytes: usize,
     /// How long it may take to arrive.
     pub time: Duration,
@@ -99,8 +99,8 @@ impl fmt::Debug for Context {
 }
 
 impl Context {
-    /// The order manager over a store. `node` is the node's lasting name: whoever starts under it
-    /// frees what the last run under it held.
+    /// The order manager over a store. `node` is the node's unique name, which survives restarts: a
+    /// node that starts under it frees what the last run under it held.
     #[must_use]
     pub fn new(
         store: impl OrderStore,

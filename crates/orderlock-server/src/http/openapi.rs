@@ -167,7 +167,7 @@ fn of_key() -> OperationBuilder {
         Ref::from_schema_name(name::<Unsettled>()).into(),
     );
     let text = "What became of a key: its stored answer, whose own status is in its body.";
-    // A refusal is stored and told like any other answer.
+    // A refusal is stored and replayed like any other answer.
     let refusal = Content::new(Some(Ref::from_schema_name("AnyProblem")));
     let mut stored = success(text, one("Order"));
     stored

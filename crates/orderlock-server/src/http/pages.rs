@@ -127,7 +127,7 @@ fn page(title: &str, body: &str) -> Html<String> {
     ))
 }
 
-/// Our own texts as HTML, with what stands between backticks as code.
+/// Our own texts as HTML, with text between backticks as code.
 fn escape(text: &str) -> String {
     let plain = text
         .replace('&', "&amp;")
@@ -180,7 +180,7 @@ mod tests {
         for kind in kinds() {
             assert_eq!(kind.happened.matches('`').count() % 2, 0, "{kind:?}");
             assert_eq!(kind.advice.matches('`').count() % 2, 0, "{kind:?}");
-            // As Markdown they are shown as they stand: outside of code it would begin HTML.
+            // In Markdown the texts are not escaped: outside of code, `<` would begin HTML.
             for text in [kind.happened, kind.advice] {
                 let mut prose = text.split('`').step_by(2);
                 assert!(!prose.any(|part| part.contains('<')), "{kind:?}");

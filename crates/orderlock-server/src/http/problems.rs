@@ -1,4 +1,4 @@
-//! Every kind of problem that this service answers with, whoever's it is.
+//! Every kind of problem that this service answers with: the lock's, the order model's and its own.
 
 use orderlock::Problem;
 use orderlock::problems::{PROBLEMS, Retry, Stored};
@@ -8,41 +8,40 @@ use orderlock::problems::{PROBLEMS, Retry, Stored};
 pub struct Kind {
     /// The last part of `type`.
     pub kind: &'static str,
-    /// The HTTP status.
+    /// The HTTP status, from 400 to 599.
     pub status: u16,
-    /// The title.
+    /// The title, the same each time.
     pub title: &'static str,
-    /// What happened.
+    /// The cause, in one or two sentences.
     pub happened: &'static str,
-    /// What to do now.
+    /// What the client or the operator can do, in one or two sentences.
     pub advice: &'static str,
-    /// What is kept of the request.
+    /// Whether an answer is stored under the key, in the words of [`Stored`].
     pub stored: &'static str,
     /// Whether the same request may succeed later.
     pub retryable: bool,
 }
 
-/// The service itself has a fault.
+/// The service itself failed.
 pub(crate) const INTERNAL_ERROR: Kind = Kind {
     kind: "internal-error",
     status: 500,
-    title: "The service has a fault",
-    happened: "The service failed outside of any operation. An operation that was running goes on \
-               to its end.",
-    advice: "Repeat the request with the same key; tell the operator the request id.",
+    title: "The service failed",
+    happened: "The service failed outside of an operation. An operation that was running \
+               continues to its end.",
+    advice: "Repeat the request with the same key, and give the operator the request id.",
     stored: "perhaps",
     retryable: true,
 };
 
-/// The request is none.
+/// The request is not valid HTTP.
 pub(crate) const REQUEST_INVALID: Kind = Kind {
     kind: "request-invalid",
     status: 400,
     title: "The request is not valid HTTP",
-    happened: "The head of the request breaks a rule of HTTP, which the detail names. Where two \
-               programs on its way read it differently, they could take a part of it for another \
-               request.",
-    advice: "Send it with a client or a proxy that keeps to RFC 9112.",
+    happened: "The request's headers break the rule of HTTP that `detail` names. Two programs \
+               could then read the request differently (request smuggling).",
+    advice: "Use a client or a proxy that follows RFC 9112.",
     stored: "no",
     retryable: false,
 };
@@ -52,9 +51,9 @@ pub(crate) const ORIGIN_NOT_ALLOWED: Kind = Kind {
     kind: "origin-not-allowed",
     status: 403,
     title: "The request comes from a page of another origin",
-    happened: "A browser says, in `Origin` or `Sec-Fetch-Site`, that a page of another origin sent \
-               the request. Such pages may not change orders unless the service is told so.",
-    advice: "Name the page's origin in the setting `allowed_origins`, if it is yours.",
+    happened: "According to `Origin` or `Sec-Fetch-Site`, a web page of another origin sent the \
+               request. Such pages may not change orders.",
+    advice: "If the page is yours, add its origin to the setting `allowed_origins`.",
     stored: "no",
     retryable: false,
 };
@@ -63,25 +62,23 @@ pub(crate) const ORIGIN_NOT_ALLOWED: Kind = Kind {
 pub(crate) const PRECONDITION_UNSUPPORTED: Kind = Kind {
     kind: "precondition-unsupported",
     status: 400,
-    title: "The request has a condition that is not compared",
-    happened: "The head of the request has a condition, which the detail names, that this \
-               operation does not compare. Done all the same, it could do what the client wanted \
-               to rule out.",
-    advice: "Leave it out. What changes an order that is there compares \
-             `If-Match: \"<version>\"`.",
+    title: "The request has a condition that is not supported",
+    happened: "This operation does not support the conditional header that `detail` names, so the \
+               request was not run.",
+    advice: "Leave the header out. Operations on an existing order support `If-Match: \
+             \"<version>\"`.",
     stored: "no",
     retryable: false,
 };
 
-/// There is no room left.
+/// Memory or connections are used up.
 pub(crate) const SERVER_BUSY: Kind = Kind {
     kind: "server-busy",
     status: 503,
-    title: "The node has no room left for this request",
-    happened: "Large bodies and answers take as much memory as the node gives them: other clients \
-               send many at once, or do not read theirs. Or all of its connections are at work. \
-               The operation may have run: then its answer is stored.",
-    advice: "Repeat the request with the same key; ask for smaller pages.",
+    title: "The node is busy",
+    happened: "The node's memory for large bodies and answers is in use, or all of its \
+               connections are. The operation may have run; then its answer is stored.",
+    advice: "Repeat the request with the same key, or ask for smaller pages.",
     stored: "perhaps",
     retryable: true,
 };
@@ -91,21 +88,21 @@ pub(crate) const HOST_NOT_ALLOWED: Kind = Kind {
     kind: "host-not-allowed",
     status: 403,
     title: "The request names another host",
-    happened: "The service has no sign-in yet, so it answers only requests whose Host is \
-               `localhost` or a loopback address: any other Host may be \
-               that of a web page that attacks it by DNS rebinding.",
-    advice: "Ask for `127.0.0.1` or `localhost`; let a proxy in between set the Host header so.",
+    happened: "The service has no sign-in yet, so it accepts only requests whose Host is \
+               `localhost` or a loopback address. Any other Host could be a DNS-rebinding attack \
+               by a web page.",
+    advice: "Use `127.0.0.1` or `localhost`. A proxy in front must set `Host: localhost`.",
     stored: "no",
     retryable: false,
 };
 
-/// The node takes no work.
+/// The node is not ready.
 pub(crate) const NOT_READY: Kind = Kind {
     kind: "not-ready",
     status: 503,
     title: "The node is not ready",
-    happened: "The node takes no operations now; `reasons` says why.",
-    advice: "Send requests to another node, or ask again.",
+    happened: "The node accepts no operations now; `reasons` says why.",
+    advice: "Send the request to another node, or repeat it later.",
     stored: "no",
     retryable: true,
 };
@@ -119,8 +116,8 @@ impl Kind {
     }
 }
 
-/// Every kind of problem, by status and name. What the order process says of a kind in its own
-/// words stands before what Orderlock says of it in general.
+/// Every kind of problem, by status and name. The order model's text for a kind replaces the
+/// general one.
 #[must_use]
 pub fn kinds() -> Vec<Kind> {
     let of_process = orderlock_orders::PROBLEMS.iter().map(|problem| Kind {

@@ -18,7 +18,7 @@ pub(crate) const PAGE_MAX: usize = 200;
 /// The longest cursor that is looked at.
 pub(crate) const CURSOR_MAX: usize = 1_024;
 
-/// Which part of a list is asked for.
+/// Which page of a list the client wants.
 #[derive(Debug)]
 pub(crate) struct Paging {
     pub(crate) limit: usize,
@@ -119,7 +119,7 @@ impl Params {
 }
 
 /// Whether a query is Unicode text once it is decoded. The decoder would put another character in
-/// the place of what is none, and a filter would find orders that nobody asked for.
+/// the place of what is none, and a filter would find orders that do not match it.
 fn is_text(query: &str) -> bool {
     let mut parts = query.split('%');
     let mut decoded = parts.next().unwrap_or_default().as_bytes().to_vec();

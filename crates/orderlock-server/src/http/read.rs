@@ -24,7 +24,8 @@ use super::target::{OrderTarget, caller};
 pub(crate) struct OrderLockView {
     /// The grant's name, by which an operator can break it.
     id: String,
-    /// `held`; `marked`, if an operation has begun outside and nobody attends to it; or `foreign`.
+    /// `held`; `marked`, if an external operation has begun and its outcome is unknown; or
+    /// `foreign`.
     state: &'static str,
     /// Which operation; missing where it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,7 +53,7 @@ impl From<&LeaseView> for OrderLockView {
     }
 }
 
-/// One order, as it stands committed, and who holds it.
+/// The committed state of one order, and its lock.
 pub(crate) async fn one(
     State(context): State<Arc<Context>>,
     OrderTarget(target): OrderTarget,
@@ -74,7 +75,7 @@ fn answer(view: &OrderView) -> Response {
     }
 }
 
-/// Whether the order's document is not the one that was written once. Then the log is told.
+/// Whether the order's document is damaged; if so, the log says so.
 fn is_damaged(view: &OrderView) -> bool {
     let damage = match Document::parse(view.document.as_bytes().clone()) {
         Ok(document) if is_braced(&document) => return false,

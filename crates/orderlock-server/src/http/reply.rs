@@ -15,7 +15,7 @@ use super::problems::INTERNAL_ERROR;
 pub(crate) struct Success<T> {
     /// The status, as in the status line.
     status: u16,
-    /// What was asked for.
+    /// What the client requested.
     result: T,
     /// Where the next page begins; missing on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,7 +112,7 @@ pub(crate) fn etag(version: orderlock::Version) -> [(HeaderName, String); 1] {
     [(http::header::ETAG, format!("\"{version}\""))]
 }
 
-/// Sets a header if the text can stand in one.
+/// Sets a header, if the text is a valid header value.
 pub(crate) fn set(headers: &mut HeaderMap, name: HeaderName, text: &str) {
     if let Ok(value) = HeaderValue::from_str(text) {
         headers.insert(name, value);

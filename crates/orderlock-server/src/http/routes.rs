@@ -71,7 +71,7 @@ impl Route {
             Self::List => get(read::list),
             Self::History => get(history::history),
             Self::Key => get(key::status),
-            // There is no sign-in yet, so everybody is an operator.
+            // There is no sign-in yet, so every caller is an operator.
             Self::Resolve => context
                 .orders
                 .resolution(|_: &Parts| Ok(caller()))

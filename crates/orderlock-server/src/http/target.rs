@@ -30,7 +30,7 @@ impl<S: Send + Sync> FromRequestParts<S> for OrderTarget {
     }
 }
 
-/// Who asks. There is no sign-in yet, so everybody is the same caller.
+/// The caller. There is no sign-in yet, so all requests have the same one.
 pub(crate) fn caller() -> Caller {
     Caller::single()
 }

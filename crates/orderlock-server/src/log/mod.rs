@@ -1,6 +1,6 @@
 //! The log: events on stderr, so that stdout stays what the program prints for people.
 //!
-//! Whoever logs never waits for whoever reads: lines go through a bounded queue to a thread of
+//! Logging never waits for the reader of the log: lines go through a bounded queue to a thread of
 //! their own. What finds the queue full is dropped and counted, and so is what repeats itself too
 //! often.
 
@@ -56,14 +56,14 @@ pub fn start(settings: &Settings) -> Result<(), ConfigError> {
             log.finish().with(counted).try_init()
         }
     };
-    // The standard hook writes to stderr itself, and would wait there for whoever reads.
+    // The standard hook writes to stderr itself, and would block there until the text is read.
     std::panic::set_hook(Box::new(panicked));
     let _started_before = QUEUE.set(queue);
     Ok(())
 }
 
-/// Says the last words of the program after all that was logged, and waits a moment until they
-/// have left. Nobody may be left to read them.
+/// Says the last words of the program after all that was logged, and waits a moment until they have
+/// left. There may be no reader left.
 pub fn end(words: &str) {
     let line = if words.is_empty() {
         String::new()

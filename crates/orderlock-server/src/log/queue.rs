@@ -35,7 +35,7 @@ struct Waiting {
 #[derive(Debug)]
 enum Item {
     Line(Vec<u8>),
-    /// Told when everything before it has been written.
+    /// Signalled when everything before it has been written.
     Flush(SyncSender<()>),
 }
 
@@ -71,7 +71,7 @@ impl Queue {
     /// Waits until what was taken before has been written, for as long as the limit.
     pub(super) fn flush(&self, limit: Duration) {
         let (written, told) = mpsc::sync_channel(1);
-        // A queue that is full stands still: nothing would come of waiting.
+        // A full queue is blocked, so waiting would not help.
         if self.sender.try_send(Item::Flush(written)).is_ok() {
             let _written_or_not = told.recv_timeout(limit);
         }
@@ -98,8 +98,8 @@ impl Write for &Queue {
     }
 }
 
-/// Writes until nobody is left who could log. What cannot be written is lost: there is nobody who
-/// could be told.
+/// Writes until all senders are gone. Lines that cannot be written are lost: there is no place left
+/// to report them.
 fn write_all(
     mut writer: impl Write,
     receiver: &Receiver<Item>,
@@ -156,7 +156,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives each write away, and waits at it until it is let go on.
+    /// Reports each write, and blocks there until it may continue.
     struct Slow {
         begun: Sender<Vec<u8>>,
         go_on: Receiver<()>,
@@ -185,7 +185,8 @@ mod tests {
         let queue = Queue::start(slow, Arc::default()).unwrap();
         queue.push(b"first\n");
         assert_eq!(writes.recv().unwrap(), b"first\n");
-        // The thread stands at its write: no more than the bound is kept, and the rest is counted.
+        // The thread is blocked at its write: lines up to the bound are kept, and the rest are
+        // counted.
         let line = [b'x'; 1_000];
         let count = 2 * BYTES_MAX / line.len();
         for _ in 0..count {

@@ -190,7 +190,7 @@ async fn a_client_that_hangs_up_leaves_an_operation_that_settles() {
 
     client.abort();
     assert!(client.await.unwrap_err().is_cancelled());
-    // Another one waits for the same key, and is told what the first was to be told.
+    // Another one waits for the same key, and gets the answer meant for the first.
     let waiting = tokio::spawn(world.sent(confirm().header("prefer", "wait=30")));
     gate.open();
     let told = waiting.await.unwrap();

@@ -161,7 +161,7 @@ async fn a_creation_whose_answer_is_gone_names_the_order() {
     assert_eq!(reused.problem(), "idempotency-key-reused");
 }
 
-/// What is no text is not repaired: the filter would find what nobody asked for.
+/// What is no text is not repaired: the filter would find orders that do not match it.
 #[tokio::test]
 async fn a_query_that_is_no_text_is_refused_and_not_repaired() {
     let world = World::new();

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, Call, World, operation_call};
 
-/// An order whose `confirm` under the key `theirs` has begun outside; nobody attends to it.
+/// An order whose `confirm` under the key `theirs` has begun outside and has an open mark.
 async fn marked(world: &World) -> (String, String) {
     let order = world.order(&[]).await;
     let fence = world

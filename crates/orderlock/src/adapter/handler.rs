@@ -25,7 +25,7 @@ pub trait OrderHandler<T, M, S>: Clone + Send + Sync + 'static {
     type Head: Send + 'static;
     /// What the function is called with, beside the order.
     type Arguments: Send + 'static;
-    /// The function's error.
+    /// The function's error type, which must be an HTTP answer.
     type Error: IntoResponse + Send + 'static;
 
     /// Runs the head extractors. A refusal is the answer.

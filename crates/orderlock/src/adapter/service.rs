@@ -94,7 +94,7 @@ where
     T: OrderType,
     S: Sync,
 {
-    /// The answer, or the refusal that came before the lock was asked for.
+    /// The answer, or a refusal from before the lock was acquired.
     async fn serve(self, request: Request, state: &S) -> Result<Response, Response> {
         let Self {
             entrance,

@@ -1,4 +1,5 @@
-//! `If-Match` and `Prefer`: on what version, and with how much patience.
+//! `If-Match` and `Prefer: wait`: at which version an operation may run, and how long the client
+//! waits.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::problems::IF_MATCH_INVALID;
 /// The most versions that one `If-Match` may name.
 const VERSIONS_MAX: usize = 32;
 
-/// A version that no order ever has: what a tag stands for that is none of ours.
+/// A version that no order ever has, for tags that this service did not make.
 const NEVER: Version = Version(0);
 
 /// Reads `If-Match`: the versions of which the order must have one. None without the header, and

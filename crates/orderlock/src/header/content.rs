@@ -1,4 +1,4 @@
-//! What a request says of its body: only what can be read as it stands is read.
+//! The headers about the body. Only an unencoded body is accepted.
 
 use http::{HeaderMap, HeaderValue, header};
 use orderlock_core::Problem;
@@ -70,9 +70,9 @@ pub fn is_json(headers: &HeaderMap) -> bool {
 /// A media type, in lower case (RFC 9110, 8.3.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaType {
-    /// `application/json`, without parameters.
+    /// Type and subtype in lower case, such as `application/json`.
     pub essence: String,
-    /// The parameter `charset`.
+    /// The parameter `charset` in lower case, such as `utf-8`.
     pub charset: Option<String>,
 }
 

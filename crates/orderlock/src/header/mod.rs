@@ -23,9 +23,9 @@ pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key
 pub const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// `Idempotency-Expires`: until when a retry gets this answer, as RFC 3339 in UTC.
 pub const IDEMPOTENCY_EXPIRES: HeaderName = HeaderName::from_static("idempotency-expires");
-/// `Prefer` (RFC 7240).
+/// `Prefer` (RFC 7240): `wait=5` lets a request wait five seconds for a held order.
 pub const PREFER: HeaderName = HeaderName::from_static("prefer");
-/// `Preference-Applied` (RFC 7240).
+/// `Preference-Applied` (RFC 7240): the wait that was in effect, such as `wait=5`.
 pub const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
 /// Reads `Idempotency-Key`: 1 to 255 visible ASCII characters, bare or as a quoted

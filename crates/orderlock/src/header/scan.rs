@@ -41,7 +41,7 @@ impl<'a> Scan<'a> {
     }
 
     /// What a quoted string says; none if it does not begin here or does not end. `escapable` are
-    /// the characters that a backslash may stand before.
+    /// the characters that a backslash may precede.
     pub(super) fn quoted(&mut self, escapable: impl Fn(u8) -> bool) -> Option<String> {
         let visible = |byte: u8| byte == b'\t' || byte >= b' ' && byte != 0x7f;
         if !self.eat(b'"') {

@@ -1,5 +1,5 @@
 //! A response without an outcome, on its way past the lock: the client gets it as it is, streaming
-//! or not, and requests that waited for the same attempt are told it too if it is short.
+//! or not, and requests that waited for the same attempt get it too, if it is short.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use orderlock_core::{Answer, Answers, AppliedPart, Problem};
 
 use crate::problems::HANDLER_FAILED;
 
-/// The most bytes of a body that requests which waited are told.
+/// The longest body, in bytes, that requests which waited for the attempt get as well.
 const TOLD_BYTES_MAX: u64 = 64 * 1024;
 
 /// A body of the inner service: what was looked at of it, and the rest.
@@ -49,7 +49,7 @@ impl<R: Body<Data = Bytes>> PassedBody<R> {
                     let seen = frame.as_ref().ok().and_then(Frame::data_ref);
                     let data = seen.map(|data| whole.extend_from_slice(data));
                     self.seen.push_back(frame);
-                    // Trailers and errors are told to the first one only.
+                    // Only the first request gets trailers and errors.
                     data?;
                 }
             }
@@ -100,7 +100,7 @@ impl<R: Body<Data = Bytes>> Body for PassedBody<R> {
     }
 }
 
-/// A response that passes, and its body as it is told to those who waited for it.
+/// A response that passes the lock, and a copy of its body for the requests that waited for it.
 pub(super) struct PassedResponse<R: Body<Data = Bytes>> {
     pub(super) response: Response<PassedBody<R>>,
     told: Option<Bytes>,
@@ -109,13 +109,13 @@ pub(super) struct PassedResponse<R: Body<Data = Bytes>> {
 impl<R: Body<Data = Bytes>> PassedResponse<R> {
     pub(super) fn new(response: Response<R>) -> Self {
         let mut response = response.map(PassedBody::new);
-        // Of its headers only two are told: the others must not be needed to read it.
+        // The copies have only two of its headers, so it must be readable without the others.
         let plain = !response.headers().contains_key(header::CONTENT_ENCODING);
         let told = plain.then(|| response.body_mut().whole()).flatten();
         Self { response, told }
     }
 
-    /// The response as it is told to requests that waited for the same attempt: nothing is stored.
+    /// The response for requests that waited for the same attempt. Nothing is stored.
     pub(super) fn describe(&self, answers: &dyn Answers) -> Answer {
         let (headers, status) = (self.response.headers(), self.response.status());
         if let Some(body) = &self.told {

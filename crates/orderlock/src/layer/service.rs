@@ -32,7 +32,7 @@ pub type ResponseBody<B> = Either<Full<Bytes>, PassedBody<B>>;
 ///
 /// The service is always ready. A request waits for its order first, and only after the grant a
 /// clone of the inner service is polled for readiness and called, the same clone for both. So a
-/// request that stands in line holds no permit of an inner concurrency limit, and an inner service
+/// request that waits in line holds no permit of an inner concurrency limit, and an inner service
 /// that is not ready makes an operation wait under the lock, within the handler's time limit. What
 /// bounds the waiting is the line, not the readiness of this service: a `load_shed` outside it
 /// never sheds, and the line's own answer is 429 `order-queue-full`.
@@ -184,7 +184,7 @@ where
 }
 
 impl<R: http_body::Body<Data = Bytes>, E> Passed<R, E> {
-    /// What requests that waited for the same attempt are told.
+    /// The answer for requests that waited for the same attempt.
     fn describe(&self, answers: &dyn Answers) -> Answer {
         let kind = match self {
             Self::Response(passed) => return passed.describe(answers),

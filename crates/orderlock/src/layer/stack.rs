@@ -11,7 +11,7 @@ use crate::request::Entrance;
 ///
 /// The service's handlers take [`LockedOrder<T>`](crate::LockedOrder) and return
 /// [`Outcome<T>`](crate::Outcome), both through the request's and the response's extensions, so
-/// that any middleware may stand in between. What they answer is told apart like this:
+/// that any middleware may be in between. The response decides what happens:
 ///
 /// | what the service answers | what happens |
 /// | --- | --- |

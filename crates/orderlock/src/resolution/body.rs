@@ -66,7 +66,7 @@ impl Faults {
     }
 }
 
-/// Reads a decision.
+/// Reads the body of a decision.
 pub(super) fn read<T: OrderType>(body: &[u8]) -> Result<Decided<T>, Problem> {
     let members: Members<'_> = match serde_json::from_slice(body) {
         Ok(members) => members,

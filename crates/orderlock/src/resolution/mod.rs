@@ -1,5 +1,6 @@
-//! The route by which an operator ends an open mark: the sign that an operation has begun outside
-//! and nobody attends to it. It is made by [`OrderLock::resolution`](crate::OrderLock::resolution).
+//! The route by which an operator ends an open mark. A mark says that an external operation, such as
+//! a payment, has begun; it is open while the outcome is unknown and no client has resumed the
+//! operation. The route is made by [`OrderLock::resolution`](crate::OrderLock::resolution).
 //!
 //! ```
 //! use axum::{Router, http::request::Parts};
@@ -19,20 +20,21 @@
 //! }
 //! ```
 //!
-//! The body names the mark, as views of the order and the problem `outcome-unknown` show it, and
-//! the decision; `reason` stands in the order's history.
+//! The body has the mark's id, which the problem `outcome-unknown` shows, the decision, and a `reason`
+//! for the order's history:
 //!
 //! - `{"decision": "runAgain", "mark": "mrk_..", "reason": ".."}`: the mark is cleared.
 //! - `{"decision": "settle", .., "outcome": "applied", "order": {..}}`: the order becomes this, and
 //!   the original key's retry gets that answer.
 //! - `{"decision": "settle", .., "outcome": "refused", "problem": {"status": 402, "type":
 //!   "declined", "title": ".."}}`: nothing changes, and the retry gets this problem.
-//! - `{"decision": "settle", .., "outcome": "unchanged"}`: the order already is as was asked.
+//! - `{"decision": "settle", .., "outcome": "unchanged"}`: nothing changes, and the retry gets a
+//!   success.
 //!
-//! The answer is the order as the decision leaves it. `If-Match` names the version that the
-//! decision was made on; `Idempotency-Key` is required as on every request that changes an order,
-//! but it is the mark's id that makes a repeat harmless: the same decision about the same mark is
-//! answered as the first time, and every other one with `mark-not-open`.
+//! The answer is the order after the decision. `If-Match` is optional: the version that the operator
+//! has seen. `Idempotency-Key` is required, as on every request that changes an order. The same
+//! decision about the same mark is never applied twice and gets the first answer again; any other
+//! decision about a mark that has ended gets `mark-not-open`.
 
 mod body;
 
@@ -153,7 +155,7 @@ impl<T: OrderType> ResolutionHandler<T> {
         }
     }
 
-    /// The order as the decision leaves it, whatever the answer is that the mark's key gets.
+    /// The order after the decision; the mark's key may get another answer.
     fn resolved(&self, target: &Target, after: &Snapshot) -> Reply {
         let operation = Operation::named("resolution");
         let view = SettledView {

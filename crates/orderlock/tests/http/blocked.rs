@@ -64,7 +64,7 @@ async fn create(node: &Lifecycle) {
 }
 
 /// The worker that waits for connections and timers is woken by a client, runs its request and the
-/// handler, and is blocked by it: nobody moves the timers any more, and nobody else is awake.
+/// handler, and is blocked by it: the timers no longer move, and no other thread is awake.
 ///
 /// The handler blocks at once, or after it has waited for an outside service.
 #[test]

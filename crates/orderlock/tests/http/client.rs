@@ -35,7 +35,7 @@ impl Ask {
         }
     }
 
-    /// An operation on the order `o-1` that is told what to do.
+    /// An operation on the order `o-1`; the request says what it does.
     pub(crate) fn act(operation: &str, key: &str, act: &str) -> Self {
         Self::new("POST", &format!("/orders/o-1/{operation}"))
             .header("idempotency-key", key)

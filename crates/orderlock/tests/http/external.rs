@@ -1,5 +1,5 @@
 //! Operations that call the outside: every way in which one ends without its outcome being known,
-//! and what everybody is told while its mark stands.
+//! and the answers to all clients while its mark is open.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The order of the tests, and a handler that does as it is told.
+//! The order of the tests, and a handler that does what its request says.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +21,7 @@ pub(crate) struct Order {
 
 impl OrderType for Order {}
 
-/// What the handler is told to do.
+/// What the handler does.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Command {
     act: String,

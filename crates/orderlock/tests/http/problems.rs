@@ -170,7 +170,8 @@ async fn other(order: LockedOrder<Other>) -> Outcome<Other> {
     Outcome::Applied(order.split().0)
 }
 
-/// The mistakes that the adapter does not compile are told by the layer at the first request.
+/// The mistakes that do not compile with the adapter are answered by the layer at the first
+/// request.
 async fn mistakes(kinds: &mut BTreeSet<String>) {
     let world = World::app(|orders| {
         let layer = || orders.layer("act");

@@ -1,5 +1,5 @@
 //! What every test starts from: a store that fails on demand, a lock over it, handlers that do as
-//! they are told, and a server on the loopback.
+//! they get, and a server on the loopback.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ fn caller(parts: &Parts) -> Result<Caller, Problem> {
     }
 }
 
-/// The operator that the request names; nobody else may end a mark.
+/// The operator that the request names; no other caller may end a mark.
 fn operator(parts: &Parts) -> Result<Caller, Problem> {
     let name = parts.headers.get("x-operator");
     let name = name.ok_or_else(|| orderlock::problems::FORBIDDEN.described())?;

@@ -87,7 +87,7 @@ impl Arrival {
         }
     }
 
-    /// Resolves if the body has not come to its end, and otherwise never.
+    /// Resolves if the body was dropped before its end, and otherwise never.
     pub(super) async fn is_late(&self) {
         if self.complete.load(Ordering::Relaxed) {
             std::future::pending::<()>().await;

@@ -68,7 +68,7 @@ impl IntoResponse for Wrong {
     }
 }
 
-/// Of transfer codings only `chunked` is read, so that no other may stand before it.
+/// `chunked` is the only transfer coding that is supported, so no other may precede it.
 fn check_transfer(headers: &HeaderMap) -> Result<(), Wrong> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
     match (codings.next(), codings.next()) {

@@ -34,13 +34,13 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest request id that is taken over from a client.
 const REQUEST_ID_MAX: usize = 128;
 
-/// How much of a method is logged. The longest that anybody has defined has 17 letters.
+/// How many letters of a method are logged. The longest registered method has 17.
 const METHOD_MAX: usize = 20;
 
 const PROBLEM_JSON: &str = "application/problem+json";
 
-/// What a browser is told about every answer: it is what its type says, it is nobody else's frame,
-/// it loads nothing but our own style sheet, and it is kept nowhere.
+/// Headers for browsers, on every answer: it is what its type says, no other page may frame it, it
+/// loads nothing but our own style sheet, and it is kept nowhere.
 const TOLD_BROWSERS: [(HeaderName, HeaderValue); 5] = [
     (
         header::X_CONTENT_TYPE_OPTIONS,
@@ -192,7 +192,7 @@ async fn unless(
 }
 
 /// For a client that waits in line and closes its side: most that do so have gone, and leave the
-/// line. One that still listens is told what it can do.
+/// line. A client that still listens gets advice on what to do.
 fn has_gone() -> Response {
     Refused(IDEMPOTENCY_KEY_IN_PROGRESS.described()).into_response()
 }
@@ -219,7 +219,7 @@ fn last(mut response: Response) -> Response {
     response
 }
 
-/// A fault as a problem, whoever made the answer: what it says otherwise is not meant for clients.
+/// Turns any fault into a problem: its other text is not meant for clients.
 fn told(response: Response) -> Response {
     let content_type = response.headers().get(header::CONTENT_TYPE);
     if content_type.is_some_and(|value| value == PROBLEM_JSON) {

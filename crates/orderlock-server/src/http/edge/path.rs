@@ -1,4 +1,4 @@
-//! What of a path may stand in the log.
+//! Which parts of a path are logged.
 
 /// How much of a path is logged that no route has.
 const SHOWN_MAX: usize = 100;
@@ -6,8 +6,8 @@ const SHOWN_MAX: usize = 100;
 /// How many of its parts are logged: `/v1/orders/{id}`.
 const PARTS_MAX: usize = 3;
 
-/// A path that no route has, short and without control characters. Of what stands behind an order's
-/// id nothing is shown: under a path that is misspelt it may be a key.
+/// A path that no route has, short and without control characters. Of the part behind an order's id
+/// nothing is shown: under a path that is misspelt it may be a key.
 pub(super) fn shown(path: &str) -> String {
     let mut end = path.len().min(SHOWN_MAX);
     // A slash may be written in two ways.
@@ -26,7 +26,7 @@ pub(super) fn shown(path: &str) -> String {
     format!("{}{more}", path[..end].escape_default())
 }
 
-/// The order that the path of a route names, as it stands there.
+/// The order that a route's path names, as it is written there.
 pub(super) fn order(path: &str) -> Option<&str> {
     let order = path.strip_prefix("/v1/orders/")?.split('/').next()?;
     (!order.is_empty() && order.len() <= SHOWN_MAX).then_some(order)

@@ -92,7 +92,7 @@ async fn answers_share_what_memory_they_may_take() {
     assert_eq!(kind(second).await, "/problems/server-busy");
     // Small ones find room whatever the others take.
     assert_eq!(ask(FREE).await.status(), 200);
-    // It counts for as long as its bytes are there, whoever holds them.
+    // It counts for as long as any part of the program holds its bytes.
     let bytes = to_bytes(first.into_body(), usize::MAX).await.unwrap();
     assert_eq!(ask(6 * FREE).await.status(), 503);
     drop(bytes);

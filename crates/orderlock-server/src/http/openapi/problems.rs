@@ -10,16 +10,16 @@ use super::PROBLEM_JSON;
 use crate::http::problems::kinds;
 use crate::http::routes::Route;
 
-/// Anything may be told this.
+/// Problems that any request may get.
 const ALWAYS: &[&str] = &["request-invalid", "host-not-allowed", "internal-error"];
 
-/// What a query may be told.
+/// Problems of a query.
 const QUERY: &[&str] = &["query-invalid"];
 
-/// A page.
+/// Problems of a list.
 const PAGE: &[&str] = &["cursor-invalid", "server-busy"];
 
-/// What asks the store.
+/// Problems of requests that need the store.
 const STORE: &[&str] = &["store-unavailable", "data-damaged"];
 
 /// What is no plain reading of one thing.
@@ -29,7 +29,7 @@ const CHANGE: &[&str] = &[
     "server-busy",
 ];
 
-/// What reads a body.
+/// Problems of requests with a body.
 const BODY: &[&str] = &[
     "body-malformed",
     "body-too-slow",
@@ -47,7 +47,7 @@ const KEYED: &[&str] = &[
     "shutting-down",
 ];
 
-/// What a key may stand for.
+/// Problems of a request with a key.
 const SETTLED: &[&str] = &[
     "idempotency-key-expired",
     "idempotency-key-reused",
@@ -57,7 +57,7 @@ const SETTLED: &[&str] = &[
 /// What is for one order at a time.
 const LOCKED: &[&str] = &["if-match-invalid", "order-not-found", "version-mismatch"];
 
-/// What stands in line for it.
+/// Problems of a request that waits in line.
 const LINE: &[&str] = &[
     "idempotency-key-in-progress",
     "order-locked",

@@ -155,7 +155,7 @@ async fn clients_that_hang_up_cause_one_effect_each_at_most() {
         );
         stream.write_all(request.as_bytes()).await.unwrap();
         if number % 2 == 0 {
-            // The answer is on its way, and nobody will read it to its end.
+            // The answer is on its way, and the client does not read it to its end.
             stream.read_u8().await.unwrap();
         }
         drop(stream);

@@ -23,7 +23,7 @@ pub(super) struct Clients(Vec<JoinHandle<Told>>);
 
 impl Clients {
     /// Starts so many of them. Each acknowledged operation adds a permit to `done`; they end when
-    /// they are told to, or with their server.
+    /// they are stopped, or with their server.
     pub(super) fn start(
         server: &Server,
         names: impl Iterator<Item = String>,
@@ -127,7 +127,7 @@ impl Books {
         assert_eq!(locks["result"], json!([]));
     }
 
-    /// The same keys again: the unanswered take effect once, the acknowledged are told the same.
+    /// The same keys again: the unanswered take effect once, the acknowledged get the same answer.
     /// Returns how many of the unanswered had settled.
     pub(super) async fn retry(
         &mut self,

@@ -198,7 +198,7 @@ pub(super) fn lines(
     let (send, receive) = unbounded_channel();
     let mut lines = BufReader::new(from).lines();
     let reader = tokio::spawn(async move {
-        // Read to the end, whether anybody listens or not.
+        // Read to the end, with or without a listener.
         while let Ok(Some(line)) = lines.next_line().await {
             let _unheard = send.send(line);
         }

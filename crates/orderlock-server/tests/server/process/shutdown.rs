@@ -104,7 +104,8 @@ async fn a_signal_lets_what_runs_end_and_exits_with_success() {
     assert_eq!(read["result"]["lock"], Value::Null);
 }
 
-/// Clients that have not said all of a request, or do not read their answers, hold nobody up.
+/// Clients that have sent only a part of a request, or do not read their answers, do not delay the
+/// end.
 #[tokio::test]
 async fn a_shutdown_does_not_wait_for_clients() {
     let folder = tempdir().unwrap();
@@ -123,7 +124,7 @@ async fn a_shutdown_does_not_wait_for_clients() {
     let mut half_a_body = half_a_request(&server).await;
     let _unread = unread_answers(&server).await;
     server.signal("-TERM");
-    // It is told where to go instead.
+    // Its answer says what to do instead.
     let mut answer = String::new();
     half_a_body.read_to_string(&mut answer).await.unwrap();
     assert!(answer.contains("/problems/shutting-down"), "{answer}");

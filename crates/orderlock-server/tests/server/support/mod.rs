@@ -62,7 +62,7 @@ impl World {
         }
     }
 
-    /// A key that nobody has used.
+    /// A new key.
     pub(crate) fn new_key(&self) -> String {
         format!("key-{}", self.keys.fetch_add(1, Ordering::Relaxed))
     }

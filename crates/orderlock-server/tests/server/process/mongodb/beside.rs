@@ -70,7 +70,7 @@ async fn round(number: usize) {
     let refunds = refunds.ended().await;
 
     // What the dead node did not answer is asked of the other one. Until then each order is
-    // locked by nobody, or until the dead node's session has ended.
+    // unlocked, or until the dead node's session has ended.
     let mut books = Books::default();
     books.count(&told);
     let had_settled = books.retry(&node, &orders, &told).await;

@@ -15,7 +15,7 @@ use super::place::Place;
 use super::provider::Provider;
 use super::service::Service;
 
-/// Nobody but an operator ends it, and that stands in the order's history.
+/// Only an operator ends it, and the order's history shows that.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lock_of_a_killed_service_is_shown_respected_and_broken_by_an_operator() {
     let place = Place::new();

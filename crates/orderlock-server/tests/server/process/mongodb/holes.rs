@@ -25,7 +25,7 @@ pub(super) fn confirm(
     })
 }
 
-/// While nobody dies and no key comes twice, it does what it is for.
+/// As long as no process dies and no key is sent twice, it works.
 #[tokio::test(flavor = "multi_thread")]
 async fn its_clients_lose_no_update() {
     let place = Place::new();
@@ -66,7 +66,7 @@ async fn its_clients_lose_no_update() {
 }
 
 /// The key is in the lock, so that it opens the lock: the handler runs beside itself, the money is
-/// taken twice, and who comes second is told 200 with nothing in it.
+/// taken twice, and the second client gets 200 with nothing in it.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_key_holds_its_lock_twice_and_pays_twice() {
     let place = Place::new();
@@ -117,7 +117,7 @@ async fn a_retry_runs_again() {
     }
 }
 
-/// What it held when it died stays locked, whoever starts after it.
+/// The orders that it held when it died stay locked, also after a restart.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_service_leaves_its_order_locked() {
     let place = Place::new();

@@ -10,7 +10,7 @@ pub(super) struct Provider {
     pub(super) url: String,
 }
 
-/// Somebody who waits for an answer.
+/// A client that waits for an answer.
 pub(super) struct Asked(TcpStream);
 
 impl Provider {
@@ -20,7 +20,7 @@ impl Provider {
         Self { listener, url }
     }
 
-    /// Waits until somebody asks for a payment.
+    /// Waits until a payment is requested.
     pub(super) async fn asked(&self) -> Asked {
         let (mut stream, _) = self.listener.accept().await.unwrap();
         let mut request = Vec::new();

@@ -1,4 +1,4 @@
-//! Clients of the NestJS service that refund a cent at a time, and what they were told.
+//! Clients of the NestJS service that refund a cent at a time, and the answers that they got.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use super::service::{Service, send};
 /// What one client did: the order and the key of each refund.
 pub(super) struct Told {
     pub(super) refunded: Vec<(usize, String)>,
-    /// How often the order was locked by somebody else.
+    /// How often the order was locked by another client.
     pub(super) refused: usize,
 }
 
 pub(super) struct Refunds(Vec<JoinHandle<Told>>);
 
 impl Refunds {
-    /// Starts so many clients. Each refund adds a permit to `done`; they end when they are told to.
+    /// Starts so many clients. Each refund adds a permit to `done`; they end when they are stopped.
     /// Each sends a key until it has taken effect, and never again: the service keeps no answers.
     pub(super) fn start(
         service: &Service,

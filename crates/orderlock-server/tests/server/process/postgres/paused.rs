@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::super::server::{Server, post};
 use super::place::Place;
 
-/// Waits until somebody holds the order.
+/// Waits until the order is held.
 pub(super) async fn held(node: &Server, order: &str) {
     loop {
         let read = node.get(&format!("/v1/orders/{order}")).await;
@@ -16,7 +16,7 @@ pub(super) async fn held(node: &Server, order: &str) {
     }
 }
 
-/// It settles nothing, its client is told that its lock was lost, and it serves again.
+/// It settles nothing, its client gets `lease-lost`, and it serves again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_stood_still_settles_nothing_and_serves_again() {
     let place = Place::new().await;

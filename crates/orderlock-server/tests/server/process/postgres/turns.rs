@@ -18,7 +18,7 @@ const BEFORE: u32 = 100;
 /// How often it does.
 const TURNS: u64 = 3;
 
-/// Whoever comes to the other node has its turn, and the line goes on behind it.
+/// A request at the other node gets its turn, and the line goes on behind it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_line_that_never_ends_lets_the_other_node_in() {
     let place = Place::new().await;
@@ -51,8 +51,8 @@ async fn a_line_that_never_ends_lets_the_other_node_in() {
     assert_eq!(other.get("/v1/locks").await["result"], json!([]));
 }
 
-/// Edits the order, one time after another, until it is told to stop. An order has no bound on how
-/// often it is edited. Returns how often it was.
+/// Edits the order, one time after another, until it is stopped. An order has no bound on how often
+/// it is edited. Returns how often it was.
 async fn edit(
     server: Arc<Server>,
     order: String,
