@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OwnedMutexGuard;
 
-/// The lines in front of orders: one for each order that somebody of this process works on.
+/// The lines of waiting requests: one for each order that this process works on.
 #[derive(Default)]
 pub(super) struct Lines(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
 
@@ -38,7 +38,7 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         drop(self.turn.take());
         let mut lines = self.lines.lock();
-        // Whoever waits holds the line too; a line that the map alone holds is empty.
+        // A waiting request holds the line too, so a line that only the map holds is empty.
         let empty = |line: &Arc<_>| Arc::strong_count(line) == 1;
         if lines.get(&self.order).is_some_and(empty) {
             lines.remove(&self.order);

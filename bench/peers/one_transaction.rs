@@ -1,5 +1,5 @@
 //! One transaction round the handler: the row's lock is the order's lock, and all of it is one
-//! commit. The handler holds a connection, and whoever waits for the row holds one too.
+//! commit. The handler holds a connection, and so does each request that waits for the row.
 
 use anyhow::{Result, ensure};
 use deadpool::managed::Object;
@@ -72,14 +72,14 @@ impl Rival for OneTransaction {
         let connection = self.pool.take().await?;
         let ended = transaction(&connection, asked, work).await;
         if ended.is_err() {
-            // Whatever has become of the transaction, it ends with its connection.
+            // The transaction ends with its connection in any case.
             drop(Object::take(connection));
         }
         ended
     }
 }
 
-/// Two round trips: what is asked for together is polled in this order, and leaves together.
+/// Two round trips: statements that are polled together, in this order, are sent together.
 async fn transaction(
     connection: &Connection<Prepared>,
     asked: &Asked,

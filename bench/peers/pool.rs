@@ -60,7 +60,7 @@ impl<S: Statements> Pool<S> {
         let mut config: Config = address.parse()?;
         let options = config.get_options().unwrap_or_default();
         let limit = WAIT_MAX.as_millis();
-        // Whoever waits for a row waits no longer than a client does.
+        // A statement waits for a row no longer than a client waits for its answer.
         let options = format!("{options} -c lock_timeout={limit} -c jit=off");
         config.options(options);
         let (client, connection) = config.connect(NoTls).await?;

@@ -28,7 +28,7 @@ pub(super) struct Answer {
 /// What an operation does.
 pub(super) enum Work {
     Edit(Command),
-    /// Waits for somebody else's service, and counts.
+    /// Waits as for an external service, and counts.
     Sleep(Duration),
 }
 

@@ -18,7 +18,7 @@ const QUIET_MAX: Duration = Duration::from_secs(60);
 pub(crate) struct Documents {
     runtime: Runtime,
     client: Client,
-    /// The address up to the name of a database, and what stands behind it.
+    /// The address up to the name of a database, and the part behind it.
     address: (String, String),
     build: Document,
 }

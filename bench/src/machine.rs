@@ -143,7 +143,7 @@ fn stat(process: u32) -> Stat {
 }
 
 fn parse_stat(text: &str) -> Stat {
-    // The name of the program stands in brackets and may hold anything.
+    // The name of the program is in brackets and may contain any character.
     let fields = text.rsplit_once(')').map_or("", |(_, fields)| fields);
     let fields: Vec<&str> = fields.split_whitespace().collect();
     let seconds = |from: usize| {

@@ -2,9 +2,9 @@
 //!
 //! `cargo run --release -p orderlock-bench` builds the server, starts it in a folder of its own,
 //! and loads it over HTTP from one thread, beside an axum handler that does nothing and the disk's
-//! own flush; then on a PostgreSQL and a MongoDB, if it is given them, beside what one would write by
-//! hand.
-//! Servers are processes of their own, so that their processor time can be told apart.
+//! own flush; then on a PostgreSQL and a MongoDB, if it is given them, beside what one would write
+//! by hand. Servers are separate processes, so that their processor time can be measured
+//! separately.
 
 #![allow(clippy::print_stdout, reason = "a benchmark shows what it measures")]
 

@@ -6,8 +6,8 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-/// The variable by which a server is told where its orders are: an address stands in no list of
-/// processes, and in no message of ours.
+/// The variable with the address of a server's orders: an address is in no list of processes, and
+/// in no message of ours.
 pub(crate) const STORE: &str = "ORDERLOCK_STORE";
 
 #[derive(Debug)]

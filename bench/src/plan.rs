@@ -67,7 +67,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// # Errors
-    /// If something is asked for that needs a database, and there is none.
+    /// If a workload needs a database, and none is given.
     pub(crate) fn of(cli: &Cli) -> Result<Self> {
         let mut plan = Self {
             time: Duration::from_secs(cli.seconds),

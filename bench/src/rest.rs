@@ -1,4 +1,4 @@
-//! Waiting until a server has come to rest.
+//! Waits until a server is idle.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Installs Debian's packages, where that needs nobody's consent.
+//! Installs Debian's packages, if that needs no password.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -12,8 +12,8 @@ use crate::process::Process;
 /// How long one example may run. An example that serves has to finish by itself.
 const EXAMPLE_MAX: Duration = Duration::from_mins(1);
 
-/// Runs the examples one after the other in one folder, and each of them twice, as somebody does who
-/// tries them: none may live on what another one leaves behind, or on an empty folder.
+/// Runs the examples one after the other in one folder, and each of them twice, as a reader does
+/// who tries them: none may live on what another one leaves behind, or on an empty folder.
 ///
 /// # Errors
 /// One of them does not end, or fails.

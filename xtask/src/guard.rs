@@ -1,8 +1,8 @@
 //! Ends a server when this program has ended, however that ended.
 //!
 //! A program that is killed runs no code at its end. So a shell of its own waits on a pipe whose
-//! other end only this program holds: the system closes it for whoever dies. Nothing ever comes
-//! through the pipe. What the shell does then is each server's own affair.
+//! other end only this program holds: the system closes it for a process that dies. Nothing ever
+//! comes through the pipe. What the shell does then is each server's own affair.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
@@ -42,7 +42,7 @@ impl Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         drop(self.0.input.take());
-        // Told to nobody: a server that does not stop is killed with its guard, and is no fault of
+        // Not reported: a server that does not stop is killed with its guard, and is no fault of
         // what was tested.
         let _ = self.0.wait(STOP_MAX);
     }

@@ -64,7 +64,7 @@ impl Part {
 /// What the parts that are checked need, found or installed.
 #[derive(Debug)]
 pub(crate) struct Provided {
-    /// Of each edition that is asked for.
+    /// One for each requested edition.
     postgres: Vec<postgres::Programs>,
     mongodb: Option<mongodb::Programs>,
     /// What is left unchecked.
@@ -72,7 +72,7 @@ pub(crate) struct Provided {
 }
 
 impl Provided {
-    /// Finds or installs what the parts that are asked for need.
+    /// Finds or installs the programs that the requested parts need.
     ///
     /// # Errors
     /// What is missing, and what to do.
@@ -97,7 +97,7 @@ impl Provided {
         })
     }
 
-    /// What a program is told that starts servers of its own: where those of the servers are.
+    /// The environment of a program that starts its own servers: where the servers' programs are.
     pub(crate) fn programs(&self) -> Vec<(&'static str, String)> {
         let postgres = self.postgres.first().map(postgres::Programs::variable);
         let mongodb = self.mongodb.as_ref().map(mongodb::Programs::variable);
@@ -152,7 +152,7 @@ impl Servers {
         Ok(())
     }
 
-    /// What tests are told of them.
+    /// The tests' environment: where the servers are.
     pub(crate) fn variables(&self) -> &[(&'static str, String)] {
         &self.variables
     }

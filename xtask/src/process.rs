@@ -20,9 +20,9 @@ pub(crate) struct Process {
     id: u32,
     ended: Receiver<std::io::Result<ExitStatus>>,
     running: bool,
-    /// Its input, if that was piped and nobody took it.
+    /// Its input, if piped and not yet taken.
     pub(crate) input: Option<ChildStdin>,
-    /// Its output, if that was piped and nobody took it.
+    /// Its output, if piped and not yet taken.
     pub(crate) output: Option<ChildStdout>,
 }
 
@@ -85,7 +85,7 @@ impl Process {
         if !self.running {
             return;
         }
-        // Looked up before the signal: the children of a program that has ended are nobody's.
+        // Looked up before the signal: a program that has ended has no children any more.
         let family = family(self.id);
         signal("-TERM", &family);
         let ended = self.ended.recv_timeout(GRACE).is_ok();

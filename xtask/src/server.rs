@@ -10,14 +10,14 @@ use anyhow::{Context as _, Result};
 
 use crate::process::Process;
 
-/// How often a port is tried: between the look for a free one and the server's start, somebody
-/// else may take it.
+/// How often a port is tried: between the look for a free one and the server's start, another
+/// program else may take it.
 pub(crate) const PORTS: usize = 3;
 
 /// How much of a log is shown when something fails.
 const LOG_LINES_MAX: usize = 30;
 
-/// A port of loopback that nobody listens on now.
+/// A port of loopback that is free now.
 pub(crate) fn free_port() -> Result<u16> {
     let listener = TcpListener::bind("127.0.0.1:0").context("loopback has no free port")?;
     Ok(listener.local_addr()?.port())
@@ -30,7 +30,7 @@ pub(crate) fn tail(log: &Path) -> String {
     lines[lines.len().saturating_sub(LOG_LINES_MAX)..].join("\n")
 }
 
-/// Runs a program that is of interest only when it fails: then the end of its log is told.
+/// Runs a program that is of interest only when it fails: then the end of its log is shown.
 pub(crate) fn run_quietly(mut command: Command, log: &Path, bound: Duration) -> Result<()> {
     let file = File::create(log)?;
     command

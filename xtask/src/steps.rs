@@ -1,4 +1,4 @@
-//! The steps of the test command, their order, and what is told about each.
+//! The steps of the test command, their order, and the report about each.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -135,7 +135,8 @@ pub(crate) fn run(steps: &[Step], without: &[Part], workspace: &Workspace) -> Re
     for part in without {
         println!("\n==> {}", part.unchecked());
     }
-    // Asked before the first step, so that nobody learns after many minutes that curl is missing.
+    // Checked before the first step, so that a missing curl is not reported only after many
+    // minutes.
     for tool in steps.iter().flat_map(|step| step.tools()) {
         tools::need(*tool)?;
     }

@@ -19,8 +19,8 @@ const PROGRAM: &str = "orderlock-torture";
 const SECONDS: u64 = 90;
 /// How long finding a planted fault may take there. It ends as soon as it is found.
 const PLANTED_SECONDS: u64 = 600;
-/// What a run may take beside its length: servers start, faults are dealt until each has struck, and
-/// everything comes to its end.
+/// What a run may take beside its length: servers start, faults are dealt until each has struck,
+/// and everything must end.
 const BESIDE: Duration = Duration::from_mins(20);
 
 /// A store that is tortured.
@@ -94,7 +94,7 @@ pub(crate) struct Wish {
     plant: Option<String>,
 }
 
-/// Tortures as somebody wishes. Returns the closing line.
+/// Runs the torture with the given options. Returns the closing line.
 ///
 /// # Errors
 /// A promise broke, or a kind of fault never struck.

@@ -1,4 +1,4 @@
-//! The servers that stand beside the order manager.
+//! The servers that are measured beside the order manager.
 
 pub(crate) mod noop;
 pub(crate) mod slow;

@@ -1,4 +1,4 @@
-//! A library server with a handler that sleeps, as one that waits for somebody else's service.
+//! A library server with a handler that sleeps, as if it waited for an external service.
 
 use std::sync::Arc;
 use std::time::Duration;

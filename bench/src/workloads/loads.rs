@@ -1,4 +1,4 @@
-//! How a system is loaded, whatever it keeps its orders in.
+//! How a system is loaded, over any store.
 
 use std::time::Duration;
 

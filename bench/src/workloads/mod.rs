@@ -75,7 +75,7 @@ struct Bench<'a> {
     program: PathBuf,
     folder: tempfile::TempDir,
     rows: Vec<Row>,
-    /// Told apart in keys: each run uses its own.
+    /// Part of the keys, so that each run has its own.
     run: u64,
     /// How many folders were made.
     places: u64,

@@ -44,7 +44,7 @@ pub mod ids {
     name!(principal, Principal);
     name!(tenant, Tenant);
 
-    /// A caller.
+    /// A caller with this tenant and this name.
     #[must_use]
     #[track_caller]
     pub fn caller(tenant_text: &str, principal_text: &str) -> Caller {
@@ -89,7 +89,7 @@ pub fn claim_by(caller: &Caller, order: &str, key: &str) -> Claim {
     }
 }
 
-/// The same claim with another body: the same key, asked for something else.
+/// The same claim with another body: the same key, used for another request.
 #[must_use]
 pub fn asking(claim: Claim, body: &str) -> Claim {
     Claim {

@@ -1,20 +1,19 @@
-//! What stores and handlers of Orderlock are tested with: a model store, a conformance suite, a
-//! fault injector, a clock that stands still, and requests to start from.
+//! Tools to test stores and handlers of Orderlock: a store in memory, a conformance suite, faults on
+//! demand, a clock that the test moves, and valid requests to start from.
 //!
-//! A store is supported if it passes [`conformance!`], and only then. The suite is outside semantic
-//! versioning: it grows with what is promised.
+//! A store is supported only if it passes [`conformance!`]. The suite is outside semantic versioning:
+//! it grows with the promises. `docs/glossary.md` in the repository explains the special words.
 //!
 //! # Test a store
 //!
-//! Tell the suite how to make stores of your kind, in one file of `tests/`; the macro makes one
-//! test of each check. See [`StoreFactory`] for a whole example. A store that several processes
-//! share is examined with more checks, those of turns between its nodes.
+//! Implement [`StoreFactory`], which opens your store, in one file of `tests/`; the macro turns each
+//! check into a test. [`StoreFactory`] has a complete example. With `conformance!(shared: ..)`, for a
+//! store that several processes share, the suite also checks that nodes take turns.
 //!
 //! # Test what uses a store
 //!
-//! Take a [`MemoryStore`], wrap it in a [`FaultStore`](faults::FaultStore), and let it fail where
-//! it hurts: here the settle happens, and the node is told that nobody knows. Repeating it is
-//! harmless.
+//! Wrap a [`MemoryStore`] in a [`FaultStore`](faults::FaultStore), and plan the faults. Here the
+//! settle is applied, but its answer is lost; repeating the settle is harmless.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -38,11 +37,11 @@
 //!
 //! let request = fixtures::acquire(fixtures::claim("o1", "k1"), session, Fence(runtime.random()));
 //! let Acquired::Granted(grant) = store.acquire(request.clone()).await? else {
-//!     panic!("nobody else is here");
+//!     panic!("no other node holds the order");
 //! };
 //! let settle = fixtures::settle(&request, &grant);
-//! let told = store.settle(settle.clone()).await.unwrap_err();
-//! assert!(told.may_have_happened());
+//! let error = store.settle(settle.clone()).await.unwrap_err();
+//! assert!(error.may_have_happened());
 //! assert!(matches!(store.settle(settle).await?, Settled::Accepted(_)));
 //!
 //! let view = store.read(Read { target: request.claim.target() }).await?;
@@ -52,9 +51,9 @@
 //! # Ok::<(), std::io::Error>(())
 //! ```
 //!
-//! Handlers and their routes are tested in the same way: the example `tests_under_fault` of the crate
-//! `orderlock` sends requests to a route while each fault strikes its write. [`TestRuntime::drive`]
-//! moves the clock by itself, so that what hangs comes to its limit at once.
+//! Test handlers and routes in the same way: the example `tests_under_fault` of the crate `orderlock`
+//! sends requests to a route under each fault. [`TestRuntime::drive`] moves the clock by itself, so
+//! that a hanging handler reaches its time limit at once.
 
 pub mod faults;
 pub mod fixtures;

@@ -18,8 +18,9 @@ use tokio::sync::{oneshot, watch};
 /// to task takes one turn for each link.
 const TURNS: usize = 100;
 
-/// A [`Runtime`] whose clock stands still until the test moves it: tasks run on Tokio, no real time
-/// passes, and the random numbers follow from a seed. [`drive`](Self::drive) moves the clock by itself.
+/// A [`Runtime`] whose clock moves only when the test moves it: tasks run on Tokio, no real time
+/// passes, and the random numbers follow from a seed. [`drive`](Self::drive) moves the clock by
+/// itself.
 ///
 /// Clones are the same runtime: they share the clock and never draw the same number twice. Two
 /// runtimes of one seed draw the same numbers, so that nodes of one store must share a runtime or
@@ -108,7 +109,7 @@ impl TestRuntime {
     /// ```
     ///
     /// # Panics
-    /// If everything waits, and nobody for the clock: the future would never end.
+    /// If all tasks wait, but none for the clock: the future would never end.
     pub async fn drive<F: Future>(&self, future: F) -> F::Output {
         let mut future = pin!(future);
         loop {
@@ -124,8 +125,8 @@ impl TestRuntime {
         }
     }
 
-    /// Sets the time of day so much ahead, or back, as somebody sets a clock: no time passes, and
-    /// nobody wakes.
+    /// Moves the time of day ahead or back, as an administrator sets a clock: no time passes, and
+    /// no timer fires.
     pub fn set_clock(&self, ahead: SignedDuration) {
         let mut clock = self.clock();
         clock.ahead = clock.ahead.saturating_add(ahead);

@@ -187,7 +187,7 @@ fn each_bug_fails_its_checks() {
     }
 }
 
-/// The bugs that random sequences must find without being told where to look.
+/// The bugs that random sequences must find without a hint.
 const FOUND_AT_RANDOM: &[Bug] = &[
     Bug::SettlesWithoutFence,
     Bug::AppliesARepeat,
@@ -231,8 +231,8 @@ fn every_check_passes_a_store_without_a_bug() {
     }
 }
 
-/// The model has no turns: it grants a free order to whoever asks, and hands over to whomever a
-/// settle or a release names. So there is no check of turns that it may pass.
+/// The model has no turns: it grants a free order to any request, and hands over to any request
+/// that a settle or a release names. So there is no check of turns that it may pass.
 #[test]
 fn every_check_of_turns_fails_a_store_without_turns() {
     for check in SHARED_CHECKS {

@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result};
 use crate::guard::Guard;
 use crate::process::Lines;
 
-/// The shell lets go of its own output, so that this ends with the server's. The data are thrown
-/// away, so that the server need not put them in order first.
+/// The shell closes its own output, so that this ends with the server's. The data are thrown away,
+/// so that the server need not put them in order first.
 const SCRIPT: &str = r#"
     folder=$1
     shift

@@ -77,8 +77,8 @@ impl Server {
         })
     }
 
-    /// What tests are told: where the servers are, each test taking a database of its own on one of
-    /// them, and where the NestJS service lies.
+    /// The tests' environment: where the servers are, each test taking a database of its own on one
+    /// of them, and where the NestJS service lies.
     pub(crate) fn variables(&self) -> &[(&'static str, String)] {
         &self.variables
     }

@@ -43,7 +43,7 @@ pub(super) enum Server {
 const PROGRAM: &str = "ORDERLOCK_TEST_MONGODB_PROGRAM";
 
 impl Programs {
-    /// The server's program, or where the server is that somebody has named.
+    /// The server's program, or the address of the server that the environment names.
     pub(crate) fn variable(&self) -> (&'static str, String) {
         match &self.server {
             Server::Named(uri) => (URI, uri.clone()),
@@ -51,7 +51,7 @@ impl Programs {
         }
     }
 
-    /// Finds them, or installs them where that needs nobody's consent: Debian's packages as root,
+    /// Finds the programs, or installs them if that needs no password: Debian's packages as root,
     /// and all else into folders beside what cargo builds.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
-//! Whom the server runs as. PostgreSQL refuses to run as root, so root lends it to somebody else.
+//! The user that the server runs as. PostgreSQL refuses to run as root, so root starts it as
+//! another user.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -9,8 +10,8 @@ use anyhow::{Context as _, Result};
 
 use crate::debian::is_root;
 
-/// Who is asked for, in this order: PostgreSQL's own user, if it is there, and else the one that
-/// every machine has and that owns nothing.
+/// The candidates, in this order: PostgreSQL's own user, if it exists, and else the one that every
+/// machine has and that owns nothing.
 const NAMES: [&str; 2] = ["postgres", "nobody"];
 
 /// A user of this machine.
@@ -24,7 +25,7 @@ impl Account {
     /// Whom the server runs as, if not as who runs this.
     ///
     /// # Errors
-    /// That is root, and there is nobody else.
+    /// The process runs as root, and there is no other user.
     pub(super) fn of_server() -> Result<Option<Self>> {
         if !is_root() {
             return Ok(None);

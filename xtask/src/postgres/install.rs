@@ -1,4 +1,4 @@
-//! Installs Debian's programs, where that needs nobody's consent.
+//! Installs Debian's programs, if that needs no password.
 
 use std::path::Path;
 
@@ -7,8 +7,8 @@ use anyhow::Result;
 use super::programs::ADVICE;
 use crate::debian::Missing;
 
-/// Debian makes a cluster with the package, and starts it with the machine. Nobody asked for that
-/// here, so it is told not to, for as long as the package is installed.
+/// Debian makes a cluster with the package, and starts it with the machine. The tests do not need
+/// that one, so it is switched off while the package is installed.
 const POSTGRESQL: &str = r#"
     set -e
     export DEBIAN_FRONTEND=noninteractive

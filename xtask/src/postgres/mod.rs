@@ -27,8 +27,8 @@ pub(crate) use programs::{Edition, Programs};
 /// How long making the cluster, or starting it, may take.
 const STEP_MAX: Duration = Duration::from_mins(2);
 
-/// What the server is told at its start, beside where it listens. Commits reach the disk, as they
-/// do where it counts. The connections are many because many tests run at once.
+/// The server's settings at its start, beside its address. Commits reach the disk, as they do where
+/// it counts. The connections are many because many tests run at once.
 const SETTINGS: [&str; 5] = [
     "fsync=on",
     "synchronous_commit=on",
@@ -79,8 +79,8 @@ impl Server {
         })
     }
 
-    /// What tests are told of it: where to connect as superuser, and where the programs are with
-    /// which they start clusters and poolers of their own.
+    /// The tests' environment: where to connect as superuser, and where the programs are with which
+    /// they start clusters and poolers of their own.
     pub(crate) fn variables(&self) -> [(&'static str, String); 3] {
         let pooler = &self.programs.pooler;
         [

@@ -29,7 +29,7 @@ const DEBIAN: &str = "/usr/lib/postgresql";
 /// The pooler's name.
 const POOLER: &str = "pgbouncer";
 
-/// Where Debian puts the pooler, which is not in everybody's PATH.
+/// Where Debian puts the pooler, which is not in every user's PATH.
 const POOLER_FOLDER: &str = "usr/sbin";
 
 /// Which PostgreSQL.
@@ -67,7 +67,7 @@ impl Programs {
         (FOLDER, self.folder.display().to_string())
     }
 
-    /// Finds them, or installs them where that needs nobody's consent. What is only unpacked goes
+    /// Finds the programs, or installs them if that needs no password. What is only unpacked goes
     /// into this folder.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! Every crate of somebody else has a line that says what for, and why this one.
+//! Every dependency has a line that says what it is for, and why this one was chosen.
 
 use std::collections::BTreeMap;
 

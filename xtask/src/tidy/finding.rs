@@ -5,7 +5,7 @@ use std::fmt;
 /// Whether a finding stops the build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Weight {
-    /// It is told, and nothing else.
+    /// The finding is printed, and the step goes on.
     Warning,
     /// It fails the step.
     Error,

@@ -46,7 +46,7 @@ fn judge(file: &Text) -> Vec<Finding> {
     findings
 }
 
-/// Whether a text contains a part that nothing of a longer name stands before.
+/// Whether a text contains a part that is not the end of a longer name.
 fn begins_here(line: &str, part: &str, joining: &str) -> bool {
     line.match_indices(part).any(|(at, _)| {
         let before = line[..at].chars().next_back();

@@ -16,6 +16,7 @@ mod skipped_tests;
 mod sleeping;
 mod source;
 mod versions;
+mod words;
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -32,7 +33,7 @@ struct Project<'a> {
 /// A law, by its name.
 type Law = (&'static str, fn(&Project<'_>) -> Result<Vec<Finding>>);
 
-const LAWS: [Law; 14] = [
+const LAWS: [Law; 15] = [
     ("file length", |p| Ok(file_length::check(&p.sources))),
     ("function length", |p| {
         Ok(function_length::check(&p.sources))
@@ -46,6 +47,7 @@ const LAWS: [Law; 14] = [
     ("versions", |p| Ok(versions::check(p.workspace))),
     ("dependency table", |p| dependency_table::check(&p.sources)),
     ("links", |p| Ok(links::check(&p.sources))),
+    ("words", |p| Ok(words::check(&p.sources))),
     ("changelog", |p| Ok(changelog::check(&p.sources))),
     ("README example", |p| Ok(readme_example::check(&p.sources))),
     ("leftovers", |p| Ok(leftovers::check(&p.sources))),

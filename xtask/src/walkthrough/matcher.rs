@@ -1,7 +1,7 @@
 //! Compares what a command printed with what the README shows.
 //!
-//! `...` stands for anything: as a whole line for any number of lines, within a line for any part
-//! of it.
+//! `...` matches anything: as a whole line for any number of lines, within a line for any part of
+//! it.
 
 /// What the README shows for one command.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl<'a> Expected<'a> {
     }
 }
 
-/// The leftmost place for each part is the best one, because whatever follows has most room then.
+/// The leftmost place for each part is the best one, because it leaves the most room for the rest.
 fn line_matches(expected: &str, printed: &str) -> bool {
     let (expected, printed) = (expected.trim_end(), printed.trim_end());
     let Some((first, others)) = expected.split_once(ANYTHING) else {

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail, ensure};
 
-/// Stands on the line above the block with the start-up text.
+/// The line above the block with the start-up text.
 const STARTUP_MARK: &str = "<!-- startup -->";
 
 /// What a README promises.
@@ -17,7 +17,7 @@ pub(super) struct Readme {
 /// A command and what it prints.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Step {
-    /// Where the command stands.
+    /// The number of the command's first line.
     pub(super) line: usize,
     /// One command, which may have several lines.
     pub(super) command: String,
@@ -50,7 +50,7 @@ impl Readme {
                     block.language == "text",
                     "README.md:{line}: the start-up text is in a ```text block"
                 );
-                // Else nobody could tell when the server has printed all of it.
+                // Otherwise it would be unknown when the server has printed all of it.
                 ensure!(
                     block.lines.last().is_some_and(|last| last.trim() != "..."),
                     "README.md:{line}: the start-up text shows its last line, not `...`"
@@ -134,7 +134,7 @@ fn read_steps(block: &Block) -> Result<Vec<Step>> {
 }
 
 /// Whether a command goes on in the next line: after a backslash, or inside single quotes, where
-/// bodies of several lines stand.
+/// bodies of several lines are.
 fn continues(command: &str) -> bool {
     command.ends_with('\\') || command.matches('\'').count() % 2 == 1
 }

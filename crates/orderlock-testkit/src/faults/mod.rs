@@ -24,9 +24,9 @@ pub use plan::{Fault, Gate, Plan, Verb};
 pub struct Struck {
     /// Which call it was, counted over all verbs from 1.
     pub step: u64,
-    /// Which verb.
+    /// The verb whose call failed.
     pub verb: Verb,
-    /// What went wrong.
+    /// The fault that struck the call.
     pub fault: Fault,
 }
 
@@ -49,7 +49,7 @@ struct Ledger {
 }
 
 impl<S> FaultStore<S> {
-    /// Wraps a store.
+    /// Wraps a store, with a plan of the calls that fail.
     #[must_use]
     pub fn new(inner: S, plan: Plan) -> Self {
         let ledger = Ledger {
@@ -81,14 +81,14 @@ impl<S> FaultStore<S> {
         });
     }
 
-    /// From now on no call comes to the store and none is answered, as for a node that is cut off
-    /// or dead. Do this before a node's futures are dropped: what they do while they are dropped,
-    /// a killed process does not do.
+    /// From now on no call reaches the store and none is answered, as for a node that is cut off or
+    /// dead. Do this before a node's futures are dropped: what they do while they are dropped, a
+    /// killed process does not do.
     pub fn sever(&self) {
         self.with_ledger(|ledger| ledger.severed = true);
     }
 
-    /// Calls come to the store again. Those that were made in between are never answered.
+    /// Calls reach the store again. Those that were made in between are never answered.
     pub fn mend(&self) {
         self.with_ledger(|ledger| ledger.severed = false);
     }

@@ -30,12 +30,12 @@ pub enum Verb {
 /// What goes wrong with one call.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// It does not happen, and the caller is told so.
+    /// The call does nothing, and its error says so.
     FailBefore,
-    /// It happens, and the caller is told that this is not known.
+    /// The call takes effect, but its error says that the outcome is unknown.
     FailAfter,
-    /// It does not happen, and the caller is told that this is not known: the same words as
-    /// [`FailAfter`](Self::FailAfter), so that nobody can guess.
+    /// The call does nothing, but its error says that the outcome is unknown: the same error as
+    /// after [`FailAfter`](Self::FailAfter), so that the caller cannot distinguish the two.
     LoseRequest,
     /// It waits at the gate, then happens, and its answer arrives.
     DelayBefore(Gate),
@@ -52,7 +52,7 @@ pub enum Fault {
 /// Which calls a fault strikes, each fault once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum When {
-    /// The call of this number, of whatever verb, from 1.
+    /// The call of this number, counted over all verbs from 1.
     Step(u64),
     /// The call of this verb of this number, from 1.
     Call(Verb, u64),
@@ -63,7 +63,7 @@ pub(super) enum When {
 pub struct Plan(pub(super) Vec<(When, Fault)>);
 
 impl Plan {
-    /// Nothing goes wrong.
+    /// A plan without faults.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -95,7 +95,7 @@ struct Passage {
 }
 
 impl Gate {
-    /// A closed gate.
+    /// A closed gate: calls wait in front of it until the test opens it.
     #[must_use]
     pub fn new() -> Self {
         Self(watch::Sender::new(Passage::default()))
@@ -106,7 +106,8 @@ impl Gate {
         self.0.send_modify(|passage| passage.open = true);
     }
 
-    /// Resolves when so many calls have come to the gate: the signal that something is under way.
+    /// Resolves when this many calls have arrived at the gate: the signal that they are in
+    /// progress.
     pub async fn reached(&self, count: usize) {
         let mut passage = self.0.subscribe();
         // The sender lives in `self`, so the channel cannot close in between.

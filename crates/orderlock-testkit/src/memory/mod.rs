@@ -25,7 +25,7 @@ use tokio_stream::wrappers::BroadcastStream;
 
 use state::State;
 
-/// The largest document that a [`MemoryStore`] takes unless told otherwise, in bytes.
+/// The largest document that a [`MemoryStore`] accepts by default, in bytes.
 const DOCUMENT_BYTES_MAX: usize = 1024 * 1024;
 
 /// A store in memory: the model of what every store does. Clones are the same store.

@@ -44,7 +44,7 @@ impl State {
         Created::Inserted(self.append(entry, retention))
     }
 
-    /// What a creation comes to whose order stands there already.
+    /// The result of a creation whose order exists already.
     fn created_before(&self, target: &Target, claim: &Claim, now: Timestamp) -> Created {
         match self.word(target, claim.key_id) {
             Some(Word::Final(record)) => {

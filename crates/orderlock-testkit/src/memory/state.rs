@@ -66,7 +66,7 @@ pub(super) struct Order {
     pub(super) lock: LeaseState,
     /// Which event granted the lease, if there is one.
     pub(super) granted_event: u64,
-    /// Where its entries stand in the journal, by their number.
+    /// The positions of its entries in the journal, by their number.
     pub(super) entries: Vec<usize>,
 }
 
@@ -130,11 +130,11 @@ impl State {
         Ok(())
     }
 
-    /// Tells those who wait, if nobody holds the order now.
+    /// Wakes the waiting requests, if the order is free now.
     pub(super) fn hint(&self, target: &Target) {
         let order = self.orders.get(target);
         if order.is_some_and(|order| order.lock.lease().is_none()) {
-            // It fails only when nobody listens.
+            // It fails only when there is no receiver.
             let _ = self.freed.send(target.clone());
         }
     }

@@ -1,5 +1,4 @@
-//! A store and the model side by side: whatever is asked of both, in whatever order, both say and
-//! show the same.
+//! A store and the model side by side: for any sequence of calls, both answer and show the same.
 
 mod holder;
 mod operator;

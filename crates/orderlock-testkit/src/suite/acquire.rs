@@ -1,4 +1,4 @@
-//! `acquire`: who gets the order, and what the others are told.
+//! `acquire`: which request gets the order, and what the others get as an answer.
 
 use std::time::Duration;
 
@@ -122,7 +122,7 @@ pub(crate) async fn compares_the_expected_version_at_the_grant(world: World) {
     assert_eq!(world.acquire(asking("k1", 2)).await, mismatch);
     assert_eq!(world.view("o1").await.lease, None);
     let held = node.hold_by(asking("k1", 1)).await;
-    // While it is held, it may still come to the expected version.
+    // While it is held, it may still reach the expected version.
     let answer = world.acquire(asking("k2", 2)).await;
     assert!(matches!(answer, Acquired::Held(_)), "{answer:?}");
     applied(world.settle(held.settle()).await);

@@ -1,4 +1,5 @@
-//! Limits and cursors: whatever is asked for, a reader gets on, and gets a bounded answer.
+//! Limits and cursors: with any limit and cursor, a reader makes progress and gets a bounded
+//! answer.
 
 use orderlock_core::StoreError;
 use orderlock_core::store::{Cursor, EntriesSince, Expire, Filter, History, Leases, Sweep};

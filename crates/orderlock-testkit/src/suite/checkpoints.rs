@@ -84,7 +84,7 @@ pub(crate) async fn the_next_run_is_given_the_last_one(mut world: World) {
     checkpoint(&world, &held, 0).await;
     checkpoint(&world, &held, 1).await;
     world.break_lease(held.break_it()).await;
-    // Somebody else's operation in between does not hide it.
+    // Another key's operation in between does not hide it.
     let other = node.hold("o1", "k2").await;
     assert_eq!(other.grant.progress, None);
     applied(world.settle(other.refuse()).await);
@@ -114,7 +114,7 @@ pub(crate) async fn a_repeat_is_applied_once(world: World) {
     assert_eq!(checkpoint(&world, &held, 0).await, first);
     assert_eq!(world.count("o1").await, 2);
     let last = applied(world.settle(later(held.settle(), 2)).await);
-    // Also after the lease has ended, and when somebody else holds the order.
+    // Also after the lease has ended, and when another key holds the order.
     node.hold("o1", "k2").await;
     assert_eq!(checkpoint(&world, &held, 0).await, first);
     assert_eq!(checkpoint(&world, &held, 1).await, second);

@@ -35,7 +35,7 @@ use crate::TestRuntime;
 /// }
 /// ```
 pub trait StoreFactory: Send + Sync + 'static {
-    /// The store under examination.
+    /// The type of the store under test.
     type Store: OrderStore;
 
     /// Where the data of one store lie: a directory, a database. They may go with it when it is
@@ -59,7 +59,7 @@ pub trait StoreFactory: Send + Sync + 'static {
     fn close(&self, store: Self::Store) -> impl Future<Output = ()> + Send;
 }
 
-/// One opened store, of whatever kind.
+/// One opened store of any kind.
 pub(crate) trait Opened: Send + Sync {
     fn store(&self) -> Arc<dyn OrderStore>;
     /// Closes the store and opens its place again.
@@ -73,7 +73,7 @@ pub(crate) trait Opened: Send + Sync {
 /// Through which pointer the suite speaks to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
-    /// The store itself.
+    /// The store itself, without a wrapper.
     Direct,
     /// An `Arc<dyn OrderStore>` that is itself used as a store: a forwarder that drops or bends a
     /// verb is found.

@@ -1,4 +1,5 @@
-//! Stale holders: whoever lost the lease changes nothing, and is told so at the next word.
+//! Stale holders: a holder that has lost its lease changes nothing, and its next call says that the
+//! lease is lost.
 
 use orderlock_core::store::{Leave, Loss, MarkFate};
 
@@ -20,7 +21,8 @@ async fn assert_stale(world: &World, old: &Held) {
     assert_eq!(world.history("o1").await, history);
 }
 
-/// The old lease is void: nobody holds the order, then a successor does, then it has changed.
+/// The old lease is void: first the order is free, then a successor holds it, then the successor
+/// has changed it.
 async fn assert_succeeded(world: &World, old: Held, key: &str) {
     assert_stale(world, &old).await;
     let next = world.join("successor").await.hold("o1", key).await;

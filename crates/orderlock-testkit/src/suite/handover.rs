@@ -1,4 +1,5 @@
-//! Hand-over: a grant like any other, with every check of `acquire`, in the step that lets go.
+//! Hand-over: a grant like any other, with every check of `acquire`, in the same step as the
+//! unlock.
 
 use orderlock_core::store::{Acquire, Acquired, Settle, Then};
 use orderlock_core::{Recovery, Version};

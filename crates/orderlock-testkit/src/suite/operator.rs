@@ -12,7 +12,7 @@ use super::node::{Held, Node};
 use super::world::{Ended, World, applied, replayed, single};
 use crate::fixtures::{self, RETENTION, ids};
 
-/// An order with a mark that nobody attends to.
+/// An order with an open mark.
 async fn unattended(node: &Node, order: &str) -> Held {
     let held = node.mark(order, "k1", Recovery::Reconcile).await;
     node.release(held.release(MarkFate::Keep)).await;
@@ -105,7 +105,7 @@ pub(crate) async fn breaking_voids_one_grant_with_a_reason(world: World) {
     let late = world.settle(held.settle()).await;
     assert_eq!(late, Ended::Lost(Loss::NotHeld));
     assert_eq!(world.known(&held.request.claim).await, Known::Unknown);
-    // The grant has ended: there is nothing left to break, whoever holds the order now.
+    // The grant has ended: there is nothing left to break, even if another key holds the order now.
     let next = node.hold("o1", "k1").await;
     assert_eq!(world.break_lease(request).await, Broken::NotFound);
     applied(world.settle(next.settle()).await);
@@ -179,7 +179,7 @@ pub(crate) async fn a_cleared_mark_binds_its_key(mut world: World) {
     }
     let other = world.join("b").await.hold("o1", "k2").await;
     applied(world.settle(other.settle()).await);
-    // It is bound for as long as a tombstone stands, and no longer.
+    // It is bound for as long as a tombstone is kept, and no longer.
     world.pass(RETENTION.tombstone);
     world.expire().await;
     let node = world.join("a").await;

@@ -1,4 +1,4 @@
-//! Many at once: whatever the order of events, every effect is there once.
+//! Many calls at once: in any order of events, every effect is there once.
 
 use std::collections::BTreeSet;
 
@@ -89,7 +89,7 @@ pub(crate) async fn orders_do_not_disturb_each_other(world: World) {
         let node = world.join(&format!("node{worker}")).await;
         workers.push(tokio::spawn(async move {
             for turn in 0..TURNS {
-                // Nobody else wants this order: it is never held.
+                // No other key wants this order, so it is never held.
                 let held = node.hold(&order, &format!("k{turn}")).await;
                 assert_applied(&node.settle(held.settle()).await);
             }

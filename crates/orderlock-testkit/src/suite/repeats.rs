@@ -1,4 +1,4 @@
-//! Lost acknowledgements: a verb that is asked again because nobody heard its answer gives the same
+//! Lost acknowledgements: a verb that is called again, because its answer was lost, gives the same
 //! answer, or does no harm.
 
 use futures_util::FutureExt as _;

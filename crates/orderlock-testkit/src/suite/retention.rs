@@ -19,7 +19,7 @@ async fn settled(world: &World) -> (Node, Held) {
     (node, held)
 }
 
-/// The node's session has lapsed with the time that passed, but nobody has ended it.
+/// The node's session has lapsed with the time that passed, but no sweep has ended it.
 async fn retry(node: &Node) -> Acquired {
     node.acquire(node.request(fixtures::claim("o1", "k1")))
         .await
@@ -33,7 +33,7 @@ pub(crate) async fn an_answer_is_kept_for_its_time(world: World) {
         panic!("its time is not over");
     };
     assert_eq!(entry.answer, held.settle().entry.answer);
-    // Being asked for does not extend it.
+    // A replay does not extend it.
     world.pass(MOMENT);
     assert_eq!(retry(&node).await, Acquired::Expired);
 }
@@ -85,7 +85,7 @@ pub(crate) async fn after_its_tombstone_a_key_is_unknown(world: World) {
     assert_eq!(again.grant.attempt, 1);
     applied(world.settle(again.settle()).await);
     assert_eq!(world.count("o1").await, 2);
-    // The key stands for its new answer.
+    // The key now has its new answer.
     let Acquired::Settled(entry) = retry(&node).await else {
         panic!("it was settled just now");
     };

@@ -120,7 +120,7 @@ pub(crate) async fn a_renewal_names_what_was_broken(world: World) {
     let voided = vec![broken.grant.fence];
     let voided = Renewed::Extended { voided };
     assert_eq!(renew(&node, &known).await, voided);
-    // The answer may have been lost: it is told as long as it is known.
+    // The answer may have been lost, so a repeat gets it as long as it is known.
     assert_eq!(renew(&node, &known).await, voided);
     // The node has let it go, and does not name it any more.
     for _ in 0..2 {
@@ -165,7 +165,7 @@ pub(crate) async fn a_session_is_not_ended_by_the_clock_alone(world: World) {
     let request = other.request(fixtures::claim("o1", "k2"));
     let answer = world.acquire(request).await;
     assert!(matches!(answer, Acquired::Held(_)), "{answer:?}");
-    // It was slow, and came back before anybody ended it.
+    // It was slow, and renewed before a sweep had ended it.
     assert_eq!(renew(&node, &[&held]).await, extended());
     assert_eq!(world.sweep().await, 0);
     applied(world.settle(held.settle()).await);

@@ -53,7 +53,7 @@ pub(crate) async fn another_tenants_order_is_not_there(world: World) {
     assert_eq!(world.journal(&theirs().tenant).await, []);
     let asked = node.request(fixtures::claim_by(&theirs(), "o1", "k1"));
     assert_eq!(world.acquire(asked).await, Acquired::NotFound);
-    // Even with our key's id, which nobody but the installation can compute.
+    // Even with our key's id, which only the installation can compute.
     let lookup = Lookup {
         target: their_target(),
         key_id: held.request.claim.key_id,

@@ -1,4 +1,4 @@
-//! `undo`: a grant under which no handler has run leaves no trace, whatever it was asked with.
+//! `undo`: a grant under which no handler has run leaves no trace, for any kind of request.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ const NOT_HELD: Released = Released {
     next: None,
 };
 
-/// The mark that stands in the way of another key.
+/// The mark that blocks another key.
 async fn stands(node: &Node) -> Mark {
     let other = node.request(fixtures::claim("o1", "other"));
     match node.acquire(other).await {

@@ -171,7 +171,7 @@ pub(crate) async fn says_what_it_is(world: World) {
 }
 
 pub(crate) async fn hints_name_only_what_was_let_go(world: World) {
-    // Hints may be lost, so that silence is no failure; but what is told must be an order.
+    // Hints may be lost, so a missing one is no failure; but each must name an order.
     let mut freed = world.store().freed();
     world.order("o1").await;
     world.order("o2").await;

@@ -37,7 +37,7 @@ pub(crate) enum Bug {
     VoidsTheYoung,
     /// Voids nothing at a renewal.
     KeepsTheUnknown,
-    /// Breaks whoever holds an order.
+    /// Breaks the lease of an order, whichever key holds it.
     BreaksAnybody,
     /// Shows one tenant's orders to another.
     MixesTenants,
@@ -59,9 +59,9 @@ pub(crate) enum Bug {
     RepeatsNoGrant,
     /// Nothing, and nodes have their turns, which the model does not have.
     NoneWithTurns,
-    /// Has turns, and hands over to whomever a settle names.
+    /// Has turns, and hands over to any request that a settle names.
     HandsOverOutOfTurn,
-    /// Has turns, and hands over to whomever a release names.
+    /// Has turns, and hands over to any request that a release names.
     ReleasesOutOfTurn,
     /// Has turns, the one that came last first.
     LetsTheLastGoFirst,

@@ -51,7 +51,7 @@ impl Planted {
         memory.turns
     }
 
-    /// The same request under a key that nobody has used.
+    /// The same request under a new key.
     fn disguised(&self, mut request: Acquire) -> Acquire {
         let mut id = [0xee; 32];
         id[..8].copy_from_slice(&self.turn().to_le_bytes());

@@ -126,7 +126,7 @@ impl Planted {
         self.has(Bug::KeepsForTheGone) || self.runtime.elapsed() <= wait.asked + PATIENCE
     }
 
-    /// Takes note of what a node was told of an order: whoever finds it held waits.
+    /// Records a node's answer for an order: a node that finds the order held waits.
     fn note(&self, target: Target, session: SessionId, held: bool) {
         let now = self.runtime.elapsed();
         let mut memory = self.memory.lock().unwrap();
