@@ -41,13 +41,13 @@ pub(crate) fn check(order: &Order) -> Result<(), &'static str> {
         return Err("the total is not the sum of the lines");
     }
     if !order.payment.agrees(order.total) {
-        return Err("the payment is not what its records come to");
+        return Err("the payment's sums do not match its records");
     }
     let may_hold = row(OrderOperation::Hold).from;
     match (&order.hold, order.status) {
         (Some(hold), Status::OnHold) if may_hold.contains(&hold.from) => Ok(()),
         (None, status) if status != Status::OnHold => Ok(()),
-        _ => Err("an order is on hold exactly when it says what it was before"),
+        _ => Err("an order is on hold exactly if it has its state before the hold"),
     }
 }
 

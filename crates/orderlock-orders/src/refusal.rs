@@ -148,7 +148,7 @@ impl Refusal {
             Self::TransitionNotAllowed {
                 operation, from, ..
             } => {
-                format!("`{operation}` does not start from the state `{from}`.")
+                format!("`{operation}` is not allowed in the state `{from}`.")
             }
             Self::OrderIncomplete { missing } => {
                 format!("The order lacks: {}.", missing.join(", "))
@@ -195,19 +195,19 @@ impl Refusal {
             }
             Self::LineUnknown { line } => format!("The order has no line {line}."),
             Self::QuantityExceedsOrdered { line, available } => {
-                format!("{available} pieces of line {line} are still to be delivered.")
+                format!("At most {available} pieces of line {line} can be delivered.")
             }
             Self::QuantityExceedsFulfilled { line, available } => {
-                format!("{available} pieces of line {line} can still come back.")
+                format!("At most {available} pieces of line {line} can be returned.")
             }
             Self::BalanceUnpaid { balance, currency } => {
                 format!("{} was never captured.", currency.show(*balance))
             }
             Self::PaymentRefunded => "Captured money of the order was refunded.".to_owned(),
-            Self::OrderTooLarge { bound } => format!("The bound on its {bound} is reached."),
-            Self::DocumentTooLarge { size, most } => format!(
-                "It would have {size} bytes, and after such an operation it may have {most}."
-            ),
+            Self::OrderTooLarge { bound } => format!("The limit on its {bound} is reached."),
+            Self::DocumentTooLarge { size, most } => {
+                format!("It would have {size} bytes, and the limit for this operation is {most}.")
+            }
         }
     }
 

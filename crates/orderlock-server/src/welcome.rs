@@ -49,8 +49,8 @@ pub(crate) fn text(
     if let Some(Trial { key, order }) = trial {
         let url = format!("http://{address}/v1/orders");
         text.push_str(&format!(
-            "Create an order, confirm it, and send the same confirmation again: it is answered, \
-             not repeated.\n\n\
+            "Create an order, confirm it, and send the confirmation again: you get the same \
+             answer, and nothing runs twice.\n\n\
              curl {url} -H 'Idempotency-Key: {key}' -H 'Content-Type: application/json' \
              -d '{ORDER}' {LINE_END}\n\
              curl -X POST {url}/{order}/confirm -H 'Idempotency-Key: {key}-confirm' {LINE_END}\n\

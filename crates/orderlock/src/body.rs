@@ -86,7 +86,7 @@ impl BodyLimits {
 
     fn too_large(self) -> Problem {
         BODY_TOO_LARGE.problem().with_detail(format!(
-            "The body has more than the {} bytes that this service takes. {}",
+            "The body has more than the {} bytes that this service accepts. {}",
             self.bytes, BODY_TOO_LARGE.next
         ))
     }

@@ -17,7 +17,7 @@ use crate::problems;
 /// `Fn(&Parts) -> Result<Caller, Problem>`. What needs to wait, a look-up in a session store for
 /// example, belongs into a middleware in front that leaves its result in the request's extensions.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` does not say who asks",
+    message = "`{Self}` does not name the caller of a request",
     note = "give a function `|parts: &Parts| -> Result<Caller, Problem>`, or write out `SingleTenant`"
 )]
 pub trait CallerSource: Send + Sync + 'static {

@@ -34,9 +34,9 @@ pub fn denied_problem(order: Option<&Target>, denied: &Denied) -> Problem {
     let problem = about(&kind, order);
     match denied {
         Denied::Locked(running) if running.foreign => problem.with_detail(format!(
-            "{}: A service that does not know Orderlock has locked it, and you waited as long as you \
-             asked for. Repeat the request with the same key. If that service has died, its lock does \
-             not end until an operator breaks it.",
+            "{}: Another service has locked the order without Orderlock, and the time that you \
+             asked to wait is over. Repeat the request with the same key. If that service has \
+             died, its lock lasts until an operator breaks it.",
             named(order)
         )),
         Denied::InProgress(Some(running)) | Denied::Locked(running) => {
@@ -56,7 +56,7 @@ pub fn denied_problem(order: Option<&Target>, denied: &Denied) -> Problem {
 #[must_use]
 pub fn store_problem(order: Option<&Target>, error: &StoreError) -> Problem {
     let cause = error.source().map(ToString::to_string);
-    tracing::warn!(%error, cause, "the order store did not do what was asked");
+    tracing::warn!(%error, cause, "the order store failed");
     let unavailable = |what: &str| {
         let (problem, next) = (
             problems::STORE_UNAVAILABLE.problem(),
@@ -65,14 +65,14 @@ pub fn store_problem(order: Option<&Target>, error: &StoreError) -> Problem {
         problem.with_detail(format!("{what} {next}"))
     };
     match error {
-        StoreError::Full(_) => unavailable("The order store is full, and takes no changes."),
-        StoreError::ReadOnly(_) => unavailable("The order store takes no changes now."),
+        StoreError::Full(_) => unavailable("The order store is full and accepts no changes."),
+        StoreError::ReadOnly(_) => unavailable("The order store accepts no changes now."),
         StoreError::Corrupt(_) => about(&problems::DATA_DAMAGED, order),
         StoreError::Unsupported(what) => problems::HANDLER_FAILED
             .problem()
             .retryable(false)
             .with_detail(format!(
-                "{}: the order store cannot do this: {what}. Repeating it will not help.",
+                "{}: the order store cannot do this: {what}. Repeating the request does not help.",
                 named(order)
             )),
         _ => about(&problems::STORE_UNAVAILABLE, order),
@@ -90,8 +90,8 @@ pub(crate) fn failure_problem<E>(order: Option<&Target>, failure: &Failed<E>) ->
             named(order)
         )),
         Failed::Unwritable(_) => failed.problem().retryable(false).with_detail(format!(
-            "What the operation made of {} cannot be stored: it is too large, or is refused by the \
-             store. Repeating it will not help.",
+            "The operation's result for {} cannot be stored: it is too large, or the store \
+             refuses it. Repeating the request does not help.",
             named(order).to_lowercase()
         )),
         Failed::Error(_) | Failed::Attached(_) | Failed::Panicked => about(failed, order),
@@ -111,8 +111,8 @@ fn may_resume(problem: Problem, order: Option<&Target>, recovery: Recovery) -> P
     match recovery {
         Recovery::Reconcile => problem,
         Recovery::Resume { .. } => problem.retryable(true).with_detail(format!(
-            "{}: {} Repeat the request that began it with its own key: it resumes. Until it has \
-             ended no other operation runs on the order.",
+            "{}: {} Repeat the request that started it, with its own key, to resume it. Until it \
+             has ended, no other operation runs on the order.",
             named(order),
             problems::OUTCOME_UNKNOWN.what
         )),
@@ -159,7 +159,7 @@ pub(crate) fn log_failure<E>(order: Option<&Target>, failure: &Failed<E>) {
             );
         }
         Failed::Unwritable(reason) => {
-            tracing::error!(order, reason, "what the handler returned cannot be stored");
+            tracing::error!(order, reason, "the handler's result cannot be stored");
         }
         Failed::Panicked => tracing::error!(order, "the handler panicked"),
         _ => {}

@@ -284,7 +284,7 @@ problem_kinds! {
         "A handler under the lock returned an outcome without taking the locked order, so it would have overwritten the order unseen.",
         "This is a mistake in the service: take `LockedOrder<T>` as the handler's first argument.",
         No, Retry::No, nothing_applied;
-    LOCK_MISSING = 500 "lock-missing", "The handler's route has no lock",
+    LOCK_MISSING = 500 "lock-missing", "This handler needs a lock and was given none",
         "The handler needs an order's lock, but its route has none, or the lock was taken before.",
         "This is a mistake in the service: mount the handler with `orders.post(..)`, or add `orders.layer(..)` to the route.",
         No, Retry::No;

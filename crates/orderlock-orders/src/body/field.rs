@@ -47,9 +47,9 @@ impl<'a> Object<'a> {
     pub(super) fn finish(self, computed: &[&str], errors: &mut Errors) {
         for name in self.members.keys() {
             let detail = if computed.contains(&name.as_str()) {
-                "It is computed and cannot be set. Leave it out."
+                "This member is computed and cannot be set. Remove it."
             } else {
-                "There is no such member here. Leave it out."
+                "This member is unknown. Remove it."
             };
             errors.add(Path::Member(&self.path, name), detail);
         }

@@ -39,8 +39,7 @@ impl Reading<'_, '_> {
     /// Reads one value; `None` if an error was noted for it.
     fn value(&mut self, path: Path<'_>, depth: usize) -> Result<Option<Value>, Stopped> {
         let Some(left) = self.left.checked_sub(1) else {
-            let detail =
-                format!("A body has at most {BODY_VALUES_MAX} values, and this is one more.");
+            let detail = format!("The body has more than {BODY_VALUES_MAX} values.");
             return self.stop(path, detail);
         };
         self.left = left;
@@ -65,7 +64,8 @@ impl Reading<'_, '_> {
         let mut object = Map::new();
         while let Some(name) = self.reader.member() {
             let Ok(name) = unquoted(name) else {
-                self.errors.add(path, "A name in it is not Unicode text.");
+                self.errors
+                    .add(path, "A member's name is not valid Unicode.");
                 self.reader.skip();
                 continue;
             };
@@ -73,7 +73,7 @@ impl Reading<'_, '_> {
             let fault = if name.contains('\0') {
                 Some("A name must not hold the character U+0000.")
             } else if object.contains_key(&*name) {
-                Some("It is given twice.")
+                Some("It appears more than once.")
             } else {
                 None
             };
@@ -130,12 +130,12 @@ impl Lost {
     fn detail(self, path: Path<'_>) -> String {
         let detail = match self {
             Self::Whole => {
-                "A whole number must lie within 9007199254740991 (2^53 - 1) of zero: not every \
-                 JSON client keeps others."
+                "A whole number must be within 9007199254740991 (2^53 - 1) of zero: many JSON \
+                 clients cannot represent others exactly."
             }
             Self::Decimal if path.is_in_metadata() => {
-                "A decimal must have at most 15 digits that count, and lie within the range of a \
-                 double: not every JSON client keeps others."
+                "A decimal must have at most 15 significant digits, within the range of a double: \
+                 many JSON clients cannot represent others exactly."
             }
             Self::Decimal => "A number must have no fraction and no exponent here.",
         };

@@ -79,7 +79,7 @@ pub struct LineQuantity {
 /// The answer to a body that was sent to an order for `create`.
 pub(crate) fn not_on_an_order() -> BodyError {
     let mut errors = Errors::default();
-    errors.add(Path::Root, "`create` starts from no order.");
+    errors.add(Path::Root, "`create` does not run on an existing order.");
     BodyError::Invalid(errors.into())
 }
 
@@ -152,7 +152,7 @@ pub(crate) fn read_lines(body: &[u8]) -> Result<LinesBody, BodyError> {
             if !seen.insert(line.line) {
                 errors.add(
                     Path::Member(&path, "line"),
-                    "An earlier item names this line.",
+                    "An earlier item has the same line.",
                 );
             }
             lines.push(line);

@@ -19,9 +19,9 @@ impl Settings {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         if !self.listen.0.ip().is_loopback() {
             return Err(ConfigError::new(format!(
-                "Orderlock has no authentication yet, so it listens on loopback addresses only, \
-                 and {} is none: everybody who can reach it could change every order. Use \
-                 127.0.0.1, and put a proxy that signs clients in before it.",
+                "Orderlock has no authentication yet, so it listens only on loopback addresses. {} \
+                 is not one: anyone who can reach it could change every order. Use 127.0.0.1, and \
+                 put a proxy in front that authenticates clients.",
                 self.listen.0
             )));
         }

@@ -45,7 +45,7 @@ impl FromStr for NodeName {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
         if text.is_empty() || text.len() > BYTES_MAX || !text.bytes().all(fits) {
             return Err(format!(
-                "`{text}` is no name for a node; take 1 to {BYTES_MAX} letters, digits, `.`, `_`, \
+                "`{text}` is not a valid node name; use 1 to {BYTES_MAX} letters, digits, `.`, `_`, \
                  `:` and `-`, or `{AUTO}`"
             ));
         }

@@ -29,7 +29,7 @@ impl FromStr for Origins {
                     Ok(origin.to_owned())
                 } else {
                     Err(format!(
-                        "`{origin}` is no origin of a web page; write it like \
+                        "`{origin}` is not the origin of a web page; write it like \
                          https://shop.example, without a path"
                     ))
                 }

@@ -63,45 +63,46 @@ settings! {
     store: Store = Store::default();
     /// How many connections to a shared store this node may hold
     store_connections: Count = Count(16);
-    /// The node's lasting name, unlike that of any other node on the store; `auto` is the host and port
+    /// The node's name, unique on the store and the same after a restart; `auto` is host and port
     node_name: NodeName = NodeName::default();
-    /// How the log is written: `text` or `json`
+    /// The format of the log: `text` or `json`
     log_format: LogFormat = LogFormat::Text;
-    /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or more of it by module
+    /// The level of the log: `error`, `warn`, `info`, `debug` or `trace`, optionally with levels
+    /// for modules
     log_level: LogLevel = LogLevel::default();
     /// Whether an order is confirmed only when its whole total is authorized or paid
     require_payment: Flag = Flag(false);
-    /// The largest order that is kept, in bytes: edits stop at three quarters of it
+    /// The largest order, in bytes of JSON; edits may fill three quarters of it
     order_limit: Bytes = Bytes(262_144);
     /// How long an operation may run
     handler_limit: Span = Span::seconds(30);
-    /// The longest wait in line that a client may ask for
+    /// The longest wait in line, for requests with `Prefer: wait`
     wait_limit: Span = Span::seconds(30);
-    /// How many requests may stand in one order's line
+    /// How many requests may wait in one order's line
     line_limit: Count = Count(1_024);
-    /// How many requests may be in flight
+    /// How many requests may wait or run on this node
     in_flight_limit: Count = Count(65_536);
-    /// How long an answer of the store is waited for
+    /// How long the store may take to answer
     store_limit: Span = Span::seconds(5);
-    /// How long the session lasts after each renewal
+    /// How long the node's session lasts after each renewal: a dead node's locks end with it
     session_length: Span = Span::seconds(10);
-    /// How long answers are kept for retries
+    /// How long stored answers are kept for retries
     answer_retention: Span = Span::seconds(24 * 3600);
-    /// How long keys are known to have been used
+    /// How long a key is remembered as used, from its answer on
     tombstone_retention: Span = Span::seconds(30 * 24 * 3600);
-    /// The largest body that is taken, in bytes
+    /// The largest body of a request, in bytes
     body_limit: Bytes = Bytes(1_048_576);
     /// How long the body of a request may take to arrive
     body_time_limit: Span = Span::seconds(10);
     /// How long the headers of a request may take to arrive
     header_time_limit: Span = Span::seconds(5);
-    /// How long a connection is kept that has no request
+    /// How long a connection without a request stays open
     idle_time_limit: Span = Span::seconds(30);
     /// How long a client may take to read 64 KiB of its answer, or all of it
     answer_time_limit: Span = Span::seconds(10);
-    /// How many connections may be open; fewer where the limit on open files is lower
+    /// How many connections may be open, or fewer if the system allows fewer open files
     connection_limit: Count = Count(8_192);
-    /// How many bytes may be in memory of bodies and answers that are larger than 16 KiB
+    /// How many bytes of bodies and answers larger than 16 KiB may be in memory
     memory_limit: Bytes = Bytes(134_217_728);
     /// Origins of web pages that may change orders, with commas between them
     allowed_origins: Origins = Origins::default();

@@ -68,8 +68,7 @@ impl FromStr for Store {
         // SQLite keeps these in memory, where every order would end with the program.
         if path.is_empty() || path == ":memory:" || path.starts_with("file:") {
             return Err(format!(
-                "`{text}` names no file, and orders are kept in a file, so that they outlive the \
-                 program; write it like sqlite:orderlock.db"
+                "`{text}` does not name a file; write it like sqlite:orderlock.db"
             ));
         }
         let file = PathBuf::from(path);

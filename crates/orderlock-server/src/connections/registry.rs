@@ -121,7 +121,10 @@ impl Registry {
             link.cut();
         }
         if count > 0 {
-            tracing::debug!(count, "connections that rested made room for others");
+            tracing::debug!(
+                count,
+                "idle connections were closed to make room for others"
+            );
         }
     }
 

@@ -142,7 +142,7 @@ async fn linger(stream: &mut TcpStream) -> io::Result<()> {
 /// An answer is one small packet: it must not wait for another to fill it up.
 fn prompt(stream: TcpStream) -> TcpStream {
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection could not be made prompt");
+        tracing::debug!(%error, "TCP_NODELAY could not be set on a connection");
     }
     stream
 }

@@ -24,7 +24,7 @@ fn none_of(headers: &HeaderMap, names: &[HeaderName]) -> Result<(), Problem> {
         return Ok(());
     };
     let detail = format!(
-        "The header `{name}` is not compared here. {}",
+        "The header `{name}` is not supported here. {}",
         PRECONDITION_UNSUPPORTED.advice
     );
     Err(PRECONDITION_UNSUPPORTED.problem().with_detail(detail))

@@ -138,8 +138,8 @@ fn reasons(
 pub(crate) fn no_session(denied: &Denied, trouble: Option<&str>) -> String {
     let cause = cause(denied);
     match trouble {
-        Some(trouble) => format!("the store does not take a session: {cause}; {trouble}"),
-        None => format!("the store does not take a session: {cause}"),
+        Some(trouble) => format!("the store does not accept a session: {cause}; {trouble}"),
+        None => format!("the store does not accept a session: {cause}"),
     }
 }
 

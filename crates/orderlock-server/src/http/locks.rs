@@ -104,7 +104,7 @@ fn reason(body: &[u8]) -> Result<String, Problem> {
         let error = json!({"pointer": "/reason", "detail": "It is missing."});
         BODY_INVALID
             .problem()
-            .with_detail("A lock is broken for a reason, which stands in the order's history.")
+            .with_detail("Give a reason. The order's history shows it.")
             .with_member("errors", vec![error])
     };
     command.reason().map(ToOwned::to_owned).ok_or_else(missing)

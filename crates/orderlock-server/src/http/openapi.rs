@@ -68,7 +68,11 @@ fn http_method(method: &str) -> HttpMethod {
 fn describe(route: Route) -> Operation {
     let described = match route {
         Route::Operation(row) => of_row(row),
-        Route::Read => read("readOrder", "One order, and who holds it.", one("Order")),
+        Route::Read => read(
+            "readOrder",
+            "One order, with its lock if it is held.",
+            one("Order"),
+        ),
         Route::List => read(
             "listOrders",
             "A page of orders, newest first.",
@@ -88,7 +92,7 @@ fn describe(route: Route) -> Operation {
         ),
         Route::BreakLock => read(
             "breakLock",
-            "Breaks one grant, with a reason that stands in the order's history.",
+            "Breaks a lock, with a reason for the order's history.",
             one(&name::<LockItem>()),
         )
         .request_body(Some(body_of("BreakReason", &[JSON], true))),
@@ -163,10 +167,10 @@ fn of_row(row: &OperationRow) -> OperationBuilder {
 
 fn of_key() -> OperationBuilder {
     let unsettled = success(
-        "It waits in line, or runs.",
+        "The operation waits in line, or runs.",
         Ref::from_schema_name(name::<Unsettled>()).into(),
     );
-    let text = "What became of a key: its stored answer, whose own status is in its body.";
+    let text = "The result of a key: its stored answer, with that answer's own status in the body.";
     // A refusal is stored and replayed like any other answer.
     let refusal = Content::new(Some(Ref::from_schema_name("AnyProblem")));
     let mut stored = success(text, one("Order"));
@@ -185,7 +189,7 @@ fn of_resolution() -> OperationBuilder {
         .summary(Some(summary))
         .response(
             "200",
-            success("The order as the decision leaves it.", one("Order")),
+            success("The order after the decision.", one("Order")),
         );
     operation.request_body(Some(body_of("Resolution", &[JSON], true)))
 }

@@ -60,7 +60,7 @@ impl Params {
         for (name, value) in pairs {
             let shown: String = name.chars().take(64).collect();
             if params.insert(name, value).is_some() {
-                return Err(invalid(&shown, "It is given twice."));
+                return Err(invalid(&shown, "It appears more than once."));
             }
         }
         Ok(Self(params))
@@ -111,7 +111,7 @@ impl Params {
             None => Ok(()),
             Some(name) => {
                 let shown: String = name.chars().take(64).collect();
-                let detail = format!("There is no such parameter here; there is {known}.");
+                let detail = format!("This parameter is unknown. Known parameters: {known}.");
                 Err(invalid(&shown, &detail))
             }
         }

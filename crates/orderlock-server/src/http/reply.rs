@@ -17,7 +17,7 @@ pub(crate) struct Success<T> {
     status: u16,
     /// What the client requested.
     result: T,
-    /// Where the next page begins; missing on the last one.
+    /// The cursor of the next page; left out on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
     /// The ids of orders that belong on this page, and whose data are damaged.

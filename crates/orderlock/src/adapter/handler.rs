@@ -18,7 +18,7 @@ use orderlock_core::{LockedOrder, OrderType, Outcome};
     message = "this function cannot run under the lock of `{T}`",
     label = "not a handler of a locked `{T}`",
     note = "it must be `async fn(LockedOrder<{T}>, ..extractors, body extractor) -> Result<Outcome<{T}>, E>`, where `E: IntoResponse`",
-    note = "`LockedOrder` stands first, only the last argument may take the body, and the future must be `Send`"
+    note = "`LockedOrder` comes first, only the last argument may take the body, and the future must be `Send`"
 )]
 pub trait OrderHandler<T, M, S>: Clone + Send + Sync + 'static {
     /// What is taken from the head of a request.

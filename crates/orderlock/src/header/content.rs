@@ -16,7 +16,7 @@ use crate::problems::{BODY_MALFORMED, MEDIA_TYPE_UNSUPPORTED};
 pub fn check_content(headers: &HeaderMap) -> Result<(), Problem> {
     let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
     if !encodings.all(is_identity) {
-        let detail = "The body has a Content-Encoding. Send it as it is.";
+        let detail = "The body has a Content-Encoding. Send it without one.";
         return Err(MEDIA_TYPE_UNSUPPORTED.problem().with_detail(detail));
     }
     if headers.contains_key(header::CONTENT_RANGE) {
@@ -38,7 +38,7 @@ pub fn check_content(headers: &HeaderMap) -> Result<(), Problem> {
     match charset {
         // ASCII is a part of UTF-8.
         Some(name) if !["utf-8", "utf8", "us-ascii"].contains(&&*name) => {
-            let detail = "JSON is sent in UTF-8, and the body is said to be in another charset.";
+            let detail = "JSON must be in UTF-8, but the Content-Type names another charset.";
             Err(MEDIA_TYPE_UNSUPPORTED.problem().with_detail(detail))
         }
         _ => Ok(()),

@@ -129,8 +129,8 @@ impl<R: Body<Data = Bytes>> PassedResponse<R> {
             };
         }
         let detail = format!(
-            "The request that this one waited for was answered {status}, at a length that cannot be \
-             told twice, and nothing is stored. Repeat the request with the same key: it runs again."
+            "The request that this one waited for was answered {status}, with a body too long to \
+             repeat, and nothing is stored. Repeat the request with the same key: it runs again."
         );
         let problem = Problem::new(status.as_u16(), HANDLER_FAILED.kind, HANDLER_FAILED.title)
             .retryable(true)

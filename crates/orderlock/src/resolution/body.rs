@@ -94,7 +94,7 @@ pub(super) fn read<T: OrderType>(body: &[u8]) -> Result<Decided<T>, Problem> {
 fn resolution<T: OrderType>(members: &Members<'_>, faults: &mut Faults) -> Option<Resolution<T>> {
     match word(members.decision, "/decision", faults)?.as_str() {
         "runAgain" => {
-            let nothing = "Only a decision to settle has it.";
+            let nothing = "Only the decision \"settle\" has this member.";
             refuse(members.outcome, "/outcome", nothing, faults);
             refuse(members.order, "/order", nothing, faults);
             refuse(members.problem, "/problem", nothing, faults);
@@ -111,11 +111,11 @@ fn resolution<T: OrderType>(members: &Members<'_>, faults: &mut Faults) -> Optio
 fn settled<T: OrderType>(members: &Members<'_>, faults: &mut Faults) -> Option<Outcome<T>> {
     let outcome = word(members.outcome, "/outcome", faults)?;
     if outcome != "applied" {
-        let only = "Only the outcome \"applied\" has it.";
+        let only = "Only the outcome \"applied\" has this member.";
         refuse(members.order, "/order", only, faults);
     }
     if outcome != "refused" {
-        let only = "Only the outcome \"refused\" has it.";
+        let only = "Only the outcome \"refused\" has this member.";
         refuse(members.problem, "/problem", only, faults);
     }
     match outcome.as_str() {

@@ -82,7 +82,7 @@ fn check_transfer(headers: &HeaderMap) -> Result<(), Wrong> {
 
 fn check_target(uri: &Uri) -> Result<(), Wrong> {
     if uri.scheme_str().is_some_and(|scheme| scheme != "http") {
-        return Err(Wrong::Http("Its target is no address of this service."));
+        return Err(Wrong::Http("Its target is not an address of this service."));
     }
     Ok(())
 }
@@ -90,7 +90,7 @@ fn check_target(uri: &Uri) -> Result<(), Wrong> {
 /// The host that the request names: exactly one, but for HTTP/1.0.
 fn host(headers: &HeaderMap, version: Version) -> Result<Option<Authority>, Wrong> {
     let mut hosts = headers.get_all(HOST).iter();
-    let wrong = Err(Wrong::Http("It must name its host once, in `Host`."));
+    let wrong = Err(Wrong::Http("It must have exactly one `Host` header."));
     match (hosts.next(), hosts.next()) {
         (None, _) if version < Version::HTTP_11 => Ok(None),
         (Some(host), None) => match Authority::try_from(host.as_bytes()) {

@@ -225,7 +225,7 @@ fn told(response: Response) -> Response {
     if content_type.is_some_and(|value| value == PROBLEM_JSON) {
         return response;
     }
-    tracing::error!("a fault was answered without a problem");
+    tracing::error!("an internal error was answered without a problem document");
     Refused(INTERNAL_ERROR.problem()).into_response()
 }
 

@@ -24,16 +24,18 @@ pub(super) fn answer(result: RefOr<Schema>, paged: bool) -> RefOr<Schema> {
         let unreadable = ArrayBuilder::new()
             .items(string("An order's id."))
             .description(Some(
-                "Orders of this page whose stored data are damaged; missing where none are.",
+                "Orders of this page whose stored data is damaged; left out if there are none.",
             ));
-        let next = string("Where the next page begins; missing on the last one.");
+        let next = string("The cursor of the next page; left out on the last page.");
         answer
             .property("next", next)
             .property("unreadable", unreadable)
     } else {
         let noop = ObjectBuilder::new()
             .schema_type(Type::Boolean)
-            .description(Some("Only `true`: the order already was as asked."));
+            .description(Some(
+                "Always `true`: the order was already in the requested state.",
+            ));
         answer.property("noop", noop)
     };
     answer.into()
@@ -54,7 +56,7 @@ pub(super) fn order() -> RefOr<Schema> {
             integer("How often the order has changed, from 1."),
         )
         .property("createdAt", time("When the order was created."))
-        .property("updatedAt", time("When its version last moved."));
+        .property("updatedAt", time("When the order last changed."));
     for name in ["id", "version", "createdAt", "updatedAt"] {
         order = order.required(name);
     }
@@ -85,7 +87,8 @@ pub(super) fn any_problem() -> RefOr<Schema> {
 /// A problem document with the members that any kind may have.
 fn problem_of(kind: ObjectBuilder) -> RefOr<Schema> {
     let errors = ArrayBuilder::new().items(Ref::from_schema_name(FieldError::name()));
-    let applied = string("What of the order has changed.").enum_values(Some(["none", "partial"]));
+    let applied =
+        string("Whether this request changed the order.").enum_values(Some(["none", "partial"]));
     let retryable = ObjectBuilder::new()
         .schema_type(Type::Boolean)
         .description(Some(
@@ -132,7 +135,7 @@ pub(super) fn break_reason() -> RefOr<Schema> {
 }
 
 fn reason() -> ObjectBuilder {
-    said("Why: it stands in the order's history.", REASON_MAX)
+    said("The reason, for the order's history.", REASON_MAX)
 }
 
 /// A decision about an open mark: to let it run again, or one of three ways to settle it.
