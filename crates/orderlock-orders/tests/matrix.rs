@@ -18,7 +18,7 @@ use serde_json::json;
 use support::{FREE, body, in_state, try_run};
 
 /// `>` changes the order, `=` finds its work done, `x` starts from here but is refused by what this
-/// order is, `.` does not start from here.
+/// order is, `.` is not allowed here.
 const EXPECTED: &str = "\
 state              edit subm conf canc expi hold resu auth capt refu fulf retu comp reop
 draft              >    >    .    >    .    .    .    .    .    x    .    .    .    .
@@ -138,7 +138,7 @@ fn a_refusal_by_state_names_state_operation_and_what_is_allowed() {
             "type": "/problems/transition-not-allowed",
             "title": "The order's state does not allow this",
             "status": 409,
-            "detail": "`confirm` does not start from the state `cancelled`. Read the order. `allowed` lists the operations that are possible now; send \
+            "detail": "`confirm` is not allowed in the state `cancelled`. Read the order. `allowed` lists the operations that are possible now; send \
                        one of them under a new key: `edit` as `PATCH /v1/orders/{id}`, the others \
                        as `POST /v1/orders/{id}/{operation}`.",
             "retryable": false, "applied": "none",

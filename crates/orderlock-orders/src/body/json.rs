@@ -203,7 +203,7 @@ mod tests {
         };
         let details: Vec<_> = invalid.errors.iter().map(|e| e.detail.as_str()).collect();
         println!("{details:#?}");
-        assert!(details[0].contains("at most 15 digits"));
+        assert!(details[0].contains("at most 15 significant digits"));
         assert!(details[1].contains("no fraction and no exponent"));
         assert!(details[2].contains("9007199254740991") && !details[2].contains("decimal"));
     }

@@ -59,7 +59,7 @@ macro_rules! settings {
 settings! {
     /// The address to listen on; a loopback address
     listen: Listen = Listen::default();
-    /// Where the orders are kept: `sqlite:` and the path of a file, or a `postgres://` or `mongodb://` address
+    /// The store of the orders: `sqlite:` and a file, or a `postgres://` or `mongodb://` address
     store: Store = Store::default();
     /// How many connections to a shared store this node may hold
     store_connections: Count = Count(16);

@@ -120,7 +120,7 @@ mod tests {
         let folder = format!("sqlite:{}", folder.path().display());
         for text in ["sqlite:", "sqlite::memory:", "sqlite:file:a?mode=memory"] {
             let error = text.parse::<Store>().unwrap_err();
-            assert!(error.contains("names no file"), "{error}");
+            assert!(error.contains("does not name a file"), "{error}");
         }
         for text in [&folder, "sqlite:data/"] {
             let error = text.parse::<Store>().unwrap_err();

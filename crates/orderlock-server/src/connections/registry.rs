@@ -189,7 +189,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Patience = Patience {
+    const TIMEOUTS: Timeouts = Timeouts {
         head: Duration::from_secs(5),
         idle: Duration::from_secs(30),
         answer: Duration::from_secs(10),
@@ -230,12 +230,12 @@ mod tests {
         assert!(another.as_mut().now_or_never().is_none());
         works.answered(now);
         works.flushed(now);
-        registry.look(now, &PATIENCE);
+        registry.look(now, &TIMEOUTS);
         assert!(works.must_end());
         drop(place);
         let _place = another.await;
         // No connection waits any more, so none is cut.
-        registry.look(now, &PATIENCE);
+        registry.look(now, &TIMEOUTS);
         assert!(!comes.must_end());
     }
 
