@@ -128,7 +128,8 @@ async fn resolve(
         resolution: resolution.1,
         expected: resolution.0,
         actor: operator(),
-        reason: "planned".into(),
+        // So that nobody takes another one's decision for a repeat of its own.
+        reason: format!("planned, {}", scene.tick()),
     };
     let lifecycle = node.lifecycle.clone();
     let resolved = node.serve(async move { lifecycle.resolve(request).await });
