@@ -2,8 +2,8 @@
 //! promises broke.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -11,6 +11,8 @@ use crate::faults::Fault;
 
 /// How many lines of what happened are kept.
 const LINES_MAX: usize = 400;
+/// A verb that takes longer than this is noted.
+const SLOW: Duration = Duration::from_secs(1);
 /// How many broken promises are kept.
 const BROKEN_MAX: usize = 50;
 
@@ -24,20 +26,30 @@ pub(crate) struct Ledger {
     begun: Instant,
     pages: Mutex<Pages>,
     broken: watch::Sender<bool>,
-    asking: Asking,
+    /// How often each verb of the store is being asked at the moment.
+    asking: Mutex<BTreeMap<&'static str, usize>>,
 }
 
-/// How often each verb of the store is being asked at the moment.
-type Asking = Arc<Mutex<BTreeMap<&'static str, usize>>>;
-
-/// A verb is being asked until this is dropped.
+/// A verb is being asked until this is dropped, by whoever has its answer or has lost patience.
 #[derive(Debug)]
-pub(crate) struct UnderWay(&'static str, Asking);
+pub(crate) struct UnderWay {
+    verb: &'static str,
+    begun: Instant,
+    ledger: Weak<Ledger>,
+}
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        if let Some(times) = lock(&self.1).get_mut(self.0) {
+        let Some(ledger) = self.ledger.upgrade() else {
+            return;
+        };
+        if let Some(times) = lock(&ledger.asking).get_mut(self.verb) {
             *times -= 1;
+        }
+        let took = self.begun.elapsed();
+        if took > SLOW {
+            let millis = took.as_millis();
+            ledger.line(&format!("{} took {millis} ms", self.verb));
         }
     }
 }
@@ -62,13 +74,13 @@ pub(crate) struct Pages {
 }
 
 impl Ledger {
-    pub(crate) fn new() -> Self {
-        Self {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
             begun: Instant::now(),
             pages: Mutex::default(),
             broken: watch::Sender::new(false),
-            asking: Arc::default(),
-        }
+            asking: Mutex::default(),
+        })
     }
 
     pub(crate) fn ended(&self, word: String) {
@@ -80,9 +92,13 @@ impl Ledger {
     }
 
     /// Counts a verb as being asked.
-    pub(crate) fn asks(&self, verb: &'static str) -> UnderWay {
+    pub(crate) fn asks(self: &Arc<Self>, verb: &'static str) -> UnderWay {
         *lock(&self.asking).entry(verb).or_default() += 1;
-        UnderWay(verb, Arc::clone(&self.asking))
+        UnderWay {
+            verb,
+            begun: Instant::now(),
+            ledger: Arc::downgrade(self),
+        }
     }
 
     /// How often one of these verbs is being asked.

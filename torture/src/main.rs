@@ -16,6 +16,7 @@ mod planted;
 mod report;
 mod run;
 mod scene;
+mod stalls;
 mod stores;
 mod tale;
 mod verdict;

@@ -1,7 +1,6 @@
 //! A run from its start to its end: acts, then calm, then the last checks.
 
-use std::io::{Seek as _, Write as _};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -9,10 +8,11 @@ use anyhow::{Result, ensure};
 use crate::checkers::{keep_tales, never_struck, quiesce, read_stream};
 use crate::clients::{client, crowd, list, look};
 use crate::faults::{Fault, deal_all, operate, start_all};
-use crate::ledger::{Pages, lock};
+use crate::ledger::Pages;
 use crate::plan::{Act, Plan, What};
 use crate::planted::Planted;
 use crate::scene::Scene;
+use crate::stalls::look_for_stalls;
 
 /// How long the end of a run may take at most.
 const END_MAX: Duration = Duration::from_secs(300);
@@ -71,49 +71,6 @@ pub(crate) async fn run(plan: Plan) -> Result<Outcome> {
     })
 }
 
-/// How often it is looked whether the machine stands still, and from when on it counts as such.
-const LOOKS_EVERY: Duration = Duration::from_millis(50);
-const STALL: Duration = Duration::from_millis(500);
-
-/// Notes when this process was given no time, or its disk flushes nothing. It looks from threads of its
-/// own, so that only the machine is found, and no task that keeps the others waiting.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "the torture runs in real time, and this measures it"
-)]
-fn look_for_stalls(scene: &Arc<Scene>) -> Result<()> {
-    let mut file = tempfile::tempfile()?;
-    let flushing: Arc<Mutex<Option<Instant>>> = Arc::default();
-    let (scene, under_way) = (Arc::downgrade(scene), Arc::clone(&flushing));
-    let lives = Weak::clone(&scene);
-    std::thread::spawn(move || {
-        while lives.strong_count() > 0 {
-            lock(&under_way).replace(Instant::now());
-            // A disk that is full, as part of the run, is not what is looked for.
-            let _flushed = file.rewind().and_then(|()| file.write_all(b"."));
-            let _flushed = file.sync_data();
-            lock(&under_way).take();
-            std::thread::sleep(LOOKS_EVERY * 4);
-        }
-    });
-    std::thread::spawn(move || {
-        while let Some(scene) = scene.upgrade() {
-            let begun = Instant::now();
-            std::thread::sleep(LOOKS_EVERY);
-            let flush = lock(&flushing).map_or(Duration::ZERO, |begun| begun.elapsed());
-            let took = begun.elapsed().max(flush);
-            if took > STALL {
-                scene.stalled();
-                let millis = took.as_millis();
-                scene
-                    .ledger
-                    .line(&format!("the machine stood still for {millis} ms"));
-            }
-        }
-    });
-    Ok(())
-}
-
 /// Everybody comes in.
 fn come(scene: &Arc<Scene>) -> Vec<tokio::task::JoinHandle<()>> {
     let mut all = vec![
@@ -165,8 +122,13 @@ async fn perform(scene: &Arc<Scene>, act: Act, round: u64) {
             one_row(scene).await;
         }
         What::Crowd => {
-            tokio::time::sleep(scene.plan.calms_after()).await;
-            crowd(Arc::clone(scene), round).await;
+            for _ in 0..TRIES {
+                tokio::time::sleep(scene.plan.calms_after()).await;
+                crowd(Arc::clone(scene), round == 0).await;
+                if scene.ledger.times(Fault::Crowd) > 0 {
+                    break;
+                }
+            }
         }
         What::Storm => {
             tokio::time::sleep(act.lasts).await;

@@ -21,7 +21,7 @@ use crate::tale::Tale;
 pub(crate) struct Scene {
     pub(crate) plan: Plan,
     pub(crate) bed: Arc<dyn Bed>,
-    pub(crate) ledger: Ledger,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) streams: Streams,
     weather: watch::Sender<Weather>,
     nodes: Vec<Mutex<Option<Arc<Node>>>>,
@@ -35,6 +35,8 @@ pub(crate) struct Scene {
 #[derive(Debug, Default)]
 struct Strikes {
     under_way: usize,
+    /// How often it was found that the machine stands still.
+    stalls: u64,
     ended: Option<Instant>,
 }
 
@@ -143,7 +145,14 @@ impl Scene {
 
     /// The machine stood still: whatever is lost for a while after that has an excuse.
     pub(crate) fn stalled(&self) {
-        lock(&self.strikes).ended = Some(Instant::now());
+        let mut strikes = lock(&self.strikes);
+        strikes.ended = Some(Instant::now());
+        strikes.stalls += 1;
+    }
+
+    /// How often it was found so far that the machine stands still.
+    pub(crate) fn stalls(&self) -> u64 {
+        lock(&self.strikes).stalls
     }
 
     /// Counts a fault as under way until this is dropped.

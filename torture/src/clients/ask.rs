@@ -156,8 +156,10 @@ fn check(
                 Ended::Denied(Denied::StoreUnavailable(error)) => words(&**error),
                 _ => lock(&tale.book).failures(),
             };
+            let took = begun.elapsed().as_secs_f64();
             scene.ledger.violation(&format!(
-                "{order}: {word} at node {place}, and nothing had gone wrong for {since:.1} s: {cause}"
+                "{order}: {word} at node {place} after {took:.1} s, and nothing had gone wrong for \
+                 {since:.1} s: {cause}"
             ));
         }
     }
