@@ -1,41 +1,33 @@
 //! The verbs that come in numbers: each kind in batches of its own, one order at a time.
 
-use std::future::ready;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use futures_util::StreamExt as _;
-use futures_util::stream::BoxStream;
 use orderlock_core::store::{
     Acquire, Acquired, Create, Created, Entry, Known, Lookup, Release, Released, Settle, Settled,
     Then, Tried, Undo,
 };
 use orderlock_core::{KeyId, Runtime, StoreError, Target};
-use tokio::sync::broadcast;
-use tokio_stream::wrappers::BroadcastStream;
 
-use crate::PostgresOptions;
 use crate::batch::order_gate::{Turn, Turns};
 use crate::batch::{Batcher, Batches, Bounds, Work};
-use crate::pipeline::Chains;
-use crate::pipeline::probe::Looking;
-use crate::pipeline::write::Folding;
-use crate::pool::connection::Commit;
+use crate::options::PostgresOptions;
+use crate::pipeline::Pipeline;
+use crate::pipeline::probe::ProbeBatch;
+use crate::pipeline::write::WriteBatch;
 use crate::pool::settings::Waits;
 use crate::pool::{For, Pool};
-use crate::sql::clock::Heard;
 use crate::sql::error::Failure;
+use crate::sql::statement::Commit;
+use crate::verbs::Context;
 use crate::verbs::acquire::{Asking, Granting, commit};
 use crate::verbs::confirm::confirm;
 use crate::verbs::create::{self, Creating};
+use crate::verbs::fairness::Pace;
 use crate::verbs::release::{GiveUp, Releasing, must_be_flushed};
-use crate::verbs::replay_cache;
+use crate::verbs::replay_cache::{self, ReplayCache};
 use crate::verbs::settle::Settling;
 use crate::verbs::settle_rows::impossible;
 use crate::verbs::views::read::Lookups;
-
-/// How many freed orders a slow listener may lag behind before it loses some.
-const FREED: usize = 1_024;
 
 /// What a store has done since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,12 +45,13 @@ pub struct Statistics {
     pub releases: Batches,
 }
 
-/// Everything that is written in batches.
+/// The verbs that are carried out in batches.
 #[derive(Debug)]
-pub(crate) struct Writes {
-    pool: Pool,
+pub(crate) struct Dispatch {
+    context: Arc<Context>,
     turns: Turns,
     creates: Batcher<Creating>,
+    lookups: Batcher<Lookups>,
     acquires: Batcher<Granting>,
     /// Acquires with a mark, which wait for the disk.
     marks: Batcher<Granting>,
@@ -67,21 +60,20 @@ pub(crate) struct Writes {
     releases: Batcher<Releasing>,
     /// Releases that wait for the disk.
     clears: Batcher<Releasing>,
-    chains: Arc<Chains>,
+    pipeline: Arc<Pipeline>,
+    cache: ReplayCache,
     tried: Tried,
-    freed: broadcast::Sender<Target>,
-    document_bytes_max: usize,
-    pub(crate) heard: Arc<Heard>,
 }
 
-impl Writes {
-    pub(crate) fn new(pool: &Pool, options: &PostgresOptions) -> Self {
-        let clock = || options.clock.clone();
-        let heard = Arc::new(Heard::new(clock(), Arc::clone(&options.runtime)));
+impl Dispatch {
+    pub(crate) fn new(context: Arc<Context>, options: &PostgresOptions) -> Self {
+        let pool = || context.pool.clone();
+        let clock = || Arc::clone(&context.clock);
+        let pace = Arc::new(Pace::default());
         let granting = |commit| Granting {
-            pool: pool.clone(),
+            pool: pool(),
             clock: clock(),
-            heard: Arc::clone(&heard),
+            pace: Arc::clone(&pace),
             commit,
         };
         let settling = Settling {
@@ -90,60 +82,41 @@ impl Writes {
         let releasing = |commit| Releasing {
             granting: granting(commit),
         };
-        let lookups = Lookups {
-            pool: pool.clone(),
-            clock: clock(),
-            heard: Arc::clone(&heard),
-        };
-        let looking = Looking {
-            pool: pool.clone(),
-            heard: Arc::clone(&heard),
-        };
-        let folding = Folding {
-            pool: pool.clone(),
-            clock: clock(),
-            heard: Arc::clone(&heard),
-        };
+        let (pool, clock) = (pool(), clock());
         let creating = Creating {
             pool: pool.clone(),
-            heard: Arc::clone(&heard),
+            clock: Arc::clone(&clock),
+        };
+        let lookups = Lookups {
+            pool: pool.clone(),
+            clock: Arc::clone(&clock),
         };
         Self {
-            pool: pool.clone(),
             turns: Turns::default(),
-            creates: batcher(creating, pool, options),
-            acquires: batcher(granting(Commit::Unflushed), pool, options),
-            marks: batcher(granting(Commit::Flushed), pool, options),
-            settles: batcher(settling.clone(), pool, options),
+            creates: batcher(creating, &pool, options),
+            lookups: batcher(lookups, &pool, options),
+            acquires: batcher(granting(Commit::Unflushed), &pool, options),
+            marks: batcher(granting(Commit::Flushed), &pool, options),
+            settles: batcher(settling.clone(), &pool, options),
             settling,
-            releases: batcher(releasing(Commit::Unflushed), pool, options),
-            clears: batcher(releasing(Commit::Flushed), pool, options),
-            chains: Arc::new(Chains {
-                lookups: batcher(lookups, pool, options),
-                looks: batcher(looking, pool, options),
-                folds: batcher(folding, pool, options),
-                runtime: Arc::clone(&options.runtime),
-                orders: Mutex::default(),
-                heard: Arc::clone(&heard),
-                looked: AtomicU64::new(0),
-                bytes: options.batch_bytes,
-            }),
+            releases: batcher(releasing(Commit::Unflushed), &pool, options),
+            clears: batcher(releasing(Commit::Flushed), &pool, options),
+            pipeline: Arc::new(pipeline(&context, options)),
+            cache: ReplayCache::new(pool.connections()),
             tried: Tried::default(),
-            freed: broadcast::Sender::new(FREED),
-            document_bytes_max: options.document_bytes_max,
-            heard,
+            context,
         }
     }
 
     /// The turn at an order of which nothing is accepted that is not durable.
     async fn turn(&self, target: Target) -> Turn {
         let turn = self.turns.take(target.clone()).await;
-        self.chains.drained(&target).await;
+        self.pipeline.drained(&target).await;
         turn
     }
 
     pub(crate) async fn create(&self, request: Create) -> Result<Created, StoreError> {
-        if let Some(failure) = create::refusal(&request, self.document_bytes_max) {
+        if let Some(failure) = create::refusal(&request, self.context.document_bytes_max) {
             return Err(failure.refused());
         }
         let turn = self.turn(request.claim.target()).await;
@@ -156,7 +129,8 @@ impl Writes {
 
     /// Returns when what was found of a key is confirmed as a commit is: it is an answer.
     async fn confirm(&self) -> Result<(), StoreError> {
-        let connection = self.pool.connection(For::Commit(Waits::Patiently)).await?;
+        let purpose = For::Commit(Waits::Patiently);
+        let connection = self.context.pool.connection(purpose).await?;
         let confirmed = confirm(&connection).await;
         confirmed.map_err(Failure::not_applied)
     }
@@ -165,27 +139,36 @@ impl Writes {
         if let Some(entry) = self.remembered(request.key_id) {
             return Ok(Known::Settled(entry));
         }
-        let answers = self.pool.answers();
-        let reading = answers.reading();
-        let known = self.chains.lookup(request).await;
+        let reading = self.cache.reading();
+        let known = self.look_up(request).await;
         if let Ok(Known::Settled(entry)) = &known {
             self.confirm().await?;
-            answers.keep(reading, entry);
+            self.cache.keep(reading, entry);
         }
         known
     }
 
+    /// Asks the database what became of a key, and tells the pipeline whether it is new.
+    async fn look_up(&self, request: Lookup) -> Result<Known, StoreError> {
+        let (target, key) = (request.target.clone(), request.key_id);
+        let number = self.pipeline.lookup_begins(&target, key);
+        let found = self.lookups.run(None, request).await;
+        let new = found.as_ref().is_ok_and(|(_, new)| *new);
+        self.pipeline.lookup_ends(&target, key, number, new);
+        found.map(|(known, _)| known)
+    }
+
     /// The final entry of a key, if it is remembered, and it is known that its answer is retained.
     fn remembered(&self, key: KeyId) -> Option<Box<Entry>> {
-        self.pool.answers().find(key, self.chains.heard.now()?)
+        self.cache.find(key, self.context.clock.now()?)
     }
 
     pub(crate) async fn acquire(&self, request: Acquire) -> Result<Acquired, StoreError> {
         if let Some(entry) = self.remembered(request.claim.key_id) {
             return Ok(replay_cache::acquired(&request.claim, entry));
         }
-        let asked = self.chains.heard.instant();
-        let reading = self.pool.answers().reading();
+        let asked = self.context.clock.instant();
+        let reading = self.cache.reading();
         let target = request.claim.target();
         let turn = self.turn(target.clone()).await;
         let (fence, again) = (request.fence, self.tried.before(&request));
@@ -206,7 +189,7 @@ impl Writes {
         self.tried.told(target, fence, &told);
         if let Ok(Acquired::Settled(entry)) = &told {
             self.confirm().await?;
-            self.pool.answers().keep(reading, entry);
+            self.cache.keep(reading, entry);
         }
         told
     }
@@ -219,12 +202,12 @@ impl Writes {
         }
         let target = request.claim.target();
         let turn = self.turns.take(target.clone()).await;
-        let settled = match impossible(&request, self.document_bytes_max) {
+        let settled = match impossible(&request, self.context.document_bytes_max) {
             Some(reason) => {
-                self.chains.drained(&target).await;
+                self.pipeline.drained(&target).await;
                 self.settling.give_up(&request, reason).await?
             }
-            None => match self.chains.accept(&request).await {
+            None => match self.pipeline.accept(&request).await {
                 Some(accepted) => return Ok(Settled::Accepted(accepted)),
                 None => self.settles.run(Some(turn), request).await?,
             },
@@ -235,7 +218,7 @@ impl Writes {
             Settled::Lost(_) => false,
         };
         if free {
-            self.announce(target);
+            self.context.freed.announce(target);
         }
         Ok(settled)
     }
@@ -258,7 +241,7 @@ impl Writes {
         };
         let released = releases.run(Some(turn), request).await?;
         if released.held && !takes(released.next.as_ref()) {
-            self.announce(target);
+            self.context.freed.announce(target);
         }
         Ok(released)
     }
@@ -268,26 +251,34 @@ impl Writes {
             creates: self.creates.done(),
             acquires: self.acquires.done().and(self.marks.done()),
             settles: self.settles.done(),
-            folds: self.chains.folds.done(),
+            folds: self.pipeline.written(),
             releases: self.releases.done().and(self.clears.done()),
         }
-    }
-
-    /// Orders that were let go through this store.
-    pub(crate) fn freed(&self) -> BoxStream<'static, Target> {
-        let freed = BroadcastStream::new(self.freed.subscribe());
-        freed.filter_map(|target| ready(target.ok())).boxed()
-    }
-
-    /// Tells those who wait that an order was let go. Nobody may be listening.
-    pub(crate) fn announce(&self, target: Target) {
-        let _ = self.freed.send(target);
     }
 }
 
 /// Whether the next in line has the order now.
 fn takes(next: Option<&Acquired>) -> bool {
     matches!(next, Some(Acquired::Granted(_)))
+}
+
+fn pipeline(context: &Context, options: &PostgresOptions) -> Pipeline {
+    let Context { pool, clock, .. } = context;
+    let probes = ProbeBatch {
+        pool: pool.clone(),
+        clock: Arc::clone(clock),
+    };
+    let writes = WriteBatch {
+        pool: pool.clone(),
+        clock: Arc::clone(clock),
+    };
+    Pipeline::new(
+        batcher(probes, pool, options),
+        batcher(writes, pool, options),
+        Arc::clone(&context.runtime),
+        Arc::clone(clock),
+        options.batch_bytes,
+    )
 }
 
 fn batcher<W: Work>(work: W, pool: &Pool, options: &PostgresOptions) -> Batcher<W> {

@@ -6,8 +6,8 @@ use tokio_postgres::types::Type;
 use crate::batch::locks;
 use crate::open::epoch;
 use crate::pipeline::{probe, write_rows};
-use crate::pool::connection::{Batched, Sql};
 use crate::pool::health;
+use crate::sql::statement::{Batched, Sql};
 use crate::verbs::sessions::void;
 use crate::verbs::views::{entries_since, lists, pages, read};
 use crate::verbs::{
@@ -81,7 +81,7 @@ inventory! {
     settle_facts: SETTLE_FACTS;
     statements: GRANT LET_GO SETTLE;
     void: VOID;
-    write_rows: FOLD;
+    write_rows: WRITE;
 }
 
 #[cfg(test)]

@@ -19,10 +19,10 @@ mod store;
 mod verbs;
 
 pub use batch::Batches;
+pub use connect::error::OpenError;
 pub use dispatch::Statistics;
 #[doc(hidden)]
 pub use inventory::{Statement, statements};
-pub use open::OpenError;
 pub use options::PostgresOptions;
 pub use store::PostgresStore;
 pub use verbs::views::entries_since::Lag;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use orderlock_core::{Runtime, TokioRuntime};
 
-use crate::batch::ROWS_MAX;
 use crate::sql::clock::Clock;
+use crate::sql::fragments::ROWS_MAX;
 
 /// The most connections of one store. A server takes a hundred by default, from all its clients.
 const CONNECTIONS_MAX: usize = 1_000;

@@ -10,18 +10,20 @@ use orderlock_core::store::{
     Page, Read, Release, Released, Renew, Renewed, Resolve, Resolved, Settle, Settled, StoreFuture,
     StoreInfo, Sweep, Swept, Undo,
 };
-use orderlock_core::{LeaseView, OrderStore, Runtime, StoreError, Target};
+use orderlock_core::{LeaseView, OrderStore, StoreError, Target};
 
-use crate::PostgresOptions;
-use crate::dispatch::{Statistics, Writes};
-use crate::open::{OpenError, open};
-use crate::pool::{For, Pool};
-use crate::sql::clock::Clock;
+use crate::connect::error::OpenError;
+use crate::dispatch::{Dispatch, Statistics};
+use crate::open::open;
+use crate::options::PostgresOptions;
+use crate::pool::For;
+use crate::sql::clock::ObservedClock;
 use crate::verbs::expire::Ended;
+use crate::verbs::freed::Freed;
 use crate::verbs::sessions::watch::Watch;
 use crate::verbs::views::entries_since::Lag;
 use crate::verbs::views::{entries_since, lists, pages, read};
-use crate::verbs::{break_lease, expire, resolve, retention, sessions};
+use crate::verbs::{Context, break_lease, expire, resolve, retention, sessions};
 
 /// Orders, leases and journal in a PostgreSQL database that any number of nodes share.
 ///
@@ -30,15 +32,10 @@ use crate::verbs::{break_lease, expire, resolve, retention, sessions};
 pub struct PostgresStore(Arc<Inner>);
 
 #[derive(Debug)]
-pub(crate) struct Inner {
-    pub(crate) pool: Pool,
-    pub(crate) clock: Clock,
+struct Inner {
     location: String,
-    pub(crate) document_bytes_max: usize,
-    pub(crate) writes: Writes,
-    pub(crate) watch: Watch,
-    pub(crate) runtime: Arc<dyn Runtime>,
-    pub(crate) ended: Ended,
+    context: Arc<Context>,
+    dispatch: Dispatch,
 }
 
 impl PostgresStore {
@@ -75,19 +72,24 @@ impl PostgresStore {
     /// [`OpenError`], which says what to do.
     pub async fn open(url: &str, options: PostgresOptions) -> Result<Self, OpenError> {
         let opened = open(url, &options).await?;
-        let writes = Writes::new(&opened.pool, &options);
+        let runtime = Arc::clone(&options.runtime);
+        let clock = ObservedClock::new(options.clock.clone(), Arc::clone(&runtime));
         let connection = opened.pool.connection(For::Reading).await?;
-        retention::begin(&connection, &writes.heard).await?;
+        retention::begin(&connection, &clock).await?;
         drop(connection);
-        Ok(Self(Arc::new(Inner {
-            writes,
-            watch: Watch::default(),
-            runtime: Arc::clone(&options.runtime),
-            ended: Ended::default(),
+        let context = Arc::new(Context {
             pool: opened.pool,
-            clock: options.clock,
-            location: opened.location,
+            clock: Arc::new(clock),
+            runtime,
             document_bytes_max: options.document_bytes_max,
+            freed: Freed::default(),
+            watch: Watch::default(),
+            ended: Ended::default(),
+        });
+        Ok(Self(Arc::new(Inner {
+            location: opened.location,
+            dispatch: Dispatch::new(Arc::clone(&context), &options),
+            context,
         })))
     }
 
@@ -96,105 +98,105 @@ impl PostgresStore {
     /// # Errors
     /// [`StoreError`] if the database cannot be asked.
     pub async fn lag(&self) -> Result<Lag, StoreError> {
-        entries_since::lag(&self.0).await
+        entries_since::lag(&self.0.context).await
     }
 
     /// What the store has done so far.
     #[must_use]
     pub fn statistics(&self) -> Statistics {
-        self.0.writes.statistics()
+        self.0.dispatch.statistics()
     }
 }
 
 impl OrderStore for PostgresStore {
     fn describe(&self) -> StoreInfo {
-        let Inner { pool, .. } = &*self.0;
+        let Context { pool, .. } = &*self.0.context;
         StoreInfo {
             name: "postgres",
             location: self.0.location.clone(),
             durability: pool.health().seen().durability().to_owned(),
             trouble: pool.trouble(),
-            document_bytes_max: self.0.document_bytes_max,
+            document_bytes_max: self.0.context.document_bytes_max,
         }
     }
 
     fn freed(&self) -> BoxStream<'static, Target> {
-        self.0.writes.freed()
+        self.0.context.freed.listen()
     }
 
     fn join(&self, request: Join) -> StoreFuture<'_, Joined> {
-        async move { sessions::join(&self.0, &request).await }.boxed()
+        async move { sessions::join(&self.0.context, &request).await }.boxed()
     }
 
     fn renew(&self, request: Renew) -> StoreFuture<'_, Renewed> {
-        async move { sessions::renew(&self.0, &request).await }.boxed()
+        async move { sessions::renew(&self.0.context, &request).await }.boxed()
     }
 
     fn leave(&self, request: Leave) -> StoreFuture<'_, Left> {
-        async move { sessions::leave(&self.0, &request).await }.boxed()
+        async move { sessions::leave(&self.0.context, &request).await }.boxed()
     }
 
     fn sweep(&self, request: Sweep) -> StoreFuture<'_, Swept> {
-        async move { sessions::sweep(&self.0, &request).await }.boxed()
+        async move { sessions::sweep(&self.0.context, &request).await }.boxed()
     }
 
     fn create(&self, request: Create) -> StoreFuture<'_, Created> {
-        self.0.writes.create(request).boxed()
+        self.0.dispatch.create(request).boxed()
     }
 
     fn read(&self, request: Read) -> StoreFuture<'_, Option<OrderView>> {
-        async move { read::read(&self.0, &request).await }.boxed()
+        async move { read::read(&self.0.context, &request).await }.boxed()
     }
 
     fn list(&self, request: List) -> StoreFuture<'_, Page<OrderView>> {
-        async move { lists::list(&self.0, &request).await }.boxed()
+        async move { lists::list(&self.0.context, &request).await }.boxed()
     }
 
     fn history(&self, request: History) -> StoreFuture<'_, Option<Page<Entry>>> {
-        async move { pages::history(&self.0, &request).await }.boxed()
+        async move { pages::history(&self.0.context, &request).await }.boxed()
     }
 
     fn mark_end(&self, request: MarkEnd) -> StoreFuture<'_, Option<Entry>> {
-        async move { pages::mark_end(&self.0, &request).await }.boxed()
+        async move { pages::mark_end(&self.0.context, &request).await }.boxed()
     }
 
     fn lookup(&self, request: Lookup) -> StoreFuture<'_, Known> {
-        self.0.writes.lookup(request).boxed()
+        self.0.dispatch.lookup(request).boxed()
     }
 
     fn acquire(&self, request: Acquire) -> StoreFuture<'_, Acquired> {
-        self.0.writes.acquire(request).boxed()
+        self.0.dispatch.acquire(request).boxed()
     }
 
     fn settle(&self, request: Settle) -> StoreFuture<'_, Settled> {
-        self.0.writes.settle(request).boxed()
+        self.0.dispatch.settle(request).boxed()
     }
 
     fn release(&self, request: Release) -> StoreFuture<'_, Released> {
-        self.0.writes.release(request).boxed()
+        self.0.dispatch.release(request).boxed()
     }
 
     fn undo(&self, request: Undo) -> StoreFuture<'_, Released> {
-        self.0.writes.undo(request).boxed()
+        self.0.dispatch.undo(request).boxed()
     }
 
     fn leases(&self, request: Leases) -> StoreFuture<'_, Page<LeaseView>> {
-        async move { lists::leases(&self.0, &request).await }.boxed()
+        async move { lists::leases(&self.0.context, &request).await }.boxed()
     }
 
     fn break_lease(&self, request: BreakLease) -> StoreFuture<'_, Broken> {
-        async move { break_lease::break_lease(&self.0, &request).await }.boxed()
+        async move { break_lease::break_lease(&self.0.context, &request).await }.boxed()
     }
 
     fn resolve(&self, request: Resolve) -> StoreFuture<'_, Resolved> {
-        async move { resolve::resolve(&self.0, &request).await }.boxed()
+        async move { resolve::resolve(&self.0.context, &request).await }.boxed()
     }
 
     fn entries_since(&self, request: EntriesSince) -> StoreFuture<'_, Entries> {
-        async move { entries_since::entries_since(&self.0, &request).await }.boxed()
+        async move { entries_since::entries_since(&self.0.context, &request).await }.boxed()
     }
 
     fn expire(&self, request: Expire) -> StoreFuture<'_, Expired> {
-        async move { expire::expire(&self.0, &request).await }.boxed()
+        async move { expire::expire(&self.0.context, &request).await }.boxed()
     }
 }

@@ -6,11 +6,11 @@ use orderlock_core::Target;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_postgres::types::Type;
 
-use crate::pool::connection::{Commit, Sql};
 use crate::pool::settings::Waits;
 use crate::pool::{For, Pool};
 use crate::sql::error::{Broken, Failure};
 use crate::sql::rows::{Columns, place};
+use crate::sql::statement::{Commit, Sql};
 
 /// The places of those orders that are there and cannot be locked right now.
 pub(crate) static LOCKED: Sql = Sql {

@@ -28,9 +28,6 @@ use crate::pool::Pool;
 use crate::pool::settings::Waits;
 use crate::sql::error::{Broken, Failure};
 
-/// The most requests in one batch. It is part of how positions are given: see the table `entries`.
-pub(crate) const ROWS_MAX: usize = 64;
-
 /// How many requests must wait before a batch leaves beside another.
 const CROWD: usize = 16;
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use tokio_postgres::Config;
 use tokio_postgres::config::{Host, SslMode};
 
-use crate::OpenError;
+use crate::connect::error::OpenError;
 
 /// An address as it was understood.
 #[derive(Debug)]

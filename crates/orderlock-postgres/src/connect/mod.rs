@@ -1,6 +1,7 @@
 //! How a connection is made: the same way for the pool, the migrations and the first look.
 
 pub(crate) mod address;
+pub(crate) mod error;
 pub(crate) mod tls;
 
 use std::fmt;
@@ -17,8 +18,9 @@ use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::connect::address::{Address, Protection};
+use crate::connect::error::OpenError;
+use crate::options::PostgresOptions;
 use crate::sql::error::chain;
-use crate::{OpenError, PostgresOptions};
 
 /// The name under which a database administrator finds the store's connections.
 const APPLICATION: &str = "orderlock";

@@ -8,7 +8,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::OpenError;
+use crate::connect::error::OpenError;
 
 /// The word by which a server knows PostgreSQL's protocol when TLS comes first.
 const PROTOCOL: &[u8] = b"postgresql";

@@ -5,9 +5,10 @@
 //! would stand before the old ones, where no reader looks any more. So a new epoch begins, with
 //! another base above all positions, and readers begin again.
 
-use crate::pool::connection::{Commit, Connection, Sql};
+use crate::pool::connection::Connection;
 use crate::sql::error::{Broken, Failure};
 use crate::sql::rows::Columns;
+use crate::sql::statement::{Commit, Sql};
 
 /// The highest transaction's number in the journal, found in one step for each tenant: all steps go one
 /// way along the index, which is the only one in which it gives the highest position first.

@@ -11,8 +11,8 @@ use refinery::{Migration, Runner};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, SimpleQueryMessage, Transaction};
 
-use crate::OpenError;
 use crate::connect::Connector;
+use crate::connect::error::OpenError;
 use crate::open::rights;
 use crate::sql::error::chain;
 

@@ -3,7 +3,7 @@
 
 use tokio_postgres::Client;
 
-use crate::OpenError;
+use crate::connect::error::OpenError;
 use crate::sql::error::chain;
 
 /// Every table that a node writes.

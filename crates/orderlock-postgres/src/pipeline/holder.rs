@@ -1,5 +1,5 @@
-//! Who holds an order before the database knows, and what a settle makes of it: the next in line's
-//! grant, decided from what was seen of that one and from the order as the settle leaves it.
+//! The grant that a settle hands over with, decided here: from the order as the settle leaves it, and
+//! from what is known of the next in line.
 
 use orderlock_core::store::{
     Acquire, Facts, Grant, KeyFacts, Receipt, Settle, Verdict, decide, grant,
@@ -7,14 +7,14 @@ use orderlock_core::store::{
 use orderlock_core::{Document, LeaseEvent, LeaseState, OutcomeKind, OwnedIndex, SessionId, Times};
 
 use crate::pipeline::probe::SeenOrder;
-use crate::pipeline::write::{Gate, Link};
+use crate::pipeline::write::{Link, RowState};
 use crate::sql::clock::{end_of, in_microseconds};
-use crate::verbs::acquire_facts::Asker;
+use crate::verbs::acquire_facts::Requester;
 
 /// Who holds an order, and the order as it is for that one.
 #[derive(Clone, Debug)]
 pub(crate) struct Holder {
-    pub(crate) gate: Gate,
+    pub(crate) row: RowState,
     pub(crate) session: SessionId,
     /// None if nobody needs it.
     pub(crate) document: Option<Document>,
@@ -24,11 +24,11 @@ pub(crate) struct Holder {
 
 /// A settle that can be accepted.
 #[derive(Debug)]
-pub(crate) struct Acceptable {
+pub(crate) struct Acceptance {
     pub(crate) link: Link,
     pub(crate) grant: Grant,
     pub(crate) receipt: Receipt,
-    pub(crate) before: Gate,
+    pub(crate) before: RowState,
     pub(crate) after: Holder,
 }
 
@@ -41,7 +41,7 @@ impl Holder {
         let holds = (lease.fence, lease.steps, order.version)
             == (request.fence, request.step, request.version);
         holds.then(|| Self {
-            gate: Gate {
+            row: RowState {
                 fence: lease.fence,
                 step: lease.steps,
                 version: order.version,
@@ -56,23 +56,23 @@ impl Holder {
 
     /// What the holder leaves by its settle, in the hands of the next one.
     fn settled(&self, request: &Settle, next: &Acquire) -> Self {
-        let gate = Gate {
+        let row = RowState {
             fence: next.fence,
             step: 0,
-            version: self.gate.version,
-            entries: self.gate.entries + 1,
+            version: self.row.version,
+            entries: self.row.entries + 1,
         };
         let session = next.session;
         match &request.change {
             None => Self {
-                gate,
+                row,
                 session,
                 ..self.clone()
             },
             Some(change) => Self {
-                gate: Gate {
-                    version: self.gate.version.next(),
-                    ..gate
+                row: RowState {
+                    version: self.row.version.next(),
+                    ..row
                 },
                 session,
                 document: Some(change.after.clone()),
@@ -87,58 +87,58 @@ impl Holder {
 }
 
 /// The settle with what it hands over, if the next one would be granted the order.
-pub(crate) fn acceptable(
+pub(crate) fn acceptance(
     request: &Settle,
     next: &Acquire,
-    looked: Asker,
+    requester: Requester,
     holder: &Holder,
-) -> Option<Acceptable> {
+) -> Option<Acceptance> {
     let after = holder.settled(request, next);
     let facts = Facts {
-        version: Some(after.gate.version),
-        key: looked.key,
+        version: Some(after.row.version),
+        key: requester.key,
         lease: &LeaseState::Free,
-        session_alive: looked.alive,
-        now: looked.now,
+        session_alive: requester.alive,
+        now: requester.now,
     };
     let Verdict::Grant { attempt } = decide(next, facts) else {
         return None;
     };
     // A mark that was cleared binds the key, but is no progress: which that is, the facts tell.
-    let entry = looked.entry.as_ref();
+    let entry = requester.entry.as_ref();
     if entry.is_some_and(|entry| entry.outcome == OutcomeKind::MarkCleared) {
         return None;
     }
-    let granted = grant(next, &LeaseState::Free, attempt, looked.now);
+    let granted = grant(next, &LeaseState::Free, attempt, requester.now);
     let LeaseEvent::Granted(lease, None) = granted else {
         return None;
     };
     let grant = Grant {
         fence: next.fence,
-        version: after.gate.version,
+        version: after.row.version,
         document: after.document.clone()?,
         index: after.index.clone(),
         times: after.times,
-        now: looked.now,
+        now: requester.now,
         attempt,
-        progress: match looked.key {
+        progress: match requester.key {
             KeyFacts::New => None,
-            KeyFacts::Final { .. } | KeyFacts::Progress { .. } => looked.entry,
+            KeyFacts::Final { .. } | KeyFacts::Progress { .. } => requester.entry,
         },
     };
     let link = Link {
         settle: request.clone(),
-        settled: looked.latest,
-        after: after.gate,
+        settled: requester.latest,
+        after: after.row,
         lease,
     };
-    Some(Acceptable {
+    Some(Acceptance {
         grant,
         receipt: Receipt {
-            number: after.gate.entries,
-            expires: end_of(looked.latest, request.entry.retention.answer),
+            number: after.row.entries,
+            expires: end_of(requester.latest, request.entry.retention.answer),
         },
-        before: holder.gate,
+        before: holder.row,
         link,
         after,
     })

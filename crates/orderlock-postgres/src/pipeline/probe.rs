@@ -13,14 +13,15 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::batch::{Told, Work};
-use crate::pool::connection::{Connection, Sql};
+use crate::pool::connection::Connection;
 use crate::pool::settings::Waits;
 use crate::pool::{For, Pool};
-use crate::sql::clock::Heard;
+use crate::sql::clock::ObservedClock;
 use crate::sql::error::{Broken, Failure};
 use crate::sql::fragments::entry_columns;
 use crate::sql::rows::{Columns, Id, key_hash};
-use crate::verbs::acquire_facts::{Asker, Known, TYPES, facts};
+use crate::sql::statement::Sql;
+use crate::verbs::acquire_facts::{Known, Requester, TYPES, facts};
 
 /// The facts before a grant, with the number of the order's last entry: whatever checkpoint the key
 /// has is one of an earlier run.
@@ -59,14 +60,14 @@ pub(crate) static LOOK_AT_KEY: Sql = Sql {
 
 /// Looks at the next in line.
 #[derive(Clone, Debug)]
-pub(crate) struct Looking {
+pub(crate) struct ProbeBatch {
     pub(crate) pool: Pool,
-    pub(crate) heard: Arc<Heard>,
+    pub(crate) clock: Arc<ObservedClock>,
 }
 
 /// Who is to be looked at.
 #[derive(Debug)]
-pub(crate) struct Look {
+pub(crate) struct Probe {
     pub(crate) next: Acquire,
     pub(crate) order: Scope,
 }
@@ -84,8 +85,8 @@ pub(crate) enum Scope {
 
 /// What was seen.
 #[derive(Debug)]
-pub(crate) struct Looked {
-    pub(crate) next: Asker,
+pub(crate) struct ProbeAnswer {
+    pub(crate) next: Requester,
     /// None if it was not asked for, or is not there.
     pub(crate) order: Option<SeenOrder>,
 }
@@ -103,26 +104,26 @@ pub(crate) struct SeenOrder {
     pub(crate) entries: u64,
 }
 
-impl Work for Looking {
-    type Request = Look;
+impl Work for ProbeBatch {
+    type Request = Probe;
     /// None if there is no such order.
-    type Answer = Option<Looked>;
+    type Answer = Option<ProbeAnswer>;
 
     const REPEATS: bool = true;
 
-    fn target(request: &Look) -> Target {
+    fn target(request: &Probe) -> Target {
         request.next.claim.target()
     }
 
-    fn bytes(_: &Look) -> usize {
+    fn bytes(_: &Probe) -> usize {
         512
     }
 
     fn ask<'a>(
         &'a self,
-        requests: &'a [Look],
+        requests: &'a [Probe],
         waits: Waits,
-    ) -> BoxFuture<'a, Result<Vec<Told<Option<Looked>>>, Broken>> {
+    ) -> BoxFuture<'a, Result<Vec<Told<Option<ProbeAnswer>>>, Broken>> {
         let looked = self.look(requests, waits);
         looked
             .map(|looked| looked.map_err(Broken::NotApplied))
@@ -131,19 +132,19 @@ impl Work for Looking {
 
     fn refused<'a>(
         &'a self,
-        _: &'a Look,
+        _: &'a Probe,
         failure: Failure,
-    ) -> BoxFuture<'a, Result<Option<Looked>, StoreError>> {
+    ) -> BoxFuture<'a, Result<Option<ProbeAnswer>, StoreError>> {
         async move { Err(failure.not_applied()) }.boxed()
     }
 }
 
-impl Looking {
+impl ProbeBatch {
     async fn look(
         &self,
-        requests: &[Look],
+        requests: &[Probe],
         waits: Waits,
-    ) -> Result<Vec<Told<Option<Looked>>>, Failure> {
+    ) -> Result<Vec<Told<Option<ProbeAnswer>>>, Failure> {
         let (keys, orders): (Vec<_>, Vec<_>) =
             requests.iter().partition(|look| look.order == Scope::None);
         let connection = self.pool.connection(For::Work(waits)).await?;
@@ -156,27 +157,27 @@ impl Looking {
         Ok(told.collect())
     }
 
-    async fn at_keys(&self, connection: &Connection, looks: &[&Look]) -> Result<Seen, Failure> {
-        if looks.is_empty() {
+    async fn at_keys(&self, connection: &Connection, probes: &[&Probe]) -> Result<Seen, Failure> {
+        if probes.is_empty() {
             return Ok(Vec::new());
         }
-        let asked = Asked::of(looks);
-        let (now, believed) = (self.heard.given(), self.heard.believed());
+        let asked = Asked::of(probes);
+        let (now, believed) = (self.clock.parameter(), self.clock.believed());
         let parameters: [&(dyn ToSql + Sync); 4] =
             [&now, &asked.sessions, &asked.key_hashes, &asked.key_ids];
         let rows = connection.query(&LOOK_AT_KEY, &parameters).await?;
-        let seen = looks.iter().zip(&rows);
+        let seen = probes.iter().zip(&rows);
         Ok(seen
             .map(|(look, row)| see_key(&look.next, row, believed))
             .collect())
     }
 
-    async fn at_orders(&self, connection: &Connection, looks: &[&Look]) -> Result<Seen, Failure> {
-        if looks.is_empty() {
+    async fn at_orders(&self, connection: &Connection, probes: &[&Probe]) -> Result<Seen, Failure> {
+        if probes.is_empty() {
             return Ok(Vec::new());
         }
-        let asked = Asked::of(looks);
-        let (now, believed) = (self.heard.given(), self.heard.believed());
+        let asked = Asked::of(probes);
+        let (now, believed) = (self.clock.parameter(), self.clock.believed());
         let parameters: [&(dyn ToSql + Sync); 7] = [
             &now,
             &asked.tenants,
@@ -187,7 +188,7 @@ impl Looking {
             &asked.key_ids,
         ];
         let rows = connection.query(&LOOK, &parameters).await?;
-        let seen = looks.iter().zip(&rows);
+        let seen = probes.iter().zip(&rows);
         Ok(seen
             .map(|(look, row)| see_order(&look.next, row, believed))
             .collect())
@@ -195,7 +196,7 @@ impl Looking {
 }
 
 /// What was seen of each.
-type Seen = Vec<Result<Option<Looked>, Failure>>;
+type Seen = Vec<Result<Option<ProbeAnswer>, Failure>>;
 
 /// Looks as the parameters of statements, a column for each of their parts.
 #[derive(Debug)]
@@ -209,8 +210,8 @@ struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    fn of(looks: &[&'a Look]) -> Self {
-        let nexts = || looks.iter().map(|look| &look.next);
+    fn of(probes: &[&'a Probe]) -> Self {
+        let nexts = || probes.iter().map(|look| &look.next);
         let claims = || nexts().map(|next| &next.claim);
         let reader = |scope| match scope {
             Scope::Whole(fence) => Some(Id::from(fence)),
@@ -219,7 +220,7 @@ impl<'a> Asked<'a> {
         Self {
             tenants: claims().map(|it| it.caller.tenant.as_str()).collect(),
             orders: claims().map(|it| it.order.as_str()).collect(),
-            readers: looks.iter().map(|look| reader(look.order)).collect(),
+            readers: probes.iter().map(|look| reader(look.order)).collect(),
             sessions: nexts().map(|next| next.session.into()).collect(),
             key_hashes: claims().map(|it| key_hash(it.key_id)).collect(),
             key_ids: claims().map(|it| &it.key_id.0[..]).collect(),
@@ -231,16 +232,16 @@ fn see_key(
     next: &Acquire,
     row: &Row,
     believed: Option<Timestamp>,
-) -> Result<Option<Looked>, Failure> {
-    let next = Asker::of(&mut Columns::of(row), next.claim.target(), believed)?;
-    Ok(Some(Looked { next, order: None }))
+) -> Result<Option<ProbeAnswer>, Failure> {
+    let next = Requester::of(&mut Columns::of(row), next.claim.target(), believed)?;
+    Ok(Some(ProbeAnswer { next, order: None }))
 }
 
 fn see_order(
     next: &Acquire,
     row: &Row,
     believed: Option<Timestamp>,
-) -> Result<Option<Looked>, Failure> {
+) -> Result<Option<ProbeAnswer>, Failure> {
     let Some(mut known) = Known::of(&next.claim.target(), row, believed)? else {
         return Ok(None);
     };
@@ -264,7 +265,7 @@ fn see_order(
         document: document.map(Document::trusted),
         entries: known.columns.count()?,
     };
-    Ok(Some(Looked {
+    Ok(Some(ProbeAnswer {
         next: known.asked,
         order: Some(order),
     }))

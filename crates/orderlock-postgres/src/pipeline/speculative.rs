@@ -23,18 +23,18 @@ pub(crate) const LINKS_MAX: usize = 256;
 const KEYS_MAX: usize = 4_096;
 
 /// Where a settle's fate is waited for.
-pub(crate) type Reply = oneshot::Sender<Result<Fate, StoreError>>;
+pub(crate) type FateSender = oneshot::Sender<Result<Fate, StoreError>>;
 
 #[derive(Debug)]
 pub(crate) struct Waiting {
     pub(crate) link: Link,
-    pub(crate) fate: Reply,
+    pub(crate) fate: FateSender,
 }
 
 /// One order's chain, for as long as its last holder has the order.
 #[derive(Debug)]
 pub(crate) struct Chain {
-    /// Accepted, and in no fold yet.
+    /// Accepted, and in no write yet.
     pub(crate) waiting: VecDeque<Waiting>,
     /// The keys of all that are not durable: the database does not know yet that they are settled.
     pub(crate) unwritten: VecDeque<KeyId>,
@@ -46,17 +46,17 @@ pub(crate) struct Chain {
     /// the order go.
     pub(crate) kept: bool,
     /// Whether all of it is durable, and nobody writes.
-    pub(crate) rests: bool,
-    /// Told that the chain rests, or has ended, which drops it.
-    pub(crate) news: watch::Sender<()>,
+    pub(crate) idle: bool,
+    /// Says that the chain has become idle; one that ends is dropped, which says so too.
+    pub(crate) changes: watch::Sender<()>,
     keys: HashMap<KeyId, Key>,
 }
 
 /// What is known of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Key {
-    /// A look at it is under way, which has this number.
-    Asked(u64),
+    /// A lookup of it is under way, which has this number.
+    LookedUp(u64),
     /// It had no entry.
     New,
 }
@@ -70,8 +70,8 @@ impl Chain {
             accepted: first.link.settled,
             holder: after.clone(),
             kept: false,
-            rests: true,
-            news: watch::Sender::new(()),
+            idle: true,
+            changes: watch::Sender::new(()),
             keys: HashMap::new(),
         };
         chain.push(first, after);
@@ -87,14 +87,14 @@ impl Chain {
         self.unwritten.push_back(key);
         self.waiting.push_back(waiting);
         self.holder = after;
-        std::mem::replace(&mut self.rests, false)
+        std::mem::replace(&mut self.idle, false)
     }
 
     /// The holder, if it is the one that settles, and the chain takes one more for this next key.
     pub(crate) fn goes_on_with(&self, request: &Settle, next: KeyId) -> Option<Holder> {
-        let gate = &self.holder.gate;
+        let row = &self.holder.row;
         let holds =
-            (gate.fence, gate.step, gate.version) == (request.fence, request.step, request.version);
+            (row.fence, row.step, row.version) == (request.fence, request.step, request.version);
         let free = !self.kept && self.unwritten.len() < LINKS_MAX;
         let mut keys = self.unwritten.iter().chain([&request.claim.key_id]);
         (holds && free && keys.all(|key| *key != next)).then(|| self.holder.clone())
@@ -107,18 +107,18 @@ impl Chain {
         new && next.session == self.holder.session
     }
 
-    /// Says that a key is looked at, under a number that no other look has.
-    pub(crate) fn look_begins(&mut self, key: KeyId, number: u64) {
+    /// Says that a key is looked up, under a number that no other lookup has.
+    pub(crate) fn lookup_begins(&mut self, key: KeyId, number: u64) {
         let room = self.keys.len() < KEYS_MAX;
         let waits = self.unwritten.contains(&key);
         if room && !waits && self.keys.get(&key) != Some(&Key::New) {
-            self.keys.insert(key, Key::Asked(number));
+            self.keys.insert(key, Key::LookedUp(number));
         }
     }
 
-    /// Says what a look has found, if nothing has happened to the key since it began.
-    pub(crate) fn look_ends(&mut self, key: KeyId, number: u64, new: bool) {
-        if self.keys.get(&key) == Some(&Key::Asked(number)) {
+    /// Says what a lookup has found, if nothing has happened to the key since it began.
+    pub(crate) fn lookup_ends(&mut self, key: KeyId, number: u64, new: bool) {
+        if self.keys.get(&key) == Some(&Key::LookedUp(number)) {
             if new {
                 self.keys.insert(key, Key::New);
             } else {
@@ -127,8 +127,8 @@ impl Chain {
         }
     }
 
-    /// What the next fold takes: so many settles, and about so many bytes.
-    pub(crate) fn take(&mut self, most: usize, room: usize) -> (Vec<Link>, Vec<Reply>) {
+    /// What the next write takes: so many settles, and about so many bytes.
+    pub(crate) fn take(&mut self, most: usize, room: usize) -> (Vec<Link>, Vec<FateSender>) {
         let (mut links, mut fates, mut size) = (Vec::new(), Vec::new(), 0);
         while let Some(waiting) = self.waiting.pop_front() {
             size += bytes(&waiting.link.settle);

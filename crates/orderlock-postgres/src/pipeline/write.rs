@@ -1,5 +1,5 @@
-//! A chain of hand-overs as one row: the first settle's fence, step and version as the gate, the last
-//! one's order and lease as what is written, and all their entries in their order.
+//! Writes a segment of a chain as one update: conditional on the fence, step and version of its first
+//! settle, it leaves the order and the lease of the last one, and adds the entries of all of them.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use orderlock_core::{Fence, Lease, OwnedIndex, StoreError, Target, Timestamp, Ve
 use tokio_postgres::Row;
 
 use crate::batch::{Told, Work};
-use crate::pipeline::write_rows::{FOLD, Rows};
+use crate::pipeline::write_rows::{Rows, WRITE};
 use crate::pool::connection::Connection;
 use crate::pool::settings::Waits;
 use crate::pool::{For, Pool};
-use crate::sql::clock::{Clock, Heard};
+use crate::sql::clock::ObservedClock;
 use crate::sql::error::{Broken, Failure};
 use crate::sql::rows::{Columns, place};
 use crate::verbs::confirm::confirm;
@@ -22,17 +22,16 @@ use crate::verbs::settle::is_repeat;
 use crate::verbs::settle_facts::{Found, tell};
 use crate::verbs::settle_rows::bytes;
 
-/// Writes chains.
+/// Batches of segments.
 #[derive(Clone, Debug)]
-pub(crate) struct Folding {
+pub(crate) struct WriteBatch {
     pub(crate) pool: Pool,
-    pub(crate) clock: Clock,
-    pub(crate) heard: Arc<Heard>,
+    pub(crate) clock: Arc<ObservedClock>,
 }
 
-/// What stands in the order's row where a settle begins.
+/// What stands in an order's row between two settles, as far as the next one is conditional on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Gate {
+pub(crate) struct RowState {
     pub(crate) fence: Fence,
     pub(crate) step: u32,
     pub(crate) version: Version,
@@ -48,22 +47,23 @@ pub(crate) struct Link {
     /// has jumped.
     pub(crate) settled: Timestamp,
     /// What it leaves in the row.
-    pub(crate) after: Gate,
+    pub(crate) after: RowState,
     pub(crate) lease: Lease,
 }
 
-/// A piece of a chain.
+/// A piece of a chain, which is written as one row.
 #[derive(Debug)]
-pub(crate) struct Fold {
+pub(crate) struct Segment {
     pub(crate) target: Target,
-    pub(crate) gate: Gate,
+    /// What must stand in the row for it to be written.
+    pub(crate) before: RowState,
     /// At least one, each built on the one before.
     pub(crate) links: Arc<[Link]>,
 }
 
-/// What became of a piece of a chain. It is one row, and so one fate.
+/// What became of a segment. It is one row, and so one fate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Folded {
+pub(crate) enum Written {
     Durable {
         /// Whether it is another node's turn at the order now, as far as was told.
         kept: bool,
@@ -73,7 +73,7 @@ pub(crate) enum Folded {
     Refused,
 }
 
-impl Fold {
+impl Segment {
     /// The last change of the order, if any of its settles changes it.
     pub(crate) fn change(&self) -> Option<&orderlock_core::store::Change> {
         let changes = self.links.iter().rev();
@@ -92,55 +92,59 @@ impl Fold {
     }
 }
 
-impl Work for Folding {
-    type Request = Fold;
-    type Answer = Folded;
+impl Work for WriteBatch {
+    type Request = Segment;
+    type Answer = Written;
 
     /// It is written whole or not at all, and its first settle tells which.
     const REPEATS: bool = true;
 
-    fn target(request: &Fold) -> Target {
+    fn target(request: &Segment) -> Target {
         request.target.clone()
     }
 
-    fn bytes(request: &Fold) -> usize {
+    fn bytes(request: &Segment) -> usize {
         request.links.iter().map(|link| bytes(&link.settle)).sum()
     }
 
     fn ask<'a>(
         &'a self,
-        requests: &'a [Fold],
+        requests: &'a [Segment],
         waits: Waits,
-    ) -> BoxFuture<'a, Result<Vec<Told<Folded>>, Broken>> {
-        self.fold(requests, waits).boxed()
+    ) -> BoxFuture<'a, Result<Vec<Told<Written>>, Broken>> {
+        self.write(requests, waits).boxed()
     }
 
     fn refused<'a>(
         &'a self,
-        _: &'a Fold,
+        _: &'a Segment,
         failure: Failure,
-    ) -> BoxFuture<'a, Result<Folded, StoreError>> {
+    ) -> BoxFuture<'a, Result<Written, StoreError>> {
         tracing::warn!(%failure, "the database refuses what was accepted");
-        async move { Ok(Folded::Refused) }.boxed()
+        async move { Ok(Written::Refused) }.boxed()
     }
 }
 
-impl Folding {
-    async fn fold(&self, folds: &[Fold], waits: Waits) -> Result<Vec<Told<Folded>>, Broken> {
+impl WriteBatch {
+    async fn write(
+        &self,
+        segments: &[Segment],
+        waits: Waits,
+    ) -> Result<Vec<Told<Written>>, Broken> {
         let connection = self.pool.connection(For::Commit(waits)).await;
         let connection = connection.map_err(Broken::NotApplied)?;
-        let rows = Rows::of(folds, &self.clock);
+        let rows = Rows::of(segments, &self.clock);
         let parameters = rows.parameters();
         let written = connection
-            .write(connection.form(&FOLD, folds.len()), &parameters)
+            .write(connection.form(&WRITE, segments.len()), &parameters)
             .await?;
-        let mut told: Vec<Told<Folded>> = folds.iter().map(|_| None).collect();
+        let mut told: Vec<Told<Written>> = segments.iter().map(|_| None).collect();
         for row in &written {
             let now = written_there(row, &mut told).map_err(Broken::Unknown)?;
-            self.heard.hear(now);
+            self.clock.observe(now);
         }
-        if written.len() < folds.len() {
-            self.find_out(&connection, folds, &mut told)
+        if written.len() < segments.len() {
+            self.find_out(&connection, segments, &mut told)
                 .await
                 .map_err(Broken::Unknown)?;
         }
@@ -152,24 +156,24 @@ impl Folding {
     async fn find_out(
         &self,
         connection: &Connection,
-        folds: &[Fold],
-        told: &mut [Told<Folded>],
+        segments: &[Segment],
+        told: &mut [Told<Written>],
     ) -> Result<(), Failure> {
-        let left = folds.iter().zip(told.iter());
+        let left = segments.iter().zip(told.iter());
         let firsts: Vec<_> = left
             .filter(|(_, told)| told.is_none())
-            .filter_map(|(fold, _)| fold.links.first())
+            .filter_map(|(segment, _)| segment.links.first())
             .map(|link| &link.settle)
             .collect();
-        let found = tell(connection, &firsts, &self.heard).await?;
+        let found = tell(connection, &firsts, &self.clock).await?;
         if found.iter().any(is_repeat) {
             confirm(connection).await?;
         }
         let mut found = found.into_iter();
         for told in told.iter_mut().filter(|told| told.is_none()) {
             *told = match found.next() {
-                Some(Ok(Found::Repeat(_))) => Some(Ok(Folded::Durable { kept: false })),
-                Some(Ok(Found::Lost(loss))) => Some(Ok(Folded::Lost(loss))),
+                Some(Ok(Found::Repeat(_))) => Some(Ok(Written::Durable { kept: false })),
+                Some(Ok(Found::Lost(loss))) => Some(Ok(Written::Lost(loss))),
                 Some(Err(failure)) => Some(Err(failure)),
                 Some(Ok(Found::Again)) | None => None,
             };
@@ -179,10 +183,10 @@ impl Folding {
 }
 
 /// Tells a piece that it was written, and returns when.
-fn written_there(row: &Row, told: &mut [Told<Folded>]) -> Result<Timestamp, Failure> {
+fn written_there(row: &Row, told: &mut [Told<Written>]) -> Result<Timestamp, Failure> {
     let mut columns = Columns::of(row);
     let told = place(told, columns.next()?)?;
     let kept = columns.next()?;
-    *told = Some(Ok(Folded::Durable { kept }));
+    *told = Some(Ok(Written::Durable { kept }));
     columns.next()
 }

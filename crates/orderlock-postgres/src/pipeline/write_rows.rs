@@ -1,17 +1,17 @@
-//! Pieces of chains as the parameters of a statement, and the statement.
+//! The statement that writes segments of chains, and its parameters.
 
 use orderlock_core::Timestamp;
 use tokio_postgres::types::{ToSql, Type};
 
-use crate::pipeline::write::{Fold, Gate, Link};
-use crate::pool::connection::{Batched, Sql};
-use crate::sql::clock::Clock;
+use crate::pipeline::write::{Link, RowState, Segment};
+use crate::sql::clock::ObservedClock;
 use crate::sql::fragments::{here, moves, owned, position, requests};
 use crate::sql::rows::{Id, signed};
+use crate::sql::statement::{Batched, Sql};
 use crate::verbs::fairness::kept_for_another;
 use crate::verbs::new_entries::NewEntries;
 
-macro_rules! fold {
+macro_rules! segment {
     ($rows:ident) => {
         concat!(
         "WITH ",
@@ -84,20 +84,20 @@ macro_rules! fold {
     };
 }
 
-/// Writes every piece whose gate still stands, as `SETTLE` does with one settle. Tells which, and whether
+/// Writes every segment whose row is still as it is expected, as `SETTLE` does with one settle. Tells which, and whether
 /// it is another node's turn then.
-pub(crate) static FOLD: Batched = Batched {
+pub(crate) static WRITE: Batched = Batched {
     one: Sql {
-        text: fold!(one),
-        types: FOLD_TYPES,
+        text: segment!(one),
+        types: WRITE_TYPES,
     },
     many: Sql {
-        text: fold!(many),
-        types: FOLD_TYPES,
+        text: segment!(many),
+        types: WRITE_TYPES,
     },
 };
 
-const FOLD_TYPES: &[Type] = &[
+const WRITE_TYPES: &[Type] = &[
     Type::TIMESTAMPTZ,
     Type::TEXT_ARRAY,
     Type::TEXT_ARRAY,
@@ -143,7 +143,7 @@ const FOLD_TYPES: &[Type] = &[
     Type::BYTEA_ARRAY,
 ];
 
-/// A batch of pieces, a column for each of their parts.
+/// A batch of segments, a column for each of their parts.
 #[derive(Debug)]
 pub(crate) struct Rows<'a> {
     now: Option<Timestamp>,
@@ -152,7 +152,7 @@ pub(crate) struct Rows<'a> {
     links: Links<'a>,
 }
 
-/// The gates, and what becomes of the orders.
+/// What is expected of the orders, and what becomes of them.
 #[derive(Debug)]
 struct Orders<'a> {
     tenants: Vec<&'a str>,
@@ -196,20 +196,25 @@ struct Links<'a> {
 }
 
 impl<'a> Rows<'a> {
-    pub(crate) fn of(folds: &'a [Fold], clock: &Clock) -> Self {
-        let links = folds.iter().zip(1_i64..).flat_map(|(fold, place)| {
-            let links = fold.links.iter().zip(1_i64..);
+    pub(crate) fn of(segments: &'a [Segment], clock: &ObservedClock) -> Self {
+        let links = segments.iter().zip(1_i64..).flat_map(|(segment, place)| {
+            let links = segment.links.iter().zip(1_i64..);
             links.map(move |(link, number)| (place, number, link))
         });
         Self {
             now: clock.parameter(),
-            orders: Orders::of(folds),
-            next: Next::of(&folds.iter().filter_map(Fold::last).collect::<Vec<_>>()),
+            orders: Orders::of(segments),
+            next: Next::of(
+                &segments
+                    .iter()
+                    .filter_map(Segment::last)
+                    .collect::<Vec<_>>(),
+            ),
             links: Links::of(&links.collect::<Vec<_>>()),
         }
     }
 
-    /// The parameters of [`FOLD`].
+    /// The parameters of [`WRITE`].
     pub(crate) fn parameters(&self) -> Vec<&(dyn ToSql + Sync)> {
         let (orders, next, links) = (&self.orders, &self.next, &self.links);
         let rows: [&(dyn ToSql + Sync); 28] = [
@@ -247,17 +252,18 @@ impl<'a> Rows<'a> {
 }
 
 impl<'a> Orders<'a> {
-    fn of(folds: &'a [Fold]) -> Self {
-        let all = || folds.iter();
-        let after = |fold: &Fold| fold.last().map_or(fold.gate, |link| link.after);
-        let gates = |number: fn(&Gate) -> u64| all().map(|it| signed(number(&it.gate))).collect();
+    fn of(segments: &'a [Segment]) -> Self {
+        let all = || segments.iter();
+        let after = |segment: &Segment| segment.last().map_or(segment.before, |link| link.after);
+        let before =
+            |number: fn(&RowState) -> u64| all().map(|it| signed(number(&it.before))).collect();
         Self {
             tenants: all().map(|it| it.target.tenant.as_str()).collect(),
             orders: all().map(|it| it.target.order.as_str()).collect(),
-            fences: all().map(|it| it.gate.fence.into()).collect(),
-            steps: all().map(|it| it.gate.step.into()).collect(),
-            versions: gates(|gate| gate.version.0),
-            before: gates(|gate| gate.entries),
+            fences: all().map(|it| it.before.fence.into()).collect(),
+            steps: all().map(|it| it.before.step.into()).collect(),
+            versions: before(|row| row.version.0),
+            before: before(|row| row.entries),
             links: all().map(|it| signed(it.links.len() as u64)).collect(),
             after: all().map(|it| signed(after(it).version.0)).collect(),
             changed: all().map(|it| it.change().map(|it| it.at)).collect(),

@@ -1,4 +1,4 @@
-//! A statement as it stands in the program, and a connection as the pool keeps it.
+//! A connection as the pool keeps it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,40 +7,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Statement};
 
 use crate::pool::health::Backend;
 use crate::pool::parked::Alive;
 use crate::pool::settings::{Begins, Level};
-
-/// A statement as it stands in the program. It is always a `static`: its address is its name.
-#[derive(Debug)]
-pub(crate) struct Sql {
-    pub(crate) text: &'static str,
-    /// The types of its parameters, given so that they need not be asked for.
-    pub(crate) types: &'static [Type],
-}
-
-/// A statement over a batch of requests, in two forms that do the same. Most of what the form for many
-/// costs is setting out its joins, and a batch of one has no use for them.
-#[derive(Debug)]
-pub(crate) struct Batched {
-    pub(crate) one: Sql,
-    pub(crate) many: Sql,
-}
-
-/// The parameters of a statement.
-pub(crate) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
-
-/// What a commit waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Commit {
-    /// Until it survives power loss, and a fail-over where the server is set up for it.
-    Flushed,
-    /// Nothing: a crash of the server may lose it.
-    Unflushed,
-}
 
 /// A connection as the pool keeps it.
 pub(crate) struct Link {

@@ -14,11 +14,11 @@ use tokio_postgres::{Client, Row, Statement};
 
 use crate::planted::twisted;
 use crate::pool::client::Link;
-pub(crate) use crate::pool::client::{Batched, Commit, Parameters, Sql};
 use crate::pool::parked::Parked;
 use crate::pool::settings::Waits;
 use crate::pool::{For, Manager, Share};
 use crate::sql::error::{Broken, Failure};
+use crate::sql::statement::{Batched, Commit, Parameters, Sql};
 
 /// How often a transaction is sent again because others stood in its way.
 const AGAIN_MAX: usize = 3;

@@ -7,10 +7,10 @@ use std::sync::{Mutex, PoisonError};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use crate::pool::connection::Sql;
 use crate::pool::settings::Level;
 use crate::sql::error::Failure;
 use crate::sql::rows::Columns;
+use crate::sql::statement::Sql;
 
 /// What the server says of itself and of this connection. The parameters: settings that the
 /// connection was given, and their values; processes of the server's, and when they began.

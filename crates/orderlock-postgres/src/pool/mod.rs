@@ -8,6 +8,7 @@ pub(crate) mod settings;
 pub(crate) mod shares;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,8 +17,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
-use crate::PostgresOptions;
 use crate::connect::{Connected, Connector, NotConnected};
+use crate::options::PostgresOptions;
 use crate::pool::client::Link;
 use crate::pool::connection::Connection;
 use crate::pool::health::{Health, LOOK, Looked};
@@ -26,7 +27,6 @@ use crate::pool::settings::{KEEPALIVE, Setting, Settings};
 use crate::pool::shares::Shares;
 pub(crate) use crate::pool::shares::{For, Share};
 use crate::sql::error::{Failure, chain};
-use crate::verbs::replay_cache::Answers;
 
 /// The pause between two looks for processes of the server's that are to end.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -63,7 +63,7 @@ impl Pool {
                 patience: options.patience,
             },
             most: options.connections,
-            answers: Arc::new(Answers::new(!pooled)),
+            connections: Connections::new(!pooled),
             health,
             parked: Arc::default(),
         };
@@ -82,9 +82,9 @@ impl Pool {
         }))
     }
 
-    /// The stored answers that were read over these connections.
-    pub(crate) fn answers(&self) -> &Answers {
-        &self.manager().answers
+    /// What tells of new connections.
+    pub(crate) fn connections(&self) -> Connections {
+        self.manager().connections.clone()
     }
 
     /// How long an answer may take.
@@ -177,6 +177,38 @@ impl Pool {
     }
 }
 
+/// Tells whoever keeps in mind what was read over connections when a new one was made: from then on it
+/// may be another server that answers.
+#[derive(Clone, Debug)]
+pub(crate) struct Connections {
+    made: Arc<AtomicU64>,
+    end_with_the_server: bool,
+}
+
+impl Connections {
+    pub(crate) fn new(end_with_the_server: bool) -> Self {
+        Self {
+            made: Arc::default(),
+            end_with_the_server,
+        }
+    }
+
+    /// How many were made so far.
+    pub(crate) fn made(&self) -> u64 {
+        self.made.load(Ordering::Acquire)
+    }
+
+    /// Whether no connection survives its server: not so behind a pooler.
+    pub(crate) fn end_with_the_server(&self) -> bool {
+        self.end_with_the_server
+    }
+
+    /// Counts a new one.
+    pub(crate) fn note(&self) {
+        self.made.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
 /// Why a connection is of no use.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unfit {
@@ -203,7 +235,7 @@ pub(crate) struct Manager {
     pooled: bool,
     settings: Settings,
     most: usize,
-    answers: Arc<Answers>,
+    connections: Connections,
     health: Health,
     parked: Arc<Parked>,
 }
@@ -280,7 +312,7 @@ impl managed::Manager for Manager {
             unconfirmed,
         } = self.connector.connect().await?;
         // It may be that of another server, which has never had what was read before.
-        self.answers.empty();
+        self.connections.note();
         let settings = match self.pooled {
             true => Vec::new(),
             false => self.settings.of_a_session(),

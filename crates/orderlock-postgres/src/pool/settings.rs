@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::planted::{Planted, is_planted};
-use crate::pool::connection::Commit;
+use crate::sql::statement::Commit;
 
 /// The server's version from which a transaction as a whole may be given a time.
 const HAS_TRANSACTION_TIMEOUT: i32 = 170_000;

@@ -6,8 +6,6 @@ use std::time::{Duration, Instant};
 use orderlock_core::store::{RetentionClock, RetentionTime};
 use orderlock_core::{Runtime, Timestamp};
 
-use crate::verbs::fairness::Pace;
-
 /// Where statements get their time from. Each takes it as a parameter that is null in earnest:
 /// `coalesce($1, clock_timestamp())`.
 #[derive(Clone, Debug)]
@@ -28,30 +26,27 @@ impl Clock {
     }
 }
 
-/// How long the database's time is carried on without hearing it again.
-const HEARD_MAX: Duration = Duration::from_secs(5);
+/// How long the database's time is carried on without being observed again.
+const OBSERVED_MAX: Duration = Duration::from_secs(5);
 
-/// The database's time as it was heard last, carried on by this machine's steady clock. It is behind
-/// by as long as the answer was on its way.
+/// The database's time as it was observed last, carried on by this machine's steady clock. It is
+/// behind by as long as the answer was on its way.
 #[derive(Debug)]
-pub(crate) struct Heard {
-    clock: Clock,
+pub(crate) struct ObservedClock {
+    source: Clock,
     runtime: Arc<dyn Runtime>,
     last: Mutex<Option<(Timestamp, Instant)>>,
-    /// How long questions take.
-    pub(crate) pace: Pace,
     /// None until the store is open.
     retention: Mutex<Option<RetentionClock>>,
 }
 
-impl Heard {
-    pub(crate) fn new(clock: Clock, runtime: Arc<dyn Runtime>) -> Self {
+impl ObservedClock {
+    pub(crate) fn new(source: Clock, runtime: Arc<dyn Runtime>) -> Self {
         let last = Mutex::default();
         Self {
-            clock,
+            source,
             runtime,
             last,
-            pace: Pace::default(),
             retention: Mutex::default(),
         }
     }
@@ -62,14 +57,14 @@ impl Heard {
     }
 
     /// What a statement's parameter for the time is.
-    pub(crate) fn given(&self) -> Option<Timestamp> {
-        self.clock.parameter()
+    pub(crate) fn parameter(&self) -> Option<Timestamp> {
+        self.source.parameter()
     }
 
     /// Begins to follow the database's clock, where this was seen of it last.
     pub(crate) fn begin(&self, seen: Timestamp, now: Timestamp) {
         *self.retention() = Some(RetentionClock::new(seen, now, self.runtime.now()));
-        self.hear(now);
+        self.observe(now);
     }
 
     /// The times that retention begins and ends by, now that the database says this.
@@ -102,20 +97,20 @@ impl Heard {
     }
 
     /// Takes note of what the database has just said.
-    pub(crate) fn hear(&self, now: Timestamp) {
-        let heard = Some((now, self.runtime.now()));
+    pub(crate) fn observe(&self, now: Timestamp) {
+        let observed = Some((now, self.runtime.now()));
         self.times(now);
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = heard;
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = observed;
     }
 
     /// The time; none if the database has said nothing for a while.
     pub(crate) fn now(&self) -> Option<Timestamp> {
-        if let Some(given) = self.clock.parameter() {
+        if let Some(given) = self.source.parameter() {
             return Some(given);
         }
         let (time, at) = (*self.last.lock().unwrap_or_else(PoisonError::into_inner))?;
         let since = self.runtime.now().saturating_duration_since(at);
-        if since > HEARD_MAX {
+        if since > OBSERVED_MAX {
             return None;
         }
         time.checked_add(since).ok().map(in_microseconds)

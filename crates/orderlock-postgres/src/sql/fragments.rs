@@ -91,6 +91,9 @@ macro_rules! will_write {
     };
 }
 
+/// The most requests in one batch: each has its own part of the positions that [`position!`] gives.
+pub(crate) const ROWS_MAX: usize = 64;
+
 /// The position of the next entry of `orders o`, written by a statement that begins with `here!`,
 /// for the row of this number in the statement, from 1.
 macro_rules! position {

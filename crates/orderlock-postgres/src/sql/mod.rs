@@ -4,3 +4,4 @@ pub(crate) mod clock;
 pub(crate) mod error;
 pub(crate) mod fragments;
 pub(crate) mod rows;
+pub(crate) mod statement;

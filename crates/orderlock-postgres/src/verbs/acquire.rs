@@ -17,22 +17,24 @@ use tokio_postgres::types::ToSql;
 
 use crate::batch::retry::alone;
 use crate::batch::{Told, Work};
-use crate::pool::connection::{Commit, Connection};
+use crate::pool::connection::Connection;
 use crate::pool::settings::Waits;
 use crate::pool::{For, Pool};
-use crate::sql::clock::{Clock, Heard, span_to_sql};
+use crate::sql::clock::{ObservedClock, span_to_sql};
 use crate::sql::error::{Broken, Failure};
 use crate::sql::rows::{Columns, Id, key_hash, place, signed};
+use crate::sql::statement::Commit;
 use crate::verbs::acquire_facts::{self, FACTS};
-use crate::verbs::fairness::WAIT;
+use crate::verbs::fairness::{Pace, WAIT};
 use crate::verbs::statements::GRANT;
 
 /// Grants leases.
 #[derive(Clone, Debug)]
 pub(crate) struct Granting {
     pub(crate) pool: Pool,
-    pub(crate) clock: Clock,
-    pub(crate) heard: Arc<Heard>,
+    pub(crate) clock: Arc<ObservedClock>,
+    /// How long this node's questions take.
+    pub(crate) pace: Arc<Pace>,
     /// What the commit waits for: nothing, or for grants with a mark, the disk.
     pub(crate) commit: Commit,
 }
@@ -93,7 +95,7 @@ impl Granting {
     async fn grant(&self, asking: &[Asking], waits: Waits) -> Result<Vec<Told<Acquired>>, Broken> {
         let connection = self.connection(waits).await?;
         let requests: Vec<_> = asking.iter().map(|asking| &asking.request).collect();
-        let asked = Asked::of(&requests, &self.clock, &self.heard);
+        let asked = Asked::of(&requests, &self.clock);
         let unflushed = self.commit == Commit::Unflushed;
         let grant = asked.to_grant(&false, &unflushed);
         let sql = connection.form(&GRANT, requests.len());
@@ -102,7 +104,7 @@ impl Granting {
         let told = self.tell(&connection, &requests, &granted).await;
         let told = told.map_err(Broken::Unknown)?;
         self.wait(&connection, asking, &told).await;
-        self.heard.pace.took(self.so_far(asking));
+        self.pace.took(self.so_far(asking));
         Ok(told)
     }
 
@@ -113,7 +115,7 @@ impl Granting {
         requests: &[&Acquire],
         granted: &[Row],
     ) -> Result<Vec<Told<Acquired>>, Failure> {
-        let believed = self.heard.believed();
+        let believed = self.clock.believed();
         let mut told = decide_all(requests, granted, &[], believed)?;
         let (mut places, mut left) = (Vec::new(), Vec::new());
         for (place, request) in requests.iter().enumerate() {
@@ -125,12 +127,12 @@ impl Granting {
         if left.is_empty() {
             return Ok(told);
         }
-        let asked = Asked::of(&left, &self.clock, &self.heard);
+        let asked = Asked::of(&left, &self.clock);
         let facts = connection.query(&FACTS, &asked.to_tell()).await?;
         if let Some(row) = facts.first() {
             let mut columns = Columns::of(row);
             columns.skip(1);
-            self.heard.hear(columns.next()?);
+            self.clock.observe(columns.next()?);
         }
         let answers = decide_all(&left, &[], &facts, believed)?;
         for (place, answer) in places.into_iter().zip(answers) {
@@ -141,7 +143,7 @@ impl Granting {
 
     /// How long the longest of these questions has taken.
     fn so_far(&self, asking: &[Asking]) -> Duration {
-        let now = self.heard.instant();
+        let now = self.clock.instant();
         let took = asking
             .iter()
             .map(|it| now.saturating_duration_since(it.asked));
@@ -162,8 +164,8 @@ impl Granting {
         if again.is_empty() {
             return;
         }
-        let asked = Asked::of(&again, &self.clock, &self.heard);
-        let within = self.heard.pace.within(self.so_far(asking));
+        let asked = Asked::of(&again, &self.clock);
+        let within = self.pace.within(self.so_far(asking));
         if let Err(broken) = connection.write(&WAIT, &asked.to_wait(&within)).await {
             let error = broken.into_failure();
             tracing::warn!(%error, "it is not written that this node waits for an order");
@@ -181,7 +183,7 @@ impl Granting {
         let asking = Asking {
             request: request.clone(),
             again: false,
-            asked: self.heard.instant(),
+            asked: self.clock.instant(),
         };
         or_none(alone(&granting, asking).await)
     }
@@ -248,7 +250,7 @@ pub(crate) struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    pub(crate) fn of(requests: &[&'a Acquire], clock: &Clock, heard: &Heard) -> Self {
+    pub(crate) fn of(requests: &[&'a Acquire], clock: &ObservedClock) -> Self {
         let all = || requests.iter().copied();
         let claims = || all().map(|request| &request.claim);
         let recoveries = || all().map(|request| request.mark);
@@ -258,7 +260,7 @@ impl<'a> Asked<'a> {
         };
         Self {
             now: clock.parameter(),
-            believed: heard.believed(),
+            believed: clock.believed(),
             tenants: claims().map(|claim| claim.caller.tenant.as_str()).collect(),
             orders: claims().map(|claim| claim.order.as_str()).collect(),
             fences: all().map(|request| request.fence.into()).collect(),

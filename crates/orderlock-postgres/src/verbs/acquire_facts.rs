@@ -10,9 +10,9 @@ use orderlock_core::{LeaseState, Target, Timestamp, Version};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use crate::pool::connection::Sql;
 use crate::sql::error::Failure;
 use crate::sql::rows::{Columns, Content, version};
+use crate::sql::statement::Sql;
 
 /// What is known of each request, in their order: the session that asks, the newest entry of its key
 /// that is final, or binds the key and a condition is true for it, and the order's lock and content. The
@@ -87,7 +87,7 @@ pub(crate) static FACTS: Sql = Sql {
 /// What is known of a request, as far as every use of it reads it.
 #[derive(Debug)]
 pub(crate) struct Known<'a> {
-    pub(crate) asked: Asker,
+    pub(crate) asked: Requester,
     pub(crate) version: Version,
     /// Whether it is another node's turn at the order.
     pub(crate) kept: bool,
@@ -98,7 +98,7 @@ pub(crate) struct Known<'a> {
 
 /// Who asks, and what the journal says of the key.
 #[derive(Debug)]
-pub(crate) struct Asker {
+pub(crate) struct Requester {
     pub(crate) now: Timestamp,
     /// What begins now lasts from here.
     pub(crate) latest: Timestamp,
@@ -109,7 +109,7 @@ pub(crate) struct Asker {
     pub(crate) entry: Option<Box<Entry>>,
 }
 
-impl Asker {
+impl Requester {
     /// The clock, whether the session is alive, the end of the key's tombstone, and `entry_columns!`.
     /// What ends by the time that is believed, and not only by the clock, has ended.
     pub(crate) fn of(
@@ -165,7 +165,7 @@ impl<'a> Known<'a> {
         let mut columns = Columns::of(row);
         // The place of the request.
         columns.skip(1);
-        let asked = Asker::of(&mut columns, target.clone(), believed)?;
+        let asked = Requester::of(&mut columns, target.clone(), believed)?;
         let Some(version) = columns.next::<Option<i64>>()?.map(version) else {
             return Ok(None);
         };
@@ -279,7 +279,7 @@ fn refusal(verdict: Verdict, target: &Target, known: Known<'_>) -> Result<Acquir
     })
 }
 
-fn final_entry(asked: Asker) -> Result<Box<Entry>, Failure> {
+fn final_entry(asked: Requester) -> Result<Box<Entry>, Failure> {
     let entry = asked.entry;
     entry.ok_or_else(|| Failure::impossible("a settled key has no entry"))
 }

@@ -5,12 +5,12 @@ use orderlock_core::{OutcomeKind, StoreError};
 use tokio_postgres::types::Type;
 
 use crate::pool::For;
-use crate::pool::connection::{Commit, Sql};
 use crate::pool::settings::Waits;
 use crate::sql::error::Failure;
 use crate::sql::fragments::{held, here, lock_columns, moves, no_lease, position, target_columns};
 use crate::sql::rows::{Columns, Id};
-use crate::store::Inner;
+use crate::sql::statement::{Commit, Sql};
+use crate::verbs::Context;
 use crate::verbs::new_entries::unwritable;
 
 /// Voids the grant of this fence on this order; a mark stays.
@@ -67,21 +67,27 @@ pub(crate) static BREAK: Sql = Sql {
 };
 
 /// Voids one grant.
-pub(crate) async fn break_lease(inner: &Inner, request: &BreakLease) -> Result<Broken, StoreError> {
+pub(crate) async fn break_lease(
+    context: &Context,
+    request: &BreakLease,
+) -> Result<Broken, StoreError> {
     let Some((fence, order)) = request.lease.grant() else {
         return Ok(Broken::NotFound);
     };
     if let Some(why) = unwritable([Some(request.reason.as_str())], None) {
         return Err(Failure::impossible(why).refused());
     }
-    let connection = inner.pool.connection(For::Commit(Waits::Patiently)).await?;
+    let connection = context
+        .pool
+        .connection(For::Commit(Waits::Patiently))
+        .await?;
     let [broken] = connection
         .transaction(
             Commit::Flushed,
             [(
                 &BREAK,
                 &[
-                    &inner.clock.parameter(),
+                    &context.clock.parameter(),
                     &request.tenant.as_str(),
                     &Id::from(fence),
                     &OutcomeKind::LeaseBroken.as_str(),
@@ -101,6 +107,6 @@ pub(crate) async fn break_lease(inner: &Inner, request: &BreakLease) -> Result<B
     let lock = columns.lock(&target.tenant, true)?;
     let lease = lock.lease().map(|lease| lease.view(&target));
     let lease = lease.ok_or_else(|| Failure::unreadable("a broken lease is none"))?;
-    inner.writes.announce(target);
+    context.freed.announce(target);
     Ok(Broken::Broken(lease))
 }

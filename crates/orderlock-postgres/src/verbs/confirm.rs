@@ -1,8 +1,9 @@
 //! What is answered because it was found, and not because it was just committed: a standby that is waited
 //! for may not have it. Whoever has cancelled the commit, or restarted the server, has shown it to others.
 
-use crate::pool::connection::{Commit, Connection, Sql};
+use crate::pool::connection::Connection;
 use crate::sql::error::{Broken, Failure};
+use crate::sql::statement::{Commit, Sql};
 
 /// Writes a word into the log that nobody reads, if commits wait for a standby. Its commit waits for all
 /// that lies before it in the log.

@@ -10,13 +10,14 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::batch::{Told, Work};
-use crate::pool::connection::{Commit, Connection, Sql};
+use crate::pool::connection::Connection;
 use crate::pool::settings::Waits;
 use crate::pool::{For, Pool};
-use crate::sql::clock::Heard;
+use crate::sql::clock::ObservedClock;
 use crate::sql::error::{Broken, Failure};
 use crate::sql::fragments::here;
 use crate::sql::rows::{Columns, key_hash, place};
+use crate::sql::statement::{Commit, Sql};
 use crate::verbs::new_entries::{NewEntries, unwritable};
 use crate::verbs::views::read::{Found, LOOKUP};
 
@@ -94,7 +95,7 @@ pub(crate) static CREATE: Sql = Sql {
 #[derive(Clone, Debug)]
 pub(crate) struct Creating {
     pub(crate) pool: Pool,
-    pub(crate) heard: Arc<Heard>,
+    pub(crate) clock: Arc<ObservedClock>,
 }
 
 /// Why the store does not take an order, if it does not.
@@ -153,7 +154,7 @@ impl Creating {
     ) -> Result<Vec<Told<Created>>, Broken> {
         let connection = self.pool.connection(For::Commit(waits)).await;
         let connection = connection.map_err(Broken::NotApplied)?;
-        let rows = Rows::of(requests, &self.heard);
+        let rows = Rows::of(requests, &self.clock);
         let statements = [(&CREATE, &rows.parameters()[..])];
         let [inserted] = connection.transaction(Commit::Flushed, statements).await?;
         let mut answers: Vec<Told<Created>> = requests.iter().map(|_| None).collect();
@@ -181,7 +182,7 @@ impl Creating {
             all.filter(|(_, answer)| answer.is_none())
                 .map(|(it, _)| &it.claim)
         };
-        let (now, believed) = (self.heard.given(), self.heard.believed());
+        let (now, believed) = (self.clock.parameter(), self.clock.believed());
         let tenants: Vec<_> = left().map(|it| it.caller.tenant.as_str()).collect();
         let orders: Vec<_> = left().map(|it| it.order.as_str()).collect();
         let key_hashes: Vec<_> = left().map(|it| key_hash(it.key_id)).collect();
@@ -249,11 +250,11 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    fn of(requests: &'a [Create], heard: &Heard) -> Self {
+    fn of(requests: &'a [Create], clock: &ObservedClock) -> Self {
         let all = || requests.iter();
         Self {
-            now: heard.given(),
-            believed: heard.believed(),
+            now: clock.parameter(),
+            believed: clock.believed(),
             derived: all().map(|it| it.derived.as_str()).collect(),
             tenants: all().map(|it| it.claim.caller.tenant.as_str()).collect(),
             orders: all().map(|it| it.claim.order.as_str()).collect(),

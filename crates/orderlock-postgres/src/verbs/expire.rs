@@ -10,11 +10,11 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::pool::For;
-use crate::pool::connection::{Commit, Sql};
 use crate::pool::settings::Waits;
 use crate::sql::error::Failure;
 use crate::sql::rows::{Columns, signed};
-use crate::store::Inner;
+use crate::sql::statement::{Commit, Sql};
+use crate::verbs::Context;
 use crate::verbs::retention;
 
 /// The most answers, and the most tombstones, in one call, whatever is asked for.
@@ -95,12 +95,15 @@ impl Ended {
 
 /// Ends what is due by the time that is believed. A crash of the server may undo it, and the next
 /// call does it again.
-pub(crate) async fn expire(inner: &Inner, request: &Expire) -> Result<Expired, StoreError> {
+pub(crate) async fn expire(context: &Context, request: &Expire) -> Result<Expired, StoreError> {
     let limit = request.limit.clamp(1, BATCH_MAX);
     let most = signed(limit as u64);
-    let connection = inner.pool.connection(For::Commit(Waits::Patiently)).await?;
-    let now = retention::look(&connection, &inner.writes.heard).await?;
-    let reached = *inner.ended.lock();
+    let connection = context
+        .pool
+        .connection(For::Commit(Waits::Patiently))
+        .await?;
+    let now = retention::look(&connection, &context.clock).await?;
+    let reached = *context.ended.lock();
     let [ended] = connection
         .transaction(
             Commit::Unflushed,
@@ -119,7 +122,7 @@ pub(crate) async fn expire(inner: &Inner, request: &Expire) -> Result<Expired, S
         answers: last_answer.filter(|_| answers >= limit),
         tombstones: last_due.filter(|_| due >= limit),
     };
-    *inner.ended.lock() = reached;
+    *context.ended.lock() = reached;
     let more = answers >= limit || due >= limit;
     let behind = if more {
         let from: [&(dyn ToSql + Sync); 2] = [&reached.answers, &reached.tombstones];

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio_postgres::types::Type;
 
-use crate::pool::connection::Sql;
+use crate::sql::statement::Sql;
 
 /// How long a node's wait counts without another question, at least and at most. The least is a little
 /// more than the longest pause between two questions.

@@ -7,6 +7,7 @@ pub(crate) mod confirm;
 pub(crate) mod create;
 pub(crate) mod expire;
 pub(crate) mod fairness;
+pub(crate) mod freed;
 pub(crate) mod new_entries;
 pub(crate) mod release;
 pub(crate) mod replay_cache;
@@ -18,3 +19,25 @@ pub(crate) mod settle_facts;
 pub(crate) mod settle_rows;
 pub(crate) mod statements;
 pub(crate) mod views;
+
+use std::sync::Arc;
+
+use orderlock_core::Runtime;
+
+use crate::pool::Pool;
+use crate::sql::clock::ObservedClock;
+use crate::verbs::expire::Ended;
+use crate::verbs::freed::Freed;
+use crate::verbs::sessions::watch::Watch;
+
+/// What the verbs of one store work with.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) pool: Pool,
+    pub(crate) clock: Arc<ObservedClock>,
+    pub(crate) runtime: Arc<dyn Runtime>,
+    pub(crate) document_bytes_max: usize,
+    pub(crate) freed: Freed,
+    pub(crate) watch: Watch,
+    pub(crate) ended: Ended,
+}

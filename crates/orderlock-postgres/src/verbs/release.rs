@@ -7,10 +7,11 @@ use orderlock_core::{Fence, StoreError, Target};
 use tokio_postgres::types::ToSql;
 
 use crate::batch::{Told, Work};
-use crate::pool::connection::{Commit, Connection};
+use crate::pool::connection::Connection;
 use crate::pool::settings::Waits;
 use crate::sql::error::{Broken, Failure};
 use crate::sql::rows::{Columns, Id, place, signed};
+use crate::sql::statement::Commit;
 use crate::verbs::acquire::{Asked, Granting, decide_all, or_none};
 use crate::verbs::acquire_facts::FACTS;
 use crate::verbs::statements::{GRANT, LET_GO};
@@ -122,7 +123,7 @@ impl Releasing {
             let [held] = connection.transaction(granting.commit, statements).await?;
             (held, Ok(Vec::new()))
         } else {
-            let asked = Asked::of(&nexts, &granting.clock, &granting.heard);
+            let asked = Asked::of(&nexts, &granting.clock);
             let statements = [
                 (&LET_GO, &let_go[..]),
                 (
@@ -133,7 +134,7 @@ impl Releasing {
             ];
             let [held, granted, facts] =
                 connection.transaction(granting.commit, statements).await?;
-            let believed = granting.heard.believed();
+            let believed = granting.clock.believed();
             (held, decide_all(&nexts, &granted, &facts, believed))
         };
         drop(connection);

@@ -3,14 +3,16 @@
 //! A final entry never changes while its answer is retained, on whichever node it was settled. So
 //! what was once read of it, which was durable then, holds until the retention ends. Only a fail-over
 //! to a server that never had it, or a backup that is put in place, could take it away: no
-//! connection survives either, and a new one empties the memory. A pooler's connections survive both,
-//! and so nothing is remembered behind one.
+//! connection survives either, and so each new one empties the memory. A pooler's connections survive
+//! both, and so nothing is remembered behind one.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use orderlock_core::store::{Acquired, Claim, Entry};
 use orderlock_core::{KeyId, Timestamp};
+
+use crate::pool::Connections;
 
 /// How many bytes all of them take, roughly.
 const BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -23,8 +25,9 @@ const ENTRY_BYTES: usize = 768;
 
 /// Entries by their keys.
 #[derive(Debug)]
-pub(crate) struct Answers {
-    remembers: bool,
+pub(crate) struct ReplayCache {
+    /// The connections that entries are read over.
+    connections: Connections,
     memory: Mutex<Memory>,
 }
 
@@ -34,31 +37,33 @@ struct Memory {
     /// Their keys in the order in which they were read: the first one goes first. Retries come soon.
     read: VecDeque<KeyId>,
     bytes: usize,
-    times_emptied: u64,
+    /// How many connections had been made when the first of these entries was read.
+    connections: u64,
 }
 
-/// From when an entry is: nothing that was read before the memory was emptied is kept after it.
+/// From when an entry is, as a number of connections: nothing that was read before a new one was made
+/// is kept after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reading(u64);
 
-impl Answers {
-    pub(crate) fn new(remembers: bool) -> Self {
+impl ReplayCache {
+    pub(crate) fn new(connections: Connections) -> Self {
         Self {
-            remembers,
+            connections,
             memory: Mutex::default(),
         }
     }
 
     /// Says that something is about to be read.
     pub(crate) fn reading(&self) -> Reading {
-        Reading(self.lock().times_emptied)
+        Reading(self.lock().connections)
     }
 
     /// Keeps an entry that was read.
     pub(crate) fn keep(&self, reading: Reading, entry: &Entry) {
         let mut memory = self.lock();
-        let still = reading == Reading(memory.times_emptied);
-        if self.remembers && still && entry.outcome.is_final() {
+        let still = reading == Reading(memory.connections);
+        if self.connections.end_with_the_server() && still && entry.outcome.is_final() {
             memory.insert(entry);
         }
     }
@@ -71,19 +76,18 @@ impl Answers {
         (retained && entry.answer.is_some()).then(|| entry.clone())
     }
 
-    /// Forgets everything.
-    pub(crate) fn empty(&self) {
-        let mut memory = self.lock();
-        let times_emptied = memory.times_emptied + 1;
-        *memory = Memory {
-            times_emptied,
-            ..Memory::default()
-        };
-    }
-
-    /// Each change is one step, so that a panic elsewhere leaves it whole.
+    /// What was read since the last connection was made. Each change is one step, so that a panic
+    /// elsewhere leaves it whole.
     fn lock(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let connections = self.connections.made();
+        if memory.connections != connections {
+            *memory = Memory {
+                connections,
+                ..Memory::default()
+            };
+        }
+        memory
     }
 }
 
@@ -164,7 +168,7 @@ mod tests {
 
     #[test]
     fn what_was_read_first_goes_first_and_the_bound_holds() {
-        let answers = Answers::new(true);
+        let answers = ReplayCache::new(Connections::new(true));
         let reading = answers.reading();
         let large = ENTRY_MAX - ENTRY_BYTES;
         for number in 0..100 {
@@ -181,17 +185,17 @@ mod tests {
 
     #[test]
     fn nothing_is_remembered_where_a_connection_may_survive_its_server() {
-        let answers = Answers::new(false);
+        let answers = ReplayCache::new(Connections::new(false));
         answers.keep(answers.reading(), &entry(1, 10));
         assert!(answers.lock().entries.is_empty());
     }
 
     #[test]
     fn one_that_is_too_large_or_was_read_before_is_not_kept() {
-        let answers = Answers::new(true);
+        let answers = ReplayCache::new(Connections::new(true));
         let before = answers.reading();
         answers.keep(before, &entry(1, ENTRY_MAX));
-        answers.empty();
+        answers.connections.note();
         answers.keep(before, &entry(2, 10));
         assert!(answers.lock().entries.is_empty());
         answers.keep(answers.reading(), &entry(3, 10));

@@ -7,13 +7,13 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use crate::pool::For;
-use crate::pool::connection::{Commit, Sql};
 use crate::pool::settings::Waits;
 use crate::sql::clock::span_to_sql;
 use crate::sql::error::{Broken, Failure};
 use crate::sql::fragments::{held, here, lock_columns, moves, no_lease, position, will_write};
 use crate::sql::rows::{Columns, key_hash, signed, unsigned};
-use crate::store::Inner;
+use crate::sql::statement::{Commit, Sql};
+use crate::verbs::Context;
 use crate::verbs::new_entries::unwritable;
 
 /// Takes the order, so that nobody changes what the next statement decides on.
@@ -163,9 +163,9 @@ impl<'a> Parts<'a> {
 }
 
 /// Ends a mark that nobody attends to.
-pub(crate) async fn resolve(inner: &Inner, request: &Resolve) -> Result<Resolved, StoreError> {
+pub(crate) async fn resolve(context: &Context, request: &Resolve) -> Result<Resolved, StoreError> {
     let parts = Parts::of(&request.decision);
-    parts.check(&request.reason, inner.document_bytes_max)?;
+    parts.check(&request.reason, context.document_bytes_max)?;
     let Target { tenant, order } = &request.target;
     let (tenant, order) = (tenant.as_str(), order.as_str());
     let (change, answer) = (parts.change, parts.answer);
@@ -173,7 +173,10 @@ pub(crate) async fn resolve(inner: &Inner, request: &Resolve) -> Result<Resolved
         answer: span,
         tombstone,
     } = parts.retention;
-    let connection = inner.pool.connection(For::Commit(Waits::Patiently)).await?;
+    let connection = context
+        .pool
+        .connection(For::Commit(Waits::Patiently))
+        .await?;
     let [_, rows] = connection
         .transaction(
             Commit::Flushed,
@@ -182,7 +185,7 @@ pub(crate) async fn resolve(inner: &Inner, request: &Resolve) -> Result<Resolved
                 (
                     &RESOLVE,
                     &[
-                        &inner.clock.parameter(),
+                        &context.clock.parameter(),
                         &tenant,
                         &order,
                         &&request.key_id.0[..],
@@ -202,7 +205,7 @@ pub(crate) async fn resolve(inner: &Inner, request: &Resolve) -> Result<Resolved
                         &answer.map(|answer| answer.content_type.as_str()),
                         &answer.and_then(|answer| answer.location.as_deref()),
                         &answer.map(|answer| &answer.body[..]),
-                        &inner.writes.heard.believed(),
+                        &context.clock.believed(),
                         &i64::from(request.attempt),
                         &request.since,
                     ],
@@ -214,7 +217,7 @@ pub(crate) async fn resolve(inner: &Inner, request: &Resolve) -> Result<Resolved
     let resolved = rows.first().map(|row| judge(request, &parts, row));
     let resolved = resolved.transpose()?.unwrap_or(Resolved::NotMarked);
     if matches!(resolved, Resolved::Resolved(_)) {
-        inner.writes.announce(request.target.clone());
+        context.freed.announce(request.target.clone());
     }
     Ok(resolved)
 }

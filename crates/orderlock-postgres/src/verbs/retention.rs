@@ -4,10 +4,11 @@
 use orderlock_core::{StoreError, Timestamp};
 use tokio_postgres::types::Type;
 
-use crate::pool::connection::{Commit, Connection, Sql};
-use crate::sql::clock::Heard;
+use crate::pool::connection::Connection;
+use crate::sql::clock::ObservedClock;
 use crate::sql::error::{Broken, Failure};
 use crate::sql::rows::Columns;
+use crate::sql::statement::{Commit, Sql};
 
 /// What was seen last, and the time.
 pub(crate) static SEEN: Sql = Sql {
@@ -23,13 +24,13 @@ pub(crate) static KEEP: Sql = Sql {
 };
 
 /// Begins to follow the clock of a database that was just opened.
-pub(crate) async fn begin(connection: &Connection, heard: &Heard) -> Result<(), Failure> {
-    let rows = connection.query(&SEEN, &[&heard.given()]).await?;
+pub(crate) async fn begin(connection: &Connection, clock: &ObservedClock) -> Result<(), Failure> {
+    let rows = connection.query(&SEEN, &[&clock.parameter()]).await?;
     let row = rows.first();
     let row = row.ok_or_else(|| Failure::unreadable("the store has no row of its own"))?;
     let mut columns = Columns::of(row);
     let (seen, now): (Option<Timestamp>, Timestamp) = (columns.next()?, columns.next()?);
-    heard.begin(seen.unwrap_or(now), now);
+    clock.begin(seen.unwrap_or(now), now);
     if seen.is_none() {
         keep(connection, now).await.map_err(Broken::into_failure)?;
     }
@@ -38,15 +39,18 @@ pub(crate) async fn begin(connection: &Connection, heard: &Heard) -> Result<(), 
 
 /// Takes note of the time before something is forgotten: tells the one that is believed, and keeps
 /// it from time to time.
-pub(crate) async fn look(connection: &Connection, heard: &Heard) -> Result<Timestamp, StoreError> {
-    let rows = connection.query(&SEEN, &[&heard.given()]).await?;
+pub(crate) async fn look(
+    connection: &Connection,
+    clock: &ObservedClock,
+) -> Result<Timestamp, StoreError> {
+    let rows = connection.query(&SEEN, &[&clock.parameter()]).await?;
     let row = rows.first();
     let row = row.ok_or_else(|| Failure::unreadable("the store has no row of its own"))?;
     let mut columns = Columns::of(row);
     columns.skip(1);
     let now = columns.next()?;
-    heard.hear(now);
-    let times = heard.times(now);
+    clock.observe(now);
+    let times = clock.times(now);
     if times.earliest == times.latest {
         keep(connection, now).await?;
     }

@@ -10,10 +10,11 @@ use orderlock_core::{StoreError, Target};
 use tokio_postgres::Row;
 
 use crate::batch::{Told, Work};
-use crate::pool::connection::{Commit, Connection};
+use crate::pool::connection::Connection;
 use crate::pool::settings::Waits;
 use crate::sql::error::{Broken, Failure};
 use crate::sql::rows::{Columns, place};
+use crate::sql::statement::Commit;
 use crate::verbs::acquire::{Asked, Granting, decide_all, or_none};
 use crate::verbs::acquire_facts::FACTS;
 use crate::verbs::confirm::confirm;
@@ -82,7 +83,7 @@ impl Settling {
         let found = match left.len() {
             0 => Vec::new(),
             // Those that were applied are told that too, when they are asked again.
-            _ => tell(&connection, &left, &self.granting.heard)
+            _ => tell(&connection, &left, &self.granting.clock)
                 .await
                 .map_err(Broken::Unknown)?,
         };
@@ -119,7 +120,7 @@ impl Settling {
         connection: &Connection,
         requests: &[Settle],
     ) -> Result<Vec<Applied>, Broken> {
-        let rows = Rows::of(requests, &self.granting.clock, &self.granting.heard);
+        let rows = Rows::of(requests, &self.granting.clock);
         let sql = connection.form(&SETTLE, requests.len());
         let settle = rows.to_settle();
         let nexts: Vec<_> = requests.iter().filter_map(next_of).collect();
@@ -127,7 +128,7 @@ impl Settling {
             let settled = connection.write(sql, &settle).await?;
             return receipts(requests.len(), &settled).map_err(Broken::Unknown);
         }
-        let asked = Asked::of(&nexts, &self.granting.clock, &self.granting.heard);
+        let asked = Asked::of(&nexts, &self.granting.clock);
         let statements = [
             (sql, &settle[..]),
             (
@@ -138,7 +139,7 @@ impl Settling {
         ];
         let [settled, granted, facts] = connection.transaction(Commit::Flushed, statements).await?;
         let applied = receipts(requests.len(), &settled);
-        let believed = self.granting.heard.believed();
+        let believed = self.granting.clock.believed();
         let answers = decide_all(&nexts, &granted, &facts, believed);
         let (mut applied, answers) = applied
             .and_then(|applied| Ok((applied, answers?)))
@@ -182,7 +183,7 @@ impl Settling {
             if let_go_unsettled(&connection, request).await? {
                 return Ok(Settled::Impossible(reason));
             }
-            let mut found = tell(&connection, &[request], &self.granting.heard).await?;
+            let mut found = tell(&connection, &[request], &self.granting.clock).await?;
             if found.iter().any(is_repeat) {
                 let confirmed = confirm(&connection).await;
                 confirmed.map_err(Failure::unknown)?;

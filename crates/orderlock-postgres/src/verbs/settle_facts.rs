@@ -5,11 +5,12 @@ use orderlock_core::store::{Loss, Receipt, Settle, SettleFacts, SettleVerdict, d
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use crate::pool::connection::{Connection, Sql};
-use crate::sql::clock::Heard;
+use crate::pool::connection::Connection;
+use crate::sql::clock::ObservedClock;
 use crate::sql::error::Failure;
 use crate::sql::fragments::{held, lock_columns};
 use crate::sql::rows::{Columns, Id, key_hash, outcome, unsigned, version};
+use crate::sql::statement::Sql;
 
 /// What is known of each settle, in their order: what it has written, if it has; what the journal
 /// says of its key; and the order's version and lock.
@@ -67,10 +68,10 @@ pub(crate) enum Found {
 pub(crate) async fn tell(
     connection: &Connection,
     requests: &[&Settle],
-    heard: &Heard,
+    clock: &ObservedClock,
 ) -> Result<Vec<Result<Found, Failure>>, Failure> {
     let all = || requests.iter();
-    let (now, believed) = (heard.given(), heard.believed());
+    let (now, believed) = (clock.parameter(), clock.believed());
     let tenants: Vec<_> = all().map(|it| it.claim.caller.tenant.as_str()).collect();
     let orders: Vec<_> = all().map(|it| it.claim.order.as_str()).collect();
     let fences: Vec<_> = all().map(|it| Id::from(it.fence)).collect();

@@ -4,7 +4,7 @@ use orderlock_core::Timestamp;
 use orderlock_core::store::{Settle, Then};
 use tokio_postgres::types::ToSql;
 
-use crate::sql::clock::{Clock, Heard};
+use crate::sql::clock::ObservedClock;
 use crate::sql::rows::{Id, signed};
 use crate::verbs::new_entries::{NewEntries, unwritable};
 
@@ -56,7 +56,7 @@ pub(crate) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    pub(crate) fn of(requests: &'a [Settle], clock: &Clock, heard: &Heard) -> Self {
+    pub(crate) fn of(requests: &'a [Settle], clock: &ObservedClock) -> Self {
         let all = || requests.iter();
         let claims = || all().map(|request| &request.claim);
         let changes = || all().map(|request| request.change.as_ref());
@@ -76,7 +76,7 @@ impl<'a> Rows<'a> {
             statuses: changes().map(|it| it?.index.status.as_deref()).collect(),
             customers: changes().map(|it| it?.index.customer.as_deref()).collect(),
             entries: NewEntries::of(all().map(|it| (&it.claim, &it.entry))),
-            believed: heard.believed(),
+            believed: clock.believed(),
         }
     }
 

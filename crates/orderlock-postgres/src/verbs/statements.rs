@@ -9,11 +9,11 @@
 
 use tokio_postgres::types::Type;
 
-use crate::pool::connection::{Batched, Sql};
 use crate::sql::fragments::{
     content_columns, held, here, mark_let_go, moves, no_lease, no_mark_if, owned, position,
     requests,
 };
+use crate::sql::statement::{Batched, Sql};
 use crate::verbs::fairness::kept_for_another;
 
 macro_rules! grant {

@@ -11,6 +11,7 @@ mod answers;
 mod batching;
 mod chains;
 mod cluster;
+mod cut_short;
 mod deeds;
 mod doubt;
 mod ending;

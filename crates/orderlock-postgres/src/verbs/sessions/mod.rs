@@ -15,11 +15,12 @@ use tokio_postgres::types::Type;
 
 use crate::planted::measured;
 use crate::pool::For;
-use crate::pool::connection::{Commit, Connection, Sql};
+use crate::pool::connection::Connection;
 use crate::sql::clock::{span_from_sql, span_to_sql};
 use crate::sql::error::Failure;
 use crate::sql::rows::{Columns, Id, hash};
-use crate::store::Inner;
+use crate::sql::statement::{Commit, Sql};
+use crate::verbs::Context;
 use crate::verbs::fairness::FORGET;
 use crate::verbs::sessions::void::Pieces;
 use crate::verbs::sessions::watch::Named;
@@ -120,11 +121,11 @@ pub(crate) static END_LAPSED: Sql = Sql {
 
 /// Begins a session and ends every other one of the same node. The leases of those count as free from
 /// then on; what is not cleared away quickly here, the sweeps clear away.
-pub(crate) async fn join(inner: &Inner, request: &Join) -> Result<Joined, StoreError> {
+pub(crate) async fn join(context: &Context, request: &Join) -> Result<Joined, StoreError> {
     let session = Id::from(request.session);
     let length = span_to_sql(request.length);
     let secret = &request.secret.expose()[..];
-    let connection = inner.pool.connection(For::Life).await?;
+    let connection = context.pool.connection(For::Life).await?;
     let [kept, ended, begun] = connection
         .transaction(
             Commit::Flushed,
@@ -140,11 +141,13 @@ pub(crate) async fn join(inner: &Inner, request: &Join) -> Result<Joined, StoreE
         return Err(Failure::impossible(why).not_applied());
     };
     let renewals = Columns::of(begun).next()?;
-    inner.watch.note(request.session, renewals, steady(inner));
+    context
+        .watch
+        .note(request.session, renewals, steady(context));
     let kept = kept.first();
     let kept = kept.ok_or_else(|| Failure::unreadable("the store has no row of its own"))?;
     let secret = Secret::new(hash(Columns::of(kept).next()?)?);
-    let mut pieces = Pieces::new(inner, &connection, usize::MAX);
+    let mut pieces = Pieces::new(context, &connection, usize::MAX);
     for row in &ended {
         let Id(session) = Columns::of(row).next()?;
         if pieces.of(Some(SessionId(session))).await.is_err() {
@@ -161,13 +164,13 @@ const LOOKING: Duration = Duration::from_millis(500);
 const RENEWALS_MAX: usize = 3;
 
 /// Extends a session. A crash of the server may lose that, and the leases that came after it.
-pub(crate) async fn renew(inner: &Inner, request: &Renew) -> Result<Renewed, StoreError> {
+pub(crate) async fn renew(context: &Context, request: &Renew) -> Result<Renewed, StoreError> {
     let session = request.session;
     let known: BTreeSet<_> = request.known.iter().map(|fence| fence.0).collect();
-    let connection = inner.pool.connection(For::Life).await?;
-    let renewed = extend(inner, &connection, session, &known).await;
+    let connection = context.pool.connection(For::Life).await?;
+    let renewed = extend(context, &connection, session, &known).await;
     // The session is renewed by now, and its node must hear so in time.
-    match tokio::time::timeout(LOOKING, inner.pool.look(&connection)).await {
+    match tokio::time::timeout(LOOKING, context.pool.look(&connection)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             tracing::warn!(%error, "it is not known what the database promises now");
@@ -178,13 +181,13 @@ pub(crate) async fn renew(inner: &Inner, request: &Renew) -> Result<Renewed, Sto
 }
 
 async fn extend(
-    inner: &Inner,
+    context: &Context,
     connection: &Connection,
     session: SessionId,
     known: &BTreeSet<u128>,
 ) -> Result<Renewed, StoreError> {
     for _ in 0..RENEWALS_MAX {
-        let before = match inner.watch.take_named(session) {
+        let before = match context.watch.take_named(session) {
             Some(before) => before,
             None => match named(connection, session).await? {
                 Some(before) => before,
@@ -212,8 +215,10 @@ async fn extend(
         let renewals = before.renewals + 1;
         let mut fences = known.clone();
         fences.extend(broken.iter().map(|fence| fence.0));
-        inner.watch.keep_named(session, Named { renewals, fences });
-        inner.watch.note(session, renewals, steady(inner));
+        context
+            .watch
+            .keep_named(session, Named { renewals, fences });
+        context.watch.note(session, renewals, steady(context));
         let voided = broken.iter().map(|fence| fence.0);
         let voided = voided.filter(|fence| known.contains(fence)).map(Fence);
         return Ok(Renewed::Extended {
@@ -240,13 +245,13 @@ async fn named(connection: &Connection, session: SessionId) -> Result<Option<Nam
 }
 
 /// Ends a session. What it still held is counted as far as one call looks.
-pub(crate) async fn leave(inner: &Inner, request: &Leave) -> Result<Left, StoreError> {
+pub(crate) async fn leave(context: &Context, request: &Leave) -> Result<Left, StoreError> {
     let session = request.session;
-    let connection = inner.pool.connection(For::Life).await?;
+    let connection = context.pool.connection(For::Life).await?;
     connection
         .transaction(Commit::Unflushed, [(&END, &[&Id::from(session)])])
         .await?;
-    let mut pieces = Pieces::new(inner, &connection, usize::MAX);
+    let mut pieces = Pieces::new(context, &connection, usize::MAX);
     pieces.of(Some(session)).await?;
     Ok(Left {
         voided: pieces.voided,
@@ -254,15 +259,15 @@ pub(crate) async fn leave(inner: &Inner, request: &Leave) -> Result<Left, StoreE
 }
 
 /// The time that sessions are measured by: it never goes back.
-fn steady(inner: &Inner) -> Instant {
-    measured(inner.runtime.now(), inner.clock.parameter())
+fn steady(context: &Context) -> Instant {
+    measured(context.runtime.now(), context.clock.parameter())
 }
 
 /// Ends the sessions that are lapsed, and clears away what is left of ended ones, within bounds.
-pub(crate) async fn sweep(inner: &Inner, request: &Sweep) -> Result<Swept, StoreError> {
-    let now = inner.clock.parameter();
-    let connection = inner.pool.connection(For::Life).await?;
-    let asked = steady(inner);
+pub(crate) async fn sweep(context: &Context, request: &Sweep) -> Result<Swept, StoreError> {
+    let now = context.clock.parameter();
+    let connection = context.pool.connection(For::Life).await?;
+    let asked = steady(context);
     let rows = connection.query(&ALL, &[]).await?;
     let mut all = Vec::with_capacity(rows.len());
     for row in &rows {
@@ -274,7 +279,7 @@ pub(crate) async fn sweep(inner: &Inner, request: &Sweep) -> Result<Swept, Store
             span_from_sql(columns.next()?),
         ));
     }
-    let lapsed = inner.watch.lapsed(&all, asked, steady(inner));
+    let lapsed = context.watch.lapsed(&all, asked, steady(context));
     let (ids, renewals): (Vec<_>, Vec<i64>) = lapsed
         .into_iter()
         .map(|(id, renewals)| (Id::from(id), renewals))
@@ -285,7 +290,7 @@ pub(crate) async fn sweep(inner: &Inner, request: &Sweep) -> Result<Swept, Store
             [(&END_LAPSED, &[&ids, &renewals]), (&FORGET, &[&now])],
         )
         .await?;
-    let mut pieces = Pieces::new(inner, &connection, request.limit.max(1));
+    let mut pieces = Pieces::new(context, &connection, request.limit.max(1));
     let all = pieces.of(None).await?;
     Ok(Swept {
         voided: pieces.voided,

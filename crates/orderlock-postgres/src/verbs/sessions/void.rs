@@ -6,11 +6,12 @@ use std::time::Instant;
 use orderlock_core::SessionId;
 use tokio_postgres::types::Type;
 
-use crate::pool::connection::{Commit, Connection, Sql};
+use crate::pool::connection::Connection;
 use crate::sql::error::{Broken, Failure};
 use crate::sql::fragments::{moves, no_lease, owned};
 use crate::sql::rows::{Columns, Id, signed};
-use crate::store::Inner;
+use crate::sql::statement::{Commit, Sql};
+use crate::verbs::Context;
 
 /// How many orders one piece of a sweep looks at, and how many pieces one call does: a session's
 /// leases are found by a look at all orders, and nobody waits for it.
@@ -90,7 +91,7 @@ pub(crate) static VOID: Sql = Sql {
 
 /// The pieces of one call.
 pub(crate) struct Pieces<'a> {
-    inner: &'a Inner,
+    context: &'a Context,
     connection: &'a Connection,
     limit: usize,
     left: usize,
@@ -100,15 +101,15 @@ pub(crate) struct Pieces<'a> {
 }
 
 impl<'a> Pieces<'a> {
-    pub(crate) fn new(inner: &'a Inner, connection: &'a Connection, limit: usize) -> Self {
+    pub(crate) fn new(context: &'a Context, connection: &'a Connection, limit: usize) -> Self {
         Self {
-            inner,
+            context,
             connection,
             limit,
             left: PIECES_MAX,
             voided: 0,
             piece: PIECE_MIN,
-            begun: inner.runtime.now(),
+            begun: context.runtime.now(),
         }
     }
 
@@ -116,10 +117,10 @@ impl<'a> Pieces<'a> {
     /// allow. Tells whether nothing is left.
     pub(crate) async fn of(&mut self, session: Option<SessionId>) -> Result<bool, Broken> {
         let session = session.map(Id::from);
-        let most_time = self.inner.pool.patience() / PIECES_PART;
+        let most_time = self.context.pool.patience() / PIECES_PART;
         while self.left > 0 && self.voided < self.limit {
             let took = self
-                .inner
+                .context
                 .runtime
                 .now()
                 .saturating_duration_since(self.begun);
@@ -150,7 +151,7 @@ impl<'a> Pieces<'a> {
             all = columns.next()?;
             if columns.peek::<Option<&str>>()?.is_some() {
                 self.voided += 1;
-                self.inner.writes.announce(columns.target()?);
+                self.context.freed.announce(columns.target()?);
             }
         }
         Ok(all)

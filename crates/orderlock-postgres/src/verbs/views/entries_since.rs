@@ -19,12 +19,12 @@ use tokio_postgres::types::{ToSql, Type};
 
 use crate::open::epoch;
 use crate::pool::For;
-use crate::pool::connection::Sql;
 use crate::sql::clock::span_from_sql;
 use crate::sql::error::Failure;
 use crate::sql::fragments::{entry_columns, order_at, remembered, target_columns};
 use crate::sql::rows::{Columns, Id, key_hash, signed, unsigned};
-use crate::store::Inner;
+use crate::sql::statement::Sql;
+use crate::verbs::Context;
 use crate::verbs::views::pages::{BOUNDS, bounded, bytes_max, limit, number, one_more, take};
 
 /// The number below which no open transaction can write an entry any more, for a statement that
@@ -157,7 +157,7 @@ fn seal(key_hash: i64, at: Timestamp) -> u64 {
 
 /// A piece of the journal.
 pub(crate) async fn entries_since(
-    inner: &Inner,
+    context: &Context,
     request: &EntriesSince,
 ) -> Result<Entries, StoreError> {
     let start = match &request.cursor {
@@ -166,8 +166,8 @@ pub(crate) async fn entries_since(
     };
     let after = start.map_or(0, |place| place.position);
     let limit = limit(request.limit);
-    let connection = inner.pool.connection(For::Reading).await?;
-    let (now, most) = (inner.clock.parameter(), one_more(limit));
+    let connection = context.pool.connection(For::Reading).await?;
+    let (now, most) = (context.clock.parameter(), one_more(limit));
     let since = async |below: Option<i64>| {
         let since: [&(dyn ToSql + Sync); 5] =
             [&now, &request.tenant.as_str(), &after, &most, &below];
@@ -293,8 +293,8 @@ pub(crate) static LAG: Sql = Sql {
 };
 
 /// How far the journal's readers are held back.
-pub(crate) async fn lag(inner: &Inner) -> Result<Lag, StoreError> {
-    let connection = inner.pool.connection(For::Reading).await?;
+pub(crate) async fn lag(context: &Context) -> Result<Lag, StoreError> {
+    let connection = context.pool.connection(For::Reading).await?;
     let rows = connection.query(&LAG, &[]).await?;
     let row = rows.first();
     let row = row.ok_or_else(|| Failure::unreadable("the server counts no locks"))?;

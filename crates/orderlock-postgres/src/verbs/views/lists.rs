@@ -6,11 +6,11 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use crate::pool::For;
-use crate::pool::connection::Sql;
 use crate::sql::error::Failure;
 use crate::sql::fragments::{content_columns, held, lock_columns, target_columns};
 use crate::sql::rows::Columns;
-use crate::store::Inner;
+use crate::sql::statement::Sql;
+use crate::verbs::Context;
 use crate::verbs::views::pages::{bytes_max, cursor, limit, number, one_more, place, take};
 use crate::verbs::views::read::{lease_view, view, view_columns};
 
@@ -82,7 +82,7 @@ pub(crate) static LIST_BY_CUSTOMER: Sql = list!("AND o.customer = $7", "true");
 pub(crate) static LIST_BY_BOTH: Sql = list!("AND o.customer = $7", "o.status = $6");
 
 /// A page of orders, newest first.
-pub(crate) async fn list(inner: &Inner, request: &List) -> Result<Page<OrderView>, StoreError> {
+pub(crate) async fn list(context: &Context, request: &List) -> Result<Page<OrderView>, StoreError> {
     let before = place('o', request.cursor.as_ref())?.unwrap_or(i64::MAX);
     let Filter {
         status,
@@ -108,7 +108,7 @@ pub(crate) async fn list(inner: &Inner, request: &List) -> Result<Page<OrderView
     let by_index = locked.is_none() && !(status.is_some() && customer.is_some());
     let scan = if by_index { most } else { SCAN_MAX };
     let tenant = request.tenant.as_str();
-    let connection = inner.pool.connection(For::Reading).await?;
+    let connection = context.pool.connection(For::Reading).await?;
     let rows = connection
         .query(
             statement,
@@ -218,10 +218,13 @@ pub(crate) static LEASES: Sql = Sql {
 /// A page of marked orders, oldest mark first, and behind them of those that are held without a mark,
 /// newest order first: what waits for a decision is found at once, however many orders there are.
 /// Where few of many orders are held, a page may be empty and another one follow.
-pub(crate) async fn leases(inner: &Inner, request: &Leases) -> Result<Page<LeaseView>, StoreError> {
+pub(crate) async fn leases(
+    context: &Context,
+    request: &Leases,
+) -> Result<Page<LeaseView>, StoreError> {
     let limit = limit(request.limit);
     let (tenant, most) = (request.tenant.as_str(), one_more(limit));
-    let connection = inner.pool.connection(For::Reading).await?;
+    let connection = context.pool.connection(For::Reading).await?;
     let before = match &request.cursor {
         Some(cursor) if cursor.0.starts_with('l') => place('l', Some(cursor))?,
         cursor => {

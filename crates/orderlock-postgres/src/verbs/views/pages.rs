@@ -7,11 +7,11 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use crate::pool::For;
-use crate::pool::connection::Sql;
 use crate::sql::error::Failure;
 use crate::sql::fragments::{entry_columns, remembered};
 use crate::sql::rows::{Columns, signed, unsigned};
-use crate::store::Inner;
+use crate::sql::statement::Sql;
+use crate::verbs::Context;
 
 /// The most rows on a page, whatever is asked for.
 const ROWS_MAX: usize = 1_000;
@@ -114,18 +114,18 @@ pub(crate) static HISTORY: Sql = Sql {
 
 /// A page of an order's entries, oldest first.
 pub(crate) async fn history(
-    inner: &Inner,
+    context: &Context,
     request: &History,
 ) -> Result<Option<Page<Entry>>, StoreError> {
     let after = place('h', request.cursor.as_ref())?.unwrap_or(0);
     let (tenant, order) = (&request.target.tenant, &request.target.order);
     let limit = limit(request.limit);
-    let connection = inner.pool.connection(For::Reading).await?;
+    let connection = context.pool.connection(For::Reading).await?;
     let mut rows = connection
         .query(
             &HISTORY,
             &[
-                &inner.clock.parameter(),
+                &context.clock.parameter(),
                 &tenant.as_str(),
                 &order.as_str(),
                 &after,
@@ -177,16 +177,16 @@ pub(crate) static MARK_END: Sql = Sql {
 
 /// The last entry by which an operator has ended a mark.
 pub(crate) async fn mark_end(
-    inner: &Inner,
+    context: &Context,
     request: &MarkEnd,
 ) -> Result<Option<Entry>, StoreError> {
     let (tenant, order) = (&request.target.tenant, &request.target.order);
-    let connection = inner.pool.connection(For::Reading).await?;
+    let connection = context.pool.connection(For::Reading).await?;
     let rows = connection
         .query(
             &MARK_END,
             &[
-                &inner.clock.parameter(),
+                &context.clock.parameter(),
                 &tenant.as_str(),
                 &order.as_str(),
                 &request.key.cast_signed(),

@@ -9,16 +9,16 @@ use orderlock_core::{LeaseState, LeaseView, OrderId, StoreError, Target, Timesta
 use tokio_postgres::types::Type;
 
 use crate::batch::{Told, Work};
-use crate::pool::connection::Sql;
 use crate::pool::settings::Waits;
 use crate::pool::{For, Pool};
-use crate::sql::clock::{Clock, Heard};
+use crate::sql::clock::ObservedClock;
 use crate::sql::error::{Broken, Failure};
 use crate::sql::fragments::{
     content_columns, entry_columns, held, lock_columns, order_at, target_columns,
 };
 use crate::sql::rows::{Columns, key_hash, name};
-use crate::store::Inner;
+use crate::sql::statement::Sql;
+use crate::verbs::Context;
 
 /// The columns of [`view`], of `orders o`.
 macro_rules! view_columns {
@@ -82,9 +82,12 @@ pub(crate) static LOOKUP: Sql = Sql {
 };
 
 /// One order as others see it.
-pub(crate) async fn read(inner: &Inner, request: &Read) -> Result<Option<OrderView>, StoreError> {
+pub(crate) async fn read(
+    context: &Context,
+    request: &Read,
+) -> Result<Option<OrderView>, StoreError> {
     let Target { tenant, order } = &request.target;
-    let connection = inner.pool.connection(For::Reading).await?;
+    let connection = context.pool.connection(For::Reading).await?;
     let rows = connection
         .query(&READ, &[&tenant.as_str(), &order.as_str()])
         .await?;
@@ -118,8 +121,7 @@ pub(crate) fn lease_view(lock: &LeaseState, target: &Target) -> Option<LeaseView
 #[derive(Clone, Debug)]
 pub(crate) struct Lookups {
     pub(crate) pool: Pool,
-    pub(crate) clock: Clock,
-    pub(crate) heard: Arc<Heard>,
+    pub(crate) clock: Arc<ObservedClock>,
 }
 
 impl Work for Lookups {
@@ -177,9 +179,9 @@ impl Lookups {
             return Err(Failure::unreadable("a key was not looked up"));
         }
         if let Some(row) = rows.first() {
-            self.heard.hear(Columns::of(row).next()?);
+            self.clock.observe(Columns::of(row).next()?);
         }
-        let believed = self.heard.believed();
+        let believed = self.clock.believed();
         let told = all()
             .zip(&rows)
             .map(|(it, row)| known(it, Columns::of(row), believed));
