@@ -8,26 +8,26 @@ use orderlock_core::store::{
 };
 use orderlock_core::{KeyId, Runtime, StoreError, Target};
 
-use crate::batch::order_gate::{Turn, Turns};
+use crate::batch::order_gate::{OrderGate, OrderPass};
 use crate::batch::{Batcher, Batches, Bounds, Work};
 use crate::options::PostgresOptions;
 use crate::pipeline::Pipeline;
 use crate::pipeline::probe::ProbeBatch;
 use crate::pipeline::write::WriteBatch;
-use crate::pool::settings::Waits;
-use crate::pool::{For, Pool};
+use crate::pool::settings::LockWait;
+use crate::pool::{Pool, Purpose};
 use crate::sql::error::Failure;
 use crate::sql::statement::Commit;
 use crate::verbs::Context;
-use crate::verbs::acquire::{Asking, Granting, commit};
+use crate::verbs::acquire::{GrantBatch, GrantRequest, commit};
 use crate::verbs::confirm::confirm;
-use crate::verbs::create::{self, Creating};
+use crate::verbs::create::{self, CreateBatch};
 use crate::verbs::fairness::Pace;
-use crate::verbs::release::{GiveUp, Releasing, must_be_flushed};
+use crate::verbs::release::{ReleaseBatch, ReleaseRequest, must_be_flushed};
 use crate::verbs::replay_cache::{self, ReplayCache};
-use crate::verbs::settle::Settling;
+use crate::verbs::settle::SettleBatch;
 use crate::verbs::settle_rows::impossible;
-use crate::verbs::views::read::Lookups;
+use crate::verbs::views::read::LookupBatch;
 
 /// What a store has done since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,17 +49,17 @@ pub struct Statistics {
 #[derive(Debug)]
 pub(crate) struct Dispatch {
     context: Arc<Context>,
-    turns: Turns,
-    creates: Batcher<Creating>,
-    lookups: Batcher<Lookups>,
-    acquires: Batcher<Granting>,
+    gate: OrderGate,
+    creates: Batcher<CreateBatch>,
+    lookups: Batcher<LookupBatch>,
+    acquires: Batcher<GrantBatch>,
     /// Acquires with a mark, which wait for the disk.
-    marks: Batcher<Granting>,
-    settles: Batcher<Settling>,
-    settling: Settling,
-    releases: Batcher<Releasing>,
+    marks: Batcher<GrantBatch>,
+    settles: Batcher<SettleBatch>,
+    settle_batch: SettleBatch,
+    releases: Batcher<ReleaseBatch>,
     /// Releases that wait for the disk.
-    clears: Batcher<Releasing>,
+    clears: Batcher<ReleaseBatch>,
     pipeline: Arc<Pipeline>,
     cache: ReplayCache,
     tried: Tried,
@@ -70,37 +70,37 @@ impl Dispatch {
         let pool = || context.pool.clone();
         let clock = || Arc::clone(&context.clock);
         let pace = Arc::new(Pace::default());
-        let granting = |commit| Granting {
+        let grants = |commit| GrantBatch {
             pool: pool(),
             clock: clock(),
             pace: Arc::clone(&pace),
             commit,
         };
-        let settling = Settling {
-            granting: granting(Commit::Flushed),
+        let settle_batch = SettleBatch {
+            grants: grants(Commit::Flushed),
         };
-        let releasing = |commit| Releasing {
-            granting: granting(commit),
+        let release_batch = |commit| ReleaseBatch {
+            grants: grants(commit),
         };
         let (pool, clock) = (pool(), clock());
-        let creating = Creating {
+        let create_batch = CreateBatch {
             pool: pool.clone(),
             clock: Arc::clone(&clock),
         };
-        let lookups = Lookups {
+        let lookups = LookupBatch {
             pool: pool.clone(),
             clock: Arc::clone(&clock),
         };
         Self {
-            turns: Turns::default(),
-            creates: batcher(creating, &pool, options),
+            gate: OrderGate::default(),
+            creates: batcher(create_batch, &pool, options),
             lookups: batcher(lookups, &pool, options),
-            acquires: batcher(granting(Commit::Unflushed), &pool, options),
-            marks: batcher(granting(Commit::Flushed), &pool, options),
-            settles: batcher(settling.clone(), &pool, options),
-            settling,
-            releases: batcher(releasing(Commit::Unflushed), &pool, options),
-            clears: batcher(releasing(Commit::Flushed), &pool, options),
+            acquires: batcher(grants(Commit::Unflushed), &pool, options),
+            marks: batcher(grants(Commit::Flushed), &pool, options),
+            settles: batcher(settle_batch.clone(), &pool, options),
+            settle_batch,
+            releases: batcher(release_batch(Commit::Unflushed), &pool, options),
+            clears: batcher(release_batch(Commit::Flushed), &pool, options),
             pipeline: Arc::new(pipeline(&context, options)),
             cache: ReplayCache::new(pool.connections()),
             tried: Tried::default(),
@@ -109,18 +109,18 @@ impl Dispatch {
     }
 
     /// The turn at an order of which nothing is accepted that is not durable.
-    async fn turn(&self, target: Target) -> Turn {
-        let turn = self.turns.take(target.clone()).await;
+    async fn pass(&self, target: Target) -> OrderPass {
+        let pass = self.gate.enter(target.clone()).await;
         self.pipeline.drained(&target).await;
-        turn
+        pass
     }
 
     pub(crate) async fn create(&self, request: Create) -> Result<Created, StoreError> {
         if let Some(failure) = create::refusal(&request, self.context.document_bytes_max) {
             return Err(failure.refused());
         }
-        let turn = self.turn(request.claim.target()).await;
-        let created = self.creates.run(Some(turn), request).await?;
+        let pass = self.pass(request.claim.target()).await;
+        let created = self.creates.run(Some(pass), request).await?;
         if matches!(created, Created::Settled(_)) {
             self.confirm().await?;
         }
@@ -129,7 +129,7 @@ impl Dispatch {
 
     /// Returns when what was found of a key is confirmed as a commit is: it is an answer.
     async fn confirm(&self) -> Result<(), StoreError> {
-        let purpose = For::Commit(Waits::Patiently);
+        let purpose = Purpose::Commit(LockWait::Patiently);
         let connection = self.context.pool.connection(purpose).await?;
         let confirmed = confirm(&connection).await;
         confirmed.map_err(Failure::not_applied)
@@ -170,7 +170,7 @@ impl Dispatch {
         let asked = self.context.clock.instant();
         let reading = self.cache.reading();
         let target = request.claim.target();
-        let turn = self.turn(target.clone()).await;
+        let pass = self.pass(target.clone()).await;
         let (fence, again) = (request.fence, self.tried.before(&request));
         let acquires = match commit(&request) {
             Commit::Unflushed => &self.acquires,
@@ -178,8 +178,8 @@ impl Dispatch {
         };
         let told = acquires
             .run(
-                Some(turn),
-                Asking {
+                Some(pass),
+                GrantRequest {
                     request,
                     again,
                     asked,
@@ -201,15 +201,15 @@ impl Dispatch {
             return Err(StoreError::Unsupported(why));
         }
         let target = request.claim.target();
-        let turn = self.turns.take(target.clone()).await;
+        let pass = self.gate.enter(target.clone()).await;
         let settled = match impossible(&request, self.context.document_bytes_max) {
             Some(reason) => {
                 self.pipeline.drained(&target).await;
-                self.settling.give_up(&request, reason).await?
+                self.settle_batch.give_up(&request, reason).await?
             }
             None => match self.pipeline.accept(&request).await {
                 Some(accepted) => return Ok(Settled::Accepted(accepted)),
-                None => self.settles.run(Some(turn), request).await?,
+                None => self.settles.run(Some(pass), request).await?,
             },
         };
         let free = match &settled {
@@ -231,15 +231,15 @@ impl Dispatch {
         self.give_up(request.into()).await
     }
 
-    async fn give_up(&self, request: GiveUp) -> Result<Released, StoreError> {
+    async fn give_up(&self, request: ReleaseRequest) -> Result<Released, StoreError> {
         let target = request.target.clone();
-        let turn = self.turn(target.clone()).await;
+        let pass = self.pass(target.clone()).await;
         let releases = if must_be_flushed(&request) {
             &self.clears
         } else {
             &self.releases
         };
-        let released = releases.run(Some(turn), request).await?;
+        let released = releases.run(Some(pass), request).await?;
         if released.held && !takes(released.next.as_ref()) {
             self.context.freed.announce(target);
         }

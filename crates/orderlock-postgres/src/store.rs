@@ -16,11 +16,11 @@ use crate::connect::error::OpenError;
 use crate::dispatch::{Dispatch, Statistics};
 use crate::open::open;
 use crate::options::PostgresOptions;
-use crate::pool::For;
+use crate::pool::Purpose;
 use crate::sql::clock::ObservedClock;
-use crate::verbs::expire::Ended;
+use crate::verbs::expire::ExpiryProgress;
 use crate::verbs::freed::Freed;
-use crate::verbs::sessions::watch::Watch;
+use crate::verbs::sessions::watch::SessionWatch;
 use crate::verbs::views::entries_since::Lag;
 use crate::verbs::views::{entries_since, lists, pages, read};
 use crate::verbs::{Context, break_lease, expire, resolve, retention, sessions};
@@ -74,7 +74,7 @@ impl PostgresStore {
         let opened = open(url, &options).await?;
         let runtime = Arc::clone(&options.runtime);
         let clock = ObservedClock::new(options.clock.clone(), Arc::clone(&runtime));
-        let connection = opened.pool.connection(For::Reading).await?;
+        let connection = opened.pool.connection(Purpose::Reading).await?;
         retention::begin(&connection, &clock).await?;
         drop(connection);
         let context = Arc::new(Context {
@@ -83,8 +83,8 @@ impl PostgresStore {
             runtime,
             document_bytes_max: options.document_bytes_max,
             freed: Freed::default(),
-            watch: Watch::default(),
-            ended: Ended::default(),
+            watch: SessionWatch::default(),
+            expiry: ExpiryProgress::default(),
         });
         Ok(Self(Arc::new(Inner {
             location: opened.location,

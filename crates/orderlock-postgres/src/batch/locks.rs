@@ -6,9 +6,9 @@ use orderlock_core::Target;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_postgres::types::Type;
 
-use crate::pool::settings::Waits;
-use crate::pool::{For, Pool};
-use crate::sql::error::{Broken, Failure};
+use crate::pool::settings::LockWait;
+use crate::pool::{Pool, Purpose};
+use crate::sql::error::{Failure, TransactionError};
 use crate::sql::rows::{Columns, place};
 use crate::sql::statement::{Commit, Sql};
 
@@ -47,12 +47,12 @@ impl Locks for Pool {
 async fn locked(pool: &Pool, targets: &[Target]) -> Result<Vec<bool>, Failure> {
     let tenants: Vec<_> = targets.iter().map(|it| it.tenant.as_str()).collect();
     let orders: Vec<_> = targets.iter().map(|it| it.order.as_str()).collect();
-    let connection = pool.connection(For::Work(Waits::Hardly)).await?;
+    let connection = pool.connection(Purpose::Work(LockWait::Briefly)).await?;
     // The locks of those that were free end with the transaction.
     let [rows] = connection
         .transaction(Commit::Unflushed, [(&LOCKED, &[&tenants, &orders])])
         .await
-        .map_err(Broken::into_failure)?;
+        .map_err(TransactionError::into_failure)?;
     let mut locked = vec![false; targets.len()];
     for row in &rows {
         *place(&mut locked, Columns::of(row).next()?)? = true;

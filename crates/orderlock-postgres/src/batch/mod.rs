@@ -21,12 +21,12 @@ use futures_util::future::BoxFuture;
 use orderlock_core::{Runtime, StoreError, Target};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
-use crate::batch::order_gate::Turn;
-use crate::batch::retry::{Verdict, carry_out, wait_alone};
+use crate::batch::order_gate::OrderPass;
+use crate::batch::retry::{Completion, carry_out, wait_alone};
 use crate::planted::{Planted, is_planted};
 use crate::pool::Pool;
-use crate::pool::settings::Waits;
-use crate::sql::error::{Broken, Failure};
+use crate::pool::settings::LockWait;
+use crate::sql::error::{Failure, TransactionError};
 
 /// How many requests must wait before a batch leaves beside another.
 const CROWD: usize = 16;
@@ -35,9 +35,9 @@ const CROWD: usize = 16;
 /// locked, so that no further batch has to wait to find out.
 const CAREFUL: u32 = 64;
 
-/// What one request of a batch is told; none if it is to be asked again, because somebody else was
-/// faster. A failure is its own: its neighbours are well.
-pub(crate) type Told<T> = Option<Result<T, Failure>>;
+/// The reply to one request of a batch. None if the request has to be sent again, because another
+/// writer was faster; a failure concerns this request alone, and not the others of the batch.
+pub(crate) type Reply<T> = Option<Result<T, Failure>>;
 
 /// A kind of request, and how a batch of them is carried out.
 pub(crate) trait Work: fmt::Debug + Send + Sync + 'static {
@@ -57,8 +57,8 @@ pub(crate) trait Work: fmt::Debug + Send + Sync + 'static {
     fn ask<'a>(
         &'a self,
         requests: &'a [Self::Request],
-        waits: Waits,
-    ) -> BoxFuture<'a, Result<Vec<Told<Self::Answer>>, Broken>>;
+        waits: LockWait,
+    ) -> BoxFuture<'a, Result<Vec<Reply<Self::Answer>>, TransactionError>>;
 
     /// What becomes of a request whose values the database refuses.
     fn refused<'a>(
@@ -129,7 +129,7 @@ struct Queue<W: Work> {
 struct Job<W: Work> {
     request: W::Request,
     answer: oneshot::Sender<Result<W::Answer, StoreError>>,
-    _turn: Option<Turn>,
+    _pass: Option<OrderPass>,
     _room: OwnedSemaphorePermit,
 }
 
@@ -171,7 +171,7 @@ impl<W: Work> Batcher<W> {
     /// Takes a request in and waits for its answer.
     pub(crate) async fn run(
         &self,
-        turn: Option<Turn>,
+        pass: Option<OrderPass>,
         request: W::Request,
     ) -> Result<W::Answer, StoreError> {
         let room = Arc::clone(&self.shared.room).acquire_owned().await;
@@ -180,7 +180,7 @@ impl<W: Work> Batcher<W> {
         self.shared.take_in(Job {
             request,
             answer,
-            _turn: turn,
+            _pass: pass,
             _room: room,
         });
         // Only a panic ends a lane without an answer.
@@ -271,28 +271,28 @@ impl<W: Work> Lane<W> {
             }
             // Each batch locks its orders in this order, so that none waits for another in a ring.
             jobs.sort_by_cached_key(|job| W::target(&job.request));
-            let (requests, asking): (Vec<_>, Vec<_>) = jobs
+            let (requests, waiters): (Vec<_>, Vec<_>) = jobs
                 .into_iter()
-                .map(|job| (job.request, (job.answer, job._turn, job._room)))
+                .map(|job| (job.request, (job.answer, job._pass, job._room)))
                 .unzip();
             let careful = self.shared.lock().careful > 0;
-            let (verdicts, met) =
+            let (completions, met) =
                 carry_out(&self.shared.work, &self.shared.pool, requests, careful).await;
-            self.shared.count(verdicts.len(), met);
-            for (asking, verdict) in asking.into_iter().zip(verdicts) {
-                let (answer, turn, room) = asking;
-                match verdict {
-                    Verdict::Told(told) => {
+            self.shared.count(completions.len(), met);
+            for (waiter, completion) in waiters.into_iter().zip(completions) {
+                let (answer, pass, room) = waiter;
+                match completion {
+                    Completion::Answered(told) => {
                         // The next verb on this order may leave before whoever asked has heard.
-                        drop(turn);
+                        drop(pass);
                         let _gone = answer.send(told);
                     }
-                    Verdict::Locked { request, doubtful } => {
+                    Completion::Locked { request, doubtful } => {
                         let shared = Arc::clone(&self.shared);
                         let alone = async move {
                             let told =
                                 wait_alone(&shared.work, &shared.pool, request, doubtful).await;
-                            drop((turn, room));
+                            drop((pass, room));
                             let _gone = answer.send(told);
                         };
                         self.shared.runtime.spawn(alone.boxed());

@@ -1,5 +1,6 @@
-//! Verbs on one order leave this node one after the other, in the order in which they were asked
-//! for: so no batch has two about one order, and none overtakes another in a batch beside it.
+//! A gate for each order: verbs on one order leave this node one after the other, in the order in which
+//! they were asked for. So no batch has two about one order, and none overtakes another in a batch
+//! beside it.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -8,20 +9,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use orderlock_core::Target;
 use tokio::sync::oneshot;
 
-/// The orders about which a verb is under way, and who waits for the next turn.
+/// The orders about which a verb is under way, and who waits to be the next one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Turns(Arc<Mutex<HashMap<Target, VecDeque<oneshot::Sender<Turn>>>>>);
+pub(crate) struct OrderGate(Arc<Mutex<HashMap<Target, VecDeque<oneshot::Sender<OrderPass>>>>>);
 
-/// The right to speak about one order, until it is dropped.
+/// The right to send a verb about one order, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Turn {
+pub(crate) struct OrderPass {
     /// None once it has been given on.
-    place: Option<(Turns, Target)>,
+    place: Option<(OrderGate, Target)>,
 }
 
-impl Turns {
-    /// Waits for the turn at an order.
-    pub(crate) async fn take(&self, target: Target) -> Turn {
+impl OrderGate {
+    /// Waits until no other verb about this order is under way.
+    pub(crate) async fn enter(&self, target: Target) -> OrderPass {
         let waiting = {
             let mut orders = self.lock();
             match orders.entry(target.clone()) {
@@ -30,36 +31,36 @@ impl Turns {
                     None
                 }
                 Entry::Occupied(mut taken) => {
-                    let (sender, turn) = oneshot::channel();
+                    let (sender, pass) = oneshot::channel();
                     taken.get_mut().push_back(sender);
-                    Some(turn)
+                    Some(pass)
                 }
             }
         };
-        let turn = match waiting {
+        let pass = match waiting {
             None => None,
-            Some(turn) => turn.await.ok(),
+            Some(pass) => pass.await.ok(),
         };
-        // Whoever has the turn gives it on, and never drops those who wait.
-        turn.unwrap_or_else(|| Turn {
+        // Whoever has the pass gives it on, and never drops those who wait.
+        pass.unwrap_or_else(|| OrderPass {
             place: Some((self.clone(), target)),
         })
     }
 
     /// Each change is one step, so that a panic elsewhere leaves it whole.
-    fn lock(&self) -> MutexGuard<'_, HashMap<Target, VecDeque<oneshot::Sender<Turn>>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Target, VecDeque<oneshot::Sender<OrderPass>>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Turn {
+impl Drop for OrderPass {
     fn drop(&mut self) {
-        let Some((turns, target)) = self.place.take() else {
+        let Some((gate, target)) = self.place.take() else {
             return;
         };
         loop {
             let next = {
-                let mut orders = turns.lock();
+                let mut orders = gate.lock();
                 let next = orders.get_mut(&target).and_then(VecDeque::pop_front);
                 if next.is_none() {
                     orders.remove(&target);
@@ -69,12 +70,12 @@ impl Drop for Turn {
             let Some(next) = next else {
                 return;
             };
-            let turn = Self {
-                place: Some((turns.clone(), target.clone())),
+            let pass = Self {
+                place: Some((gate.clone(), target.clone())),
             };
-            match next.send(turn) {
+            match next.send(pass) {
                 Ok(()) => return,
-                // Nobody waits there any more: the turn comes back, and goes to the one behind.
+                // Nobody waits there any more: the pass comes back, and goes to the one behind.
                 Err(mut unsent) => unsent.place = None,
             }
         }
@@ -96,39 +97,39 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn turns_are_taken_in_the_order_of_asking() {
-        let turns = Turns::default();
-        let first = turns.take(target("o1")).await;
-        let mut second = Box::pin(turns.take(target("o1")));
-        let mut third = Box::pin(turns.take(target("o1")));
+    async fn verbs_pass_in_the_order_of_asking() {
+        let gate = OrderGate::default();
+        let first = gate.enter(target("o1")).await;
+        let mut second = Box::pin(gate.enter(target("o1")));
+        let mut third = Box::pin(gate.enter(target("o1")));
         assert!(second.as_mut().now_or_never().is_none());
         assert!(third.as_mut().now_or_never().is_none());
-        assert!(turns.take(target("o2")).now_or_never().is_some());
+        assert!(gate.enter(target("o2")).now_or_never().is_some());
         drop(first);
         assert!(third.as_mut().now_or_never().is_none());
         let second = second.await;
         drop(second);
         drop(third.await);
-        assert!(turns.lock().is_empty(), "nothing is left behind");
+        assert!(gate.lock().is_empty(), "nothing is left behind");
     }
 
     #[tokio::test]
     async fn whoever_has_gone_is_passed_over() {
-        let turns = Turns::default();
-        let first = turns.take(target("o1")).await;
-        let mut gone = Box::pin(turns.take(target("o1")));
-        let mut waiting = Box::pin(turns.take(target("o1")));
+        let gate = OrderGate::default();
+        let first = gate.enter(target("o1")).await;
+        let mut gone = Box::pin(gate.enter(target("o1")));
+        let mut waiting = Box::pin(gate.enter(target("o1")));
         assert!(gone.as_mut().now_or_never().is_none());
         assert!(waiting.as_mut().now_or_never().is_none());
         drop(gone);
         drop(first);
         drop(waiting.await);
-        // Given a turn, and gone before taking it.
-        let first = turns.take(target("o1")).await;
-        let mut gone = Box::pin(turns.take(target("o1")));
+        // Given the pass, and gone before taking it.
+        let first = gate.enter(target("o1")).await;
+        let mut gone = Box::pin(gate.enter(target("o1")));
         assert!(gone.as_mut().now_or_never().is_none());
         drop(first);
         drop(gone);
-        assert!(turns.lock().is_empty());
+        assert!(gate.lock().is_empty());
     }
 }

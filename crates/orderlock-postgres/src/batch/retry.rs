@@ -1,14 +1,14 @@
-//! What is done about a batch that did not come to its answers: it is sent again, or each request by
-//! itself, within bounds; and in the end everybody is told the truth.
+//! Retries a batch that failed: it is sent again whole, or each of its requests by itself, within
+//! bounds. In the end every request has its answer, or an error that says whether it may have happened.
 
 use futures_util::{StreamExt as _, stream};
 use orderlock_core::StoreError;
 
 use crate::batch::locks::Locks;
-use crate::batch::{Met, Told, Work};
+use crate::batch::{Met, Reply, Work};
 use crate::planted::{Planted, is_planted};
-use crate::pool::settings::Waits;
-use crate::sql::error::{Broken, Failure};
+use crate::pool::settings::LockWait;
+use crate::sql::error::{Failure, TransactionError};
 
 /// How often a batch is sent again because others stood in its way, or rows did not stand still.
 const ROUNDS_MAX: usize = 10;
@@ -19,10 +19,10 @@ const REPEATS_MAX: usize = 2;
 /// How many requests of a batch that failed through one of them are tried at the same time.
 const ALONE_MAX: usize = 4;
 
-/// What a batch has come to for one of its requests.
+/// How a batch has ended for one of its requests.
 #[derive(Debug)]
-pub(crate) enum Verdict<W: Work> {
-    Told(Result<W::Answer, StoreError>),
+pub(crate) enum Completion<W: Work> {
+    Answered(Result<W::Answer, StoreError>),
     /// Somebody else keeps the order locked: it is to be waited for, by this request alone.
     Locked {
         request: W::Request,
@@ -39,63 +39,63 @@ pub(crate) async fn carry_out<W: Work>(
     locks: &dyn Locks,
     requests: Vec<W::Request>,
     careful: bool,
-) -> (Vec<Verdict<W>>, Met) {
+) -> (Vec<Completion<W>>, Met) {
     let mut batch = Batch {
         work,
         locks,
-        verdicts: requests.iter().map(|_| None).collect(),
+        completions: requests.iter().map(|_| None).collect(),
         places: (0..requests.len()).collect(),
         requests,
-        trials: Trials::default(),
-        waits: Waits::Hardly,
+        budget: RetryBudget::default(),
+        waits: LockWait::Briefly,
     };
     let mut met = Met::Nothing;
     if careful && batch.pass_by_locked().await.is_ok_and(|locked| locked > 0) {
         met = Met::Beforehand;
     }
     while !batch.requests.is_empty() {
-        let told = match work.ask(&batch.requests, batch.waits).await {
+        let error = match work.ask(&batch.requests, batch.waits).await {
             Ok(told) => {
-                batch.told(told);
+                batch.take_down(told);
                 continue;
             }
-            Err(broken) => broken,
+            Err(error) => error,
         };
-        match batch.trials.judge::<W>(&told) {
-            Next::Again => {}
-            Next::Locked if batch.waits == Waits::Hardly => {
+        match batch.budget.judge::<W>(&error) {
+            NextStep::Again => {}
+            NextStep::Locked if batch.waits == LockWait::Briefly => {
                 met = Met::ByWaiting;
                 batch.find_locked().await;
             }
-            Next::Alone => batch.each_alone().await,
-            Next::Locked | Next::End => batch.end(&told.into_failure()),
+            NextStep::Alone => batch.each_alone().await,
+            NextStep::Locked | NextStep::End => batch.end(&error.into_failure()),
         }
     }
-    (batch.verdicts(), met)
+    (batch.completions(), met)
 }
 
 /// A batch on its way.
 struct Batch<'a, W: Work> {
     work: &'a W,
     locks: &'a dyn Locks,
-    verdicts: Vec<Option<Verdict<W>>>,
+    completions: Vec<Option<Completion<W>>>,
     /// What is still open, and where its verdicts go.
     requests: Vec<W::Request>,
     places: Vec<usize>,
-    trials: Trials,
-    waits: Waits,
+    budget: RetryBudget,
+    waits: LockWait,
 }
 
 impl<W: Work> Batch<'_, W> {
-    /// Takes down what was told. Who was told nothing is asked again, within bounds.
-    fn told(&mut self, told: Vec<Told<W::Answer>>) {
+    /// Takes the replies down. A request without one is sent again, within bounds.
+    fn take_down(&mut self, told: Vec<Reply<W::Answer>>) {
         let places = std::mem::take(&mut self.places);
         let asked = std::mem::take(&mut self.requests);
         for ((place, request), told) in places.into_iter().zip(asked).zip(told) {
             match told {
                 Some(told) => {
-                    let told = told.map_err(|failure| self.trials.error(failure));
-                    self.verdicts[place] = Some(Verdict::Told(told));
+                    let told = told.map_err(|failure| self.budget.error(failure));
+                    self.completions[place] = Some(Completion::Answered(told));
                 }
                 None => {
                     self.places.push(place);
@@ -103,7 +103,7 @@ impl<W: Work> Batch<'_, W> {
                 }
             }
         }
-        if matches!(self.trials.round(), Next::End) {
+        if matches!(self.budget.round(), NextStep::End) {
             self.end(&restless());
         }
     }
@@ -119,7 +119,7 @@ impl<W: Work> Batch<'_, W> {
         }
         match self.pass_by_locked().await {
             Ok(locked) if locked > 0 => {}
-            Err(failure) if failure.is_of_a_lock() => self.waits = Waits::Patiently,
+            Err(failure) if failure.is_of_a_lock() => self.waits = LockWait::Patiently,
             Ok(_) | Err(_) => self.each_alone().await,
         }
     }
@@ -138,9 +138,9 @@ impl<W: Work> Batch<'_, W> {
         let open = places.into_iter().zip(requests);
         for ((place, request), locked) in open.zip(locked) {
             if *locked {
-                self.verdicts[place] = Some(Verdict::Locked {
+                self.completions[place] = Some(Completion::Locked {
                     request,
-                    doubtful: self.trials.doubtful,
+                    doubtful: self.budget.doubtful,
                 });
             } else {
                 self.places.push(place);
@@ -150,29 +150,29 @@ impl<W: Work> Batch<'_, W> {
     }
 
     async fn each_alone(&mut self) {
-        let doubtful = self.trials.doubtful;
+        let doubtful = self.budget.doubtful;
         let work = self.work;
         let each = self.requests.drain(..);
-        let each = each.map(|request| try_alone(work, request, doubtful, Waits::Hardly));
+        let each = each.map(|request| try_alone(work, request, doubtful, LockWait::Briefly));
         let told: Vec<_> = stream::iter(each).buffered(ALONE_MAX).collect().await;
-        for (place, verdict) in self.places.drain(..).zip(told) {
-            self.verdicts[place] = Some(verdict);
+        for (place, completion) in self.places.drain(..).zip(told) {
+            self.completions[place] = Some(completion);
         }
     }
 
     fn end(&mut self, failure: &Failure) {
         self.requests.clear();
         for place in self.places.drain(..) {
-            let told = Err(self.trials.error(failure.clone()));
-            self.verdicts[place] = Some(Verdict::Told(told));
+            let told = Err(self.budget.error(failure.clone()));
+            self.completions[place] = Some(Completion::Answered(told));
         }
     }
 
-    fn verdicts(self) -> Vec<Verdict<W>> {
+    fn completions(self) -> Vec<Completion<W>> {
         let missing = || Err(Failure::impossible("a request was passed over").not_applied());
-        let verdicts = self.verdicts.into_iter();
-        verdicts
-            .map(|verdict| verdict.unwrap_or_else(|| Verdict::Told(missing())))
+        let completions = self.completions.into_iter();
+        completions
+            .map(|completion| completion.unwrap_or_else(|| Completion::Answered(missing())))
             .collect()
     }
 }
@@ -184,19 +184,19 @@ pub(crate) async fn wait_alone<W: Work>(
     request: W::Request,
     doubtful: bool,
 ) -> Result<W::Answer, StoreError> {
-    let trials = Trials {
+    let budget = RetryBudget {
         doubtful,
-        ..Trials::default()
+        ..RetryBudget::default()
     };
     let _alone = locks
         .alone()
         .await
-        .map_err(|failure| trials.error(failure))?;
-    match try_alone(work, request, doubtful, Waits::Patiently).await {
-        Verdict::Told(told) => told,
-        Verdict::Locked { doubtful, .. } => Err(Trials {
+        .map_err(|failure| budget.error(failure))?;
+    match try_alone(work, request, doubtful, LockWait::Patiently).await {
+        Completion::Answered(told) => told,
+        Completion::Locked { doubtful, .. } => Err(RetryBudget {
             doubtful,
-            ..Trials::default()
+            ..RetryBudget::default()
         }
         .error(locked())),
     }
@@ -204,11 +204,11 @@ pub(crate) async fn wait_alone<W: Work>(
 
 /// Carries one request out by itself, without waiting for what somebody else keeps locked.
 pub(crate) async fn alone<W: Work>(work: &W, request: W::Request) -> Result<W::Answer, StoreError> {
-    match try_alone(work, request, false, Waits::Hardly).await {
-        Verdict::Told(told) => told,
-        Verdict::Locked { doubtful, .. } => Err(Trials {
+    match try_alone(work, request, false, LockWait::Briefly).await {
+        Completion::Answered(told) => told,
+        Completion::Locked { doubtful, .. } => Err(RetryBudget {
             doubtful,
-            ..Trials::default()
+            ..RetryBudget::default()
         }
         .error(locked())),
     }
@@ -227,43 +227,43 @@ async fn try_alone<W: Work>(
     work: &W,
     request: W::Request,
     doubtful: bool,
-    waits: Waits,
-) -> Verdict<W> {
-    let mut trials = Trials {
+    waits: LockWait,
+) -> Completion<W> {
+    let mut budget = RetryBudget {
         doubtful,
-        ..Trials::default()
+        ..RetryBudget::default()
     };
     let request = [request];
     let failure = loop {
         match work.ask(&request, waits).await {
-            Ok(mut told) => match (told.pop().flatten(), trials.round()) {
+            Ok(mut told) => match (told.pop().flatten(), budget.round()) {
                 (Some(told), _) => {
-                    return Verdict::Told(told.map_err(|failure| trials.error(failure)));
+                    return Completion::Answered(told.map_err(|failure| budget.error(failure)));
                 }
-                (None, Next::Again) => {}
+                (None, NextStep::Again) => {}
                 (None, _) => break restless(),
             },
-            Err(broken) => match trials.judge::<W>(&broken) {
-                Next::Again => {}
-                Next::Locked if waits == Waits::Hardly && !is_planted(Planted::OneLane) => {
+            Err(error) => match budget.judge::<W>(&error) {
+                NextStep::Again => {}
+                NextStep::Locked if waits == LockWait::Briefly && !is_planted(Planted::OneLane) => {
                     let [request] = request;
-                    let doubtful = trials.doubtful;
-                    return Verdict::Locked { request, doubtful };
+                    let doubtful = budget.doubtful;
+                    return Completion::Locked { request, doubtful };
                 }
-                Next::Alone | Next::Locked | Next::End => break broken.into_failure(),
+                NextStep::Alone | NextStep::Locked | NextStep::End => break error.into_failure(),
             },
         }
     };
     if failure.is_of_the_values() {
         let [request] = &request;
-        return Verdict::Told(work.refused(request, failure).await);
+        return Completion::Answered(work.refused(request, failure).await);
     }
-    Verdict::Told(Err(trials.error(failure)))
+    Completion::Answered(Err(budget.error(failure)))
 }
 
-/// What has been tried for a batch.
+/// The tries that a batch, or one of its requests, has left.
 #[derive(Debug, Default)]
-struct Trials {
+struct RetryBudget {
     rounds: usize,
     repeats: usize,
     /// Whether a try may have happened: then a later one that did not says nothing about it.
@@ -271,7 +271,7 @@ struct Trials {
 }
 
 /// What is to be done after a try.
-enum Next {
+enum NextStep {
     Again,
     /// Each request by itself, to find the one that is at fault.
     Alone,
@@ -280,29 +280,29 @@ enum Next {
     End,
 }
 
-impl Trials {
-    fn round(&mut self) -> Next {
+impl RetryBudget {
+    fn round(&mut self) -> NextStep {
         self.rounds += 1;
         if self.rounds < ROUNDS_MAX {
-            Next::Again
+            NextStep::Again
         } else {
-            Next::End
+            NextStep::End
         }
     }
 
-    fn judge<W: Work>(&mut self, broken: &Broken) -> Next {
-        match broken {
-            Broken::NotApplied(failure) if failure.is_of_the_moment() => self.round(),
-            Broken::NotApplied(failure) if failure.is_of_a_lock() => Next::Locked,
-            Broken::NotApplied(failure) if failure.is_of_the_values() => Next::Alone,
-            Broken::NotApplied(_) => Next::End,
-            Broken::Unknown(_) => {
+    fn judge<W: Work>(&mut self, error: &TransactionError) -> NextStep {
+        match error {
+            TransactionError::NotApplied(failure) if failure.is_of_the_moment() => self.round(),
+            TransactionError::NotApplied(failure) if failure.is_of_a_lock() => NextStep::Locked,
+            TransactionError::NotApplied(failure) if failure.is_of_the_values() => NextStep::Alone,
+            TransactionError::NotApplied(_) => NextStep::End,
+            TransactionError::Unknown(_) => {
                 self.doubtful = true;
                 self.repeats += 1;
                 if W::REPEATS && self.repeats <= REPEATS_MAX {
-                    Next::Again
+                    NextStep::Again
                 } else {
-                    Next::End
+                    NextStep::End
                 }
             }
         }

@@ -6,7 +6,7 @@
 //! another base above all positions, and readers begin again.
 
 use crate::pool::connection::Connection;
-use crate::sql::error::{Broken, Failure};
+use crate::sql::error::{Failure, TransactionError};
 use crate::sql::rows::Columns;
 use crate::sql::statement::{Commit, Sql};
 
@@ -62,13 +62,15 @@ pub(crate) async fn begin_if_restored(connection: &Connection) -> Result<(), Fai
     let row = rows.first();
     let row = row.ok_or_else(|| Failure::unreadable("the store has no row of its own"))?;
     if Columns::of(row).next::<Option<bool>>()? == Some(true) {
-        begin(connection).await.map_err(Broken::into_failure)?;
+        begin(connection)
+            .await
+            .map_err(TransactionError::into_failure)?;
     }
     Ok(())
 }
 
 /// Begins a new epoch, unless somebody else just has.
-pub(crate) async fn begin(connection: &Connection) -> Result<(), Broken> {
+pub(crate) async fn begin(connection: &Connection) -> Result<(), TransactionError> {
     let [_, begun] = connection
         .transaction(Commit::Flushed, [(&STOP, &[]), (&BEGIN, &[])])
         .await?;

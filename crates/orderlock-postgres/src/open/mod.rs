@@ -11,8 +11,8 @@ use crate::connect::address::Address;
 use crate::connect::error::OpenError;
 use crate::connect::{Connected, Connector};
 use crate::options::PostgresOptions;
-use crate::pool::health::{Health, LOOK, Looked, Seen};
-use crate::pool::{For, Pool};
+use crate::pool::health::{Health, LOOK, Seen, ServerReport};
+use crate::pool::{Pool, Purpose};
 use crate::sql::error::Failure;
 
 /// The oldest server that the store is made for, as the server writes its version.
@@ -35,7 +35,7 @@ pub(crate) async fn open(url: &str, options: &PostgresOptions) -> Result<Opened,
     migrate::migrate(&connector, &mut client, pooled).await?;
     drop(client);
     let pool = Pool::new(connector, pooled, options, Health::new(server.seen));
-    let connection = pool.connection(For::Life).await?;
+    let connection = pool.connection(Purpose::Life).await?;
     epoch::begin_if_restored(&connection).await?;
     drop(connection);
     Ok(Opened {
@@ -69,7 +69,7 @@ impl Server {
         let (Some(version), Some(looked)) = (version.first(), looked.first()) else {
             return Err(Failure::unreadable("the server says nothing of itself").into());
         };
-        let looked = Looked::read(looked)?;
+        let looked = ServerReport::read(looked)?;
         Ok(Self {
             number: looked.version,
             version: version.try_get(0)?,

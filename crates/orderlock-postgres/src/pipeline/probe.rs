@@ -12,16 +12,16 @@ use orderlock_core::{
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
-use crate::batch::{Told, Work};
+use crate::batch::{Reply, Work};
 use crate::pool::connection::Connection;
-use crate::pool::settings::Waits;
-use crate::pool::{For, Pool};
+use crate::pool::settings::LockWait;
+use crate::pool::{Pool, Purpose};
 use crate::sql::clock::ObservedClock;
-use crate::sql::error::{Broken, Failure};
+use crate::sql::error::{Failure, TransactionError};
 use crate::sql::fragments::entry_columns;
 use crate::sql::rows::{Columns, Id, key_hash};
 use crate::sql::statement::Sql;
-use crate::verbs::acquire_facts::{Known, Requester, TYPES, facts};
+use crate::verbs::acquire_facts::{AcquireFacts, Requester, TYPES, facts};
 
 /// The facts before a grant, with the number of the order's last entry: whatever checkpoint the key
 /// has is one of an earlier run.
@@ -122,11 +122,11 @@ impl Work for ProbeBatch {
     fn ask<'a>(
         &'a self,
         requests: &'a [Probe],
-        waits: Waits,
-    ) -> BoxFuture<'a, Result<Vec<Told<Option<ProbeAnswer>>>, Broken>> {
+        waits: LockWait,
+    ) -> BoxFuture<'a, Result<Vec<Reply<Option<ProbeAnswer>>>, TransactionError>> {
         let looked = self.look(requests, waits);
         looked
-            .map(|looked| looked.map_err(Broken::NotApplied))
+            .map(|looked| looked.map_err(TransactionError::NotApplied))
             .boxed()
     }
 
@@ -143,11 +143,11 @@ impl ProbeBatch {
     async fn look(
         &self,
         requests: &[Probe],
-        waits: Waits,
-    ) -> Result<Vec<Told<Option<ProbeAnswer>>>, Failure> {
+        waits: LockWait,
+    ) -> Result<Vec<Reply<Option<ProbeAnswer>>>, Failure> {
         let (keys, orders): (Vec<_>, Vec<_>) =
             requests.iter().partition(|look| look.order == Scope::None);
-        let connection = self.pool.connection(For::Work(waits)).await?;
+        let connection = self.pool.connection(Purpose::Work(waits)).await?;
         let mut keys = self.at_keys(&connection, &keys).await?.into_iter();
         let mut orders = self.at_orders(&connection, &orders).await?.into_iter();
         let told = requests.iter().map(|look| match look.order {
@@ -161,7 +161,7 @@ impl ProbeBatch {
         if probes.is_empty() {
             return Ok(Vec::new());
         }
-        let asked = Asked::of(probes);
+        let asked = ProbeRows::of(probes);
         let (now, believed) = (self.clock.parameter(), self.clock.believed());
         let parameters: [&(dyn ToSql + Sync); 4] =
             [&now, &asked.sessions, &asked.key_hashes, &asked.key_ids];
@@ -176,7 +176,7 @@ impl ProbeBatch {
         if probes.is_empty() {
             return Ok(Vec::new());
         }
-        let asked = Asked::of(probes);
+        let asked = ProbeRows::of(probes);
         let (now, believed) = (self.clock.parameter(), self.clock.believed());
         let parameters: [&(dyn ToSql + Sync); 7] = [
             &now,
@@ -200,7 +200,7 @@ type Seen = Vec<Result<Option<ProbeAnswer>, Failure>>;
 
 /// Looks as the parameters of statements, a column for each of their parts.
 #[derive(Debug)]
-struct Asked<'a> {
+struct ProbeRows<'a> {
     tenants: Vec<&'a str>,
     orders: Vec<&'a str>,
     readers: Vec<Option<Id>>,
@@ -209,7 +209,7 @@ struct Asked<'a> {
     key_ids: Vec<&'a [u8]>,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> ProbeRows<'a> {
     fn of(probes: &[&'a Probe]) -> Self {
         let nexts = || probes.iter().map(|look| &look.next);
         let claims = || nexts().map(|next| &next.claim);
@@ -242,7 +242,7 @@ fn see_order(
     row: &Row,
     believed: Option<Timestamp>,
 ) -> Result<Option<ProbeAnswer>, Failure> {
-    let Some(mut known) = Known::of(&next.claim.target(), row, believed)? else {
+    let Some(mut known) = AcquireFacts::of(&next.claim.target(), row, believed)? else {
         return Ok(None);
     };
     // The version, which is known already.
@@ -266,7 +266,7 @@ fn see_order(
         entries: known.columns.count()?,
     };
     Ok(Some(ProbeAnswer {
-        next: known.asked,
+        next: known.requester,
         order: Some(order),
     }))
 }

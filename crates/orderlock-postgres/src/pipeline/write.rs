@@ -9,17 +9,17 @@ use orderlock_core::store::{Loss, Settle};
 use orderlock_core::{Fence, Lease, OwnedIndex, StoreError, Target, Timestamp, Version};
 use tokio_postgres::Row;
 
-use crate::batch::{Told, Work};
+use crate::batch::{Reply, Work};
 use crate::pipeline::write_rows::{Rows, WRITE};
 use crate::pool::connection::Connection;
-use crate::pool::settings::Waits;
-use crate::pool::{For, Pool};
+use crate::pool::settings::LockWait;
+use crate::pool::{Pool, Purpose};
 use crate::sql::clock::ObservedClock;
-use crate::sql::error::{Broken, Failure};
+use crate::sql::error::{Failure, TransactionError};
 use crate::sql::rows::{Columns, place};
 use crate::verbs::confirm::confirm;
 use crate::verbs::settle::is_repeat;
-use crate::verbs::settle_facts::{Found, tell};
+use crate::verbs::settle_facts::{SettleFate, settle_fates};
 use crate::verbs::settle_rows::bytes;
 
 /// Batches of segments.
@@ -110,8 +110,8 @@ impl Work for WriteBatch {
     fn ask<'a>(
         &'a self,
         requests: &'a [Segment],
-        waits: Waits,
-    ) -> BoxFuture<'a, Result<Vec<Told<Written>>, Broken>> {
+        waits: LockWait,
+    ) -> BoxFuture<'a, Result<Vec<Reply<Written>>, TransactionError>> {
         self.write(requests, waits).boxed()
     }
 
@@ -129,24 +129,24 @@ impl WriteBatch {
     async fn write(
         &self,
         segments: &[Segment],
-        waits: Waits,
-    ) -> Result<Vec<Told<Written>>, Broken> {
-        let connection = self.pool.connection(For::Commit(waits)).await;
-        let connection = connection.map_err(Broken::NotApplied)?;
+        waits: LockWait,
+    ) -> Result<Vec<Reply<Written>>, TransactionError> {
+        let connection = self.pool.connection(Purpose::Commit(waits)).await;
+        let connection = connection.map_err(TransactionError::NotApplied)?;
         let rows = Rows::of(segments, &self.clock);
         let parameters = rows.parameters();
         let written = connection
             .write(connection.form(&WRITE, segments.len()), &parameters)
             .await?;
-        let mut told: Vec<Told<Written>> = segments.iter().map(|_| None).collect();
+        let mut told: Vec<Reply<Written>> = segments.iter().map(|_| None).collect();
         for row in &written {
-            let now = written_there(row, &mut told).map_err(Broken::Unknown)?;
+            let now = written_there(row, &mut told).map_err(TransactionError::Unknown)?;
             self.clock.observe(now);
         }
         if written.len() < segments.len() {
             self.find_out(&connection, segments, &mut told)
                 .await
-                .map_err(Broken::Unknown)?;
+                .map_err(TransactionError::Unknown)?;
         }
         Ok(told)
     }
@@ -157,7 +157,7 @@ impl WriteBatch {
         &self,
         connection: &Connection,
         segments: &[Segment],
-        told: &mut [Told<Written>],
+        told: &mut [Reply<Written>],
     ) -> Result<(), Failure> {
         let left = segments.iter().zip(told.iter());
         let firsts: Vec<_> = left
@@ -165,17 +165,17 @@ impl WriteBatch {
             .filter_map(|(segment, _)| segment.links.first())
             .map(|link| &link.settle)
             .collect();
-        let found = tell(connection, &firsts, &self.clock).await?;
+        let found = settle_fates(connection, &firsts, &self.clock).await?;
         if found.iter().any(is_repeat) {
             confirm(connection).await?;
         }
         let mut found = found.into_iter();
         for told in told.iter_mut().filter(|told| told.is_none()) {
             *told = match found.next() {
-                Some(Ok(Found::Repeat(_))) => Some(Ok(Written::Durable { kept: false })),
-                Some(Ok(Found::Lost(loss))) => Some(Ok(Written::Lost(loss))),
+                Some(Ok(SettleFate::Repeat(_))) => Some(Ok(Written::Durable { kept: false })),
+                Some(Ok(SettleFate::Lost(loss))) => Some(Ok(Written::Lost(loss))),
                 Some(Err(failure)) => Some(Err(failure)),
-                Some(Ok(Found::Again)) | None => None,
+                Some(Ok(SettleFate::Again)) | None => None,
             };
         }
         Ok(())
@@ -183,7 +183,7 @@ impl WriteBatch {
 }
 
 /// Tells a piece that it was written, and returns when.
-fn written_there(row: &Row, told: &mut [Told<Written>]) -> Result<Timestamp, Failure> {
+fn written_there(row: &Row, told: &mut [Reply<Written>]) -> Result<Timestamp, Failure> {
     let mut columns = Columns::of(row);
     let told = place(told, columns.next()?)?;
     let kept = columns.next()?;

@@ -14,9 +14,9 @@ use crate::pool::parked::Alive;
 use crate::pool::settings::{Begins, Level};
 
 /// A connection as the pool keeps it.
-pub(crate) struct Link {
+pub(crate) struct PooledClient {
     pub(crate) client: Client,
-    /// Reads and writes the socket; ends with the link.
+    /// Reads and writes the socket; ends with the pooled.
     pub(crate) driver: JoinHandle<()>,
     /// Set when a commit was cut short while it waited for a standby.
     pub(crate) unconfirmed: Arc<AtomicBool>,
@@ -34,13 +34,13 @@ pub(crate) struct Link {
     pub(crate) _alive: Alive,
 }
 
-impl fmt::Debug for Link {
+impl fmt::Debug for PooledClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").finish_non_exhaustive()
+        f.debug_struct("PooledClient").finish_non_exhaustive()
     }
 }
 
-impl Drop for Link {
+impl Drop for PooledClient {
     fn drop(&mut self) {
         self.driver.abort();
     }

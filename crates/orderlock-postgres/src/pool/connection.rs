@@ -13,11 +13,11 @@ use futures_util::future::{join, join_all, join3};
 use tokio_postgres::{Client, Row, Statement};
 
 use crate::planted::twisted;
-use crate::pool::client::Link;
+use crate::pool::client::PooledClient;
 use crate::pool::parked::Parked;
-use crate::pool::settings::Waits;
-use crate::pool::{For, Manager, Share};
-use crate::sql::error::{Broken, Failure};
+use crate::pool::settings::LockWait;
+use crate::pool::{Manager, Purpose, Share};
+use crate::sql::error::{Failure, TransactionError};
 use crate::sql::statement::{Batched, Commit, Parameters, Sql};
 
 /// How often a transaction is sent again because others stood in its way.
@@ -39,7 +39,7 @@ pub(crate) struct Connection {
     object: Option<Object<Manager>>,
     share: Option<Share>,
     parked: Arc<Parked>,
-    waits: Waits,
+    waits: LockWait,
     in_doubt: AtomicBool,
     /// Whether a commit that waits for more than this machine may be under way.
     commits: AtomicBool,
@@ -50,11 +50,11 @@ impl Connection {
         object: Object<Manager>,
         share: Share,
         parked: Arc<Parked>,
-        purpose: For,
+        purpose: Purpose,
     ) -> Self {
         let waits = match purpose {
-            For::Life | For::Reading => Waits::Patiently,
-            For::Work(waits) | For::Commit(waits) => waits,
+            Purpose::Life | Purpose::Reading => LockWait::Patiently,
+            Purpose::Work(waits) | Purpose::Commit(waits) => waits,
         };
         Self {
             object: Some(object),
@@ -62,20 +62,20 @@ impl Connection {
             parked,
             waits,
             in_doubt: AtomicBool::new(false),
-            commits: AtomicBool::new(matches!(purpose, For::Commit(_))),
+            commits: AtomicBool::new(matches!(purpose, Purpose::Commit(_))),
         }
     }
 
-    fn link(&self) -> &Link {
+    fn client(&self) -> &PooledClient {
         self.object
             .as_ref()
-            .expect("a connection has its link until it is dropped")
+            .expect("a connection has its client until it is dropped")
     }
 
     /// The form of a statement for so many requests. One that is not prepared is planned each time,
     /// and gains nothing by its form.
     pub(crate) fn form(&self, statement: &'static Batched, requests: usize) -> &'static Sql {
-        if requests == 1 && self.link().prepares {
+        if requests == 1 && self.client().prepares {
             &statement.one
         } else {
             &statement.many
@@ -89,7 +89,7 @@ impl Connection {
         sql: &'static Sql,
         parameters: Parameters<'_>,
     ) -> Result<Vec<Row>, Failure> {
-        if self.link().prepares {
+        if self.client().prepares {
             let work = async {
                 let ready = self.ready(sql).await?;
                 self.run(&ready, parameters).await
@@ -97,14 +97,14 @@ impl Connection {
             match self.patiently(work).await {
                 Err(failure) if failure.is_of_the_moment() => {}
                 // A session waits hardly, so that nothing has to be set for what is done most.
-                Err(failure) if failure.is_of_a_lock() && self.waits == Waits::Patiently => {}
+                Err(failure) if failure.is_of_a_lock() && self.waits == LockWait::Patiently => {}
                 told => return told,
             }
         }
         let told = self
             .transaction(Commit::Unflushed, [(sql, parameters)])
             .await;
-        let [rows] = told.map_err(Broken::into_failure)?;
+        let [rows] = told.map_err(TransactionError::into_failure)?;
         Ok(rows)
     }
 
@@ -115,20 +115,23 @@ impl Connection {
         &self,
         sql: &'static Sql,
         parameters: Parameters<'_>,
-    ) -> Result<Vec<Row>, Broken> {
-        if !self.link().prepares || self.waits == Waits::Patiently {
+    ) -> Result<Vec<Row>, TransactionError> {
+        if !self.client().prepares || self.waits == LockWait::Patiently {
             let [rows] = self
                 .transaction(Commit::Flushed, [(sql, parameters)])
                 .await?;
             return Ok(rows);
         }
         let ready = self.patiently(self.ready(sql)).await;
-        let ready = ready.map_err(Broken::NotApplied)?;
-        self.open().map_err(Broken::NotApplied)?;
-        let link = self.link();
-        link.unconfirmed.store(false, Ordering::Release);
+        let ready = ready.map_err(TransactionError::NotApplied)?;
+        self.open().map_err(TransactionError::NotApplied)?;
+        let pooled = self.client();
+        pooled.unconfirmed.store(false, Ordering::Release);
         let work = async { Ok(self.told(&ready, parameters).await) };
-        let (rows, ended) = self.patiently(work).await.map_err(Broken::Unknown)?;
+        let (rows, ended) = self
+            .patiently(work)
+            .await
+            .map_err(TransactionError::Unknown)?;
         let Err(failure) = ended else {
             return self.confirmed(rows);
         };
@@ -139,10 +142,10 @@ impl Connection {
         // What fails behind its rows fails at the commit.
         let written = !rows.is_empty() && !failure.denies_the_commit();
         Err(if refused && !written {
-            Broken::NotApplied(failure)
+            TransactionError::NotApplied(failure)
         } else {
             self.doubt();
-            Broken::Unknown(failure)
+            TransactionError::Unknown(failure)
         })
     }
 
@@ -152,7 +155,7 @@ impl Connection {
         ready: &Ready,
         parameters: Parameters<'_>,
     ) -> (Vec<Row>, Result<(), Failure>) {
-        let client = &self.link().client;
+        let client = &self.client().client;
         let parameters = parameters.iter().copied();
         let stream = match ready {
             Ready::Prepared(statement) => client.query_raw(statement, parameters).await,
@@ -177,7 +180,7 @@ impl Connection {
 
     /// Says if the connection is closed: then nothing is sent over it.
     fn open(&self) -> Result<(), Failure> {
-        if self.link().client.is_closed() {
+        if self.client().client.is_closed() {
             self.doubt();
             let closed: Arc<str> = "the connection was closed".into();
             return Err(Failure::Unreachable(closed));
@@ -186,10 +189,10 @@ impl Connection {
     }
 
     /// What a commit has told, if it has waited for the standby.
-    fn confirmed<T>(&self, told: T) -> Result<T, Broken> {
-        if self.link().unconfirmed.load(Ordering::Acquire) {
+    fn confirmed<T>(&self, told: T) -> Result<T, TransactionError> {
+        if self.client().unconfirmed.load(Ordering::Acquire) {
             self.doubt();
-            return Err(Broken::Unknown(Failure::Unconfirmed));
+            return Err(TransactionError::Unknown(Failure::Unconfirmed));
         }
         Ok(told)
     }
@@ -201,10 +204,10 @@ impl Connection {
         &self,
         commit: Commit,
         statements: [(&'static Sql, Parameters<'_>); N],
-    ) -> Result<[Vec<Row>; N], Broken> {
+    ) -> Result<[Vec<Row>; N], TransactionError> {
         for _ in 1..AGAIN_MAX {
             match self.send(commit, statements).await {
-                Err(Broken::NotApplied(failure)) if failure.is_of_the_moment() => {}
+                Err(TransactionError::NotApplied(failure)) if failure.is_of_the_moment() => {}
                 told => return told,
             }
         }
@@ -215,7 +218,7 @@ impl Connection {
         &self,
         commit: Commit,
         statements: [(&'static Sql, Parameters<'_>); N],
-    ) -> Result<[Vec<Row>; N], Broken> {
+    ) -> Result<[Vec<Row>; N], TransactionError> {
         if commit == Commit::Flushed {
             self.commits.store(true, Ordering::Release);
         }
@@ -226,23 +229,27 @@ impl Connection {
             }
             Ok(prepared)
         });
-        let prepared = prepared.await.map_err(Broken::NotApplied)?;
-        self.open().map_err(Broken::NotApplied)?;
-        let link = self.link();
-        link.unconfirmed.store(false, Ordering::Release);
+        let prepared = prepared.await.map_err(TransactionError::NotApplied)?;
+        self.open().map_err(TransactionError::NotApplied)?;
+        let pooled = self.client();
+        pooled.unconfirmed.store(false, Ordering::Release);
         let runs = prepared
             .iter()
             .zip(statements)
             .map(|(ready, (_, parameters))| self.run(ready, parameters));
         // Polled in this order, and therefore sent in this order.
         let work = join3(
-            link.client
-                .batch_execute(link.begins.of(self.waits, commit)),
+            pooled
+                .client
+                .batch_execute(pooled.begins.of(self.waits, commit)),
             join_all(runs),
-            end(&link.client, commit),
+            end(&pooled.client, commit),
         );
         let work = async { Ok(work.await) };
-        let (begun, rows, committed) = self.patiently(work).await.map_err(Broken::Unknown)?;
+        let (begun, rows, committed) = self
+            .patiently(work)
+            .await
+            .map_err(TransactionError::Unknown)?;
         self.judge(begun, rows, committed)
     }
 
@@ -252,7 +259,7 @@ impl Connection {
         begun: Result<(), tokio_postgres::Error>,
         rows: Vec<Result<Vec<Row>, Failure>>,
         committed: Result<(), tokio_postgres::Error>,
-    ) -> Result<[Vec<Row>; N], Broken> {
+    ) -> Result<[Vec<Row>; N], TransactionError> {
         let before = begun.map_err(Failure::from);
         let before = before.and_then(|()| rows.into_iter().collect::<Result<Vec<_>, _>>());
         let rows = match before {
@@ -262,21 +269,21 @@ impl Connection {
                 if failure.ends_the_connection() {
                     self.doubt();
                 }
-                return Err(Broken::NotApplied(failure));
+                return Err(TransactionError::NotApplied(failure));
             }
             // A row that was read wrongly, or a lost connection: the commit was sent all the same.
             Err(failure) => {
                 self.doubt();
-                return Err(Broken::Unknown(failure));
+                return Err(TransactionError::Unknown(failure));
             }
         };
         if let Err(error) = committed {
             let failure = Failure::from(error);
             if failure.denies_the_commit() {
-                return Err(Broken::NotApplied(failure));
+                return Err(TransactionError::NotApplied(failure));
             }
             self.doubt();
-            return Err(Broken::Unknown(failure));
+            return Err(TransactionError::Unknown(failure));
         }
         let rows = rows.try_into();
         self.confirmed(rows.expect("each statement has given its rows"))
@@ -293,7 +300,7 @@ impl Connection {
         &self,
         work: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
-        let patience = self.link().patience;
+        let patience = self.client().patience;
         self.doubt();
         let done = tokio::time::timeout(patience, work).await;
         let done = done.map_err(|_| Failure::TimedOut(patience))?;
@@ -307,29 +314,29 @@ impl Connection {
     }
 
     async fn ready(&self, sql: &'static Sql) -> Result<Ready, Failure> {
-        let link = self.link();
-        if !link.prepares {
+        let pooled = self.client();
+        if !pooled.prepares {
             return Ok(Ready::Whole(sql));
         }
         let address = std::ptr::from_ref(sql).addr();
-        if let Some(statement) = lock(&link.prepared).get(&address) {
+        if let Some(statement) = lock(&pooled.prepared).get(&address) {
             return Ok(Ready::Prepared(statement.clone()));
         }
         let statement = self.prepare(sql).await?;
-        lock(&link.prepared).insert(address, statement.clone());
+        lock(&pooled.prepared).insert(address, statement.clone());
         Ok(Ready::Prepared(statement))
     }
 
     /// Even to be looked through, a statement needs its tables.
     async fn prepare(&self, sql: &'static Sql) -> Result<Statement, Failure> {
-        let link = self.link();
+        let pooled = self.client();
         let text = twisted(sql.text);
-        let prepare = || link.client.prepare_typed(&text, sql.types);
+        let prepare = || pooled.client.prepare_typed(&text, sql.types);
         match prepare().await.map_err(Failure::from) {
-            Err(failure) if failure.is_of_a_lock() && self.waits == Waits::Patiently => {
-                let begin = link.begins.of(self.waits, Commit::Unflushed);
-                let begin = link.client.batch_execute(begin);
-                let end = link.client.batch_execute("COMMIT");
+            Err(failure) if failure.is_of_a_lock() && self.waits == LockWait::Patiently => {
+                let begin = pooled.begins.of(self.waits, Commit::Unflushed);
+                let begin = pooled.client.batch_execute(begin);
+                let end = pooled.client.batch_execute("COMMIT");
                 Ok(join3(begin, prepare(), end).await.1?)
             }
             prepared => prepared,
@@ -337,7 +344,7 @@ impl Connection {
     }
 
     async fn run(&self, ready: &Ready, parameters: Parameters<'_>) -> Result<Vec<Row>, Failure> {
-        let client = &self.link().client;
+        let client = &self.client().client;
         Ok(match ready {
             Ready::Prepared(statement) => client.query(statement, parameters).await?,
             Ready::Whole(sql) => {

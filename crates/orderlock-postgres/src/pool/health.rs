@@ -46,7 +46,7 @@ pub(crate) struct Backend {
 
 /// One look.
 #[derive(Debug)]
-pub(crate) struct Looked {
+pub(crate) struct ServerReport {
     pub(crate) version: i32,
     pub(crate) seen: Seen,
     /// None if the server does not say.
@@ -57,7 +57,7 @@ pub(crate) struct Looked {
     pub(crate) still_there: Vec<i32>,
 }
 
-impl Looked {
+impl ServerReport {
     pub(crate) fn read(row: &Row) -> Result<Self, Failure> {
         let mut columns = Columns::of(row);
         let version = columns.next()?;

@@ -19,13 +19,13 @@ use tokio_postgres::types::{ToSql, Type};
 
 use crate::connect::{Connected, Connector, NotConnected};
 use crate::options::PostgresOptions;
-use crate::pool::client::Link;
+use crate::pool::client::PooledClient;
 use crate::pool::connection::Connection;
-use crate::pool::health::{Health, LOOK, Looked};
+use crate::pool::health::{Health, LOOK, ServerReport};
 use crate::pool::parked::Parked;
 use crate::pool::settings::{KEEPALIVE, Setting, Settings};
 use crate::pool::shares::Shares;
-pub(crate) use crate::pool::shares::{For, Share};
+pub(crate) use crate::pool::shares::{Purpose, Share};
 use crate::sql::error::{Failure, chain};
 
 /// The pause between two looks for processes of the server's that are to end.
@@ -45,7 +45,7 @@ pub(crate) struct Pool(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    links: managed::Pool<Manager>,
+    clients: managed::Pool<Manager>,
     shares: Shares,
 }
 
@@ -67,7 +67,7 @@ impl Pool {
             health,
             parked: Arc::default(),
         };
-        let links = managed::Pool::builder(manager)
+        let clients = managed::Pool::builder(manager)
             .max_size(options.connections)
             // The one that was used last has its statements prepared, and its socket warm.
             .queue_mode(QueueMode::Lifo)
@@ -77,7 +77,7 @@ impl Pool {
             .build()
             .expect("a pool with time-outs is given a runtime");
         Self(Arc::new(Inner {
-            links,
+            clients,
             shares: Shares::of(options.connections),
         }))
     }
@@ -110,7 +110,7 @@ impl Pool {
             .await?;
         let row = rows.first();
         let row = row.ok_or_else(|| Failure::unreadable("the server says nothing of itself"))?;
-        let looked = Looked::read(row)?;
+        let looked = ServerReport::read(row)?;
         manager.parked.ended(&left, &looked.still_there);
         manager.health.looked(looked.seen);
         Ok(())
@@ -136,11 +136,11 @@ impl Pool {
 
     /// A connection for one piece of work: one that is there, or a new one. So a store that lost
     /// its server goes on as soon as the server is back.
-    pub(crate) async fn connection(&self, purpose: For) -> Result<Connection, Failure> {
+    pub(crate) async fn connection(&self, purpose: Purpose) -> Result<Connection, Failure> {
         let patience = self.manager().settings.patience;
         let share = tokio::time::timeout(patience, self.0.shares.take(purpose));
         let share = share.await.map_err(|_| self.in_use())?;
-        let object = self.0.links.get().await;
+        let object = self.0.clients.get().await;
         let object = object.map_err(|error| match error {
             PoolError::Backend(error) => Failure::Unreachable(chain(&error).into()),
             PoolError::Timeout(managed::TimeoutType::Wait) => self.in_use(),
@@ -162,7 +162,7 @@ impl Pool {
     }
 
     fn manager(&self) -> &Manager {
-        self.0.links.manager()
+        self.0.clients.manager()
     }
 
     fn in_use(&self) -> Failure {
@@ -264,7 +264,7 @@ impl Manager {
     }
 
     /// Looks at the server over a new connection, and at what was left behind there.
-    async fn look(&self, client: &Client, settings: &[Setting]) -> Result<Looked, Unfit> {
+    async fn look(&self, client: &Client, settings: &[Setting]) -> Result<ServerReport, Unfit> {
         let firm = || settings.iter().filter(|setting| setting.firm);
         let names: Vec<_> = firm().map(|it| it.name).collect();
         let values: Vec<_> = firm().map(|it| it.value.as_str()).collect();
@@ -279,7 +279,7 @@ impl Manager {
         let rows = client.query_typed(LOOK.text, &typed).await?;
         let row = rows.first();
         let row = row.ok_or_else(|| Failure::unreadable("the server says nothing of itself"))?;
-        let looked = Looked::read(row)?;
+        let looked = ServerReport::read(row)?;
         self.parked.ended(&left, &looked.still_there);
         Ok(looked)
     }
@@ -301,10 +301,10 @@ impl Manager {
 }
 
 impl managed::Manager for Manager {
-    type Type = Link;
+    type Type = PooledClient;
     type Error = Unfit;
 
-    async fn create(&self) -> Result<Link, Unfit> {
+    async fn create(&self) -> Result<PooledClient, Unfit> {
         let alive = self.parked.alive();
         let Connected {
             client,
@@ -328,7 +328,7 @@ impl managed::Manager for Manager {
         self.health.connected(looked.seen);
         let level = looked.seen.level;
         let pooled = self.pooled.then_some(looked.version);
-        Ok(Link {
+        Ok(PooledClient {
             client,
             driver,
             unconfirmed,
@@ -342,11 +342,11 @@ impl managed::Manager for Manager {
         })
     }
 
-    async fn recycle(&self, link: &mut Link, _: &Metrics) -> RecycleResult<Self::Error> {
-        if link.client.is_closed() {
+    async fn recycle(&self, pooled: &mut PooledClient, _: &Metrics) -> RecycleResult<Self::Error> {
+        if pooled.client.is_closed() {
             return Err(RecycleError::message("the connection was closed"));
         }
-        if link.level < self.health.seen().level {
+        if pooled.level < self.health.seen().level {
             return Err(RecycleError::message("commits are to wait for more by now"));
         }
         Ok(())

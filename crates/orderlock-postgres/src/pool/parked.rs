@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use deadpool::managed::Object;
 use tokio::runtime::Handle;
 
-use crate::pool::client::Link;
+use crate::pool::client::PooledClient;
 use crate::pool::health::Backend;
 use crate::pool::{Manager, Share};
 
@@ -67,7 +67,7 @@ impl Parked {
             if !answered && let Some(backend) = object.backend {
                 parked.lock().push(backend);
             }
-            drop::<Link>(Object::take(object));
+            drop::<PooledClient>(Object::take(object));
             drop((share, commit));
         });
     }

@@ -117,7 +117,7 @@ impl Settings {
 
     /// How transactions begin on a connection.
     pub(crate) fn begins(&self, pooled: Option<i32>, level: Level) -> Begins {
-        let begin = |waits: Waits, commit: Commit| {
+        let begin = |waits: LockWait, commit: Commit| {
             let mut text = "BEGIN ISOLATION LEVEL READ COMMITTED".to_owned();
             let mut set = |name: &str, value: &str| {
                 text.push_str(&format!("; SET LOCAL {name} = '{value}'"));
@@ -136,9 +136,9 @@ impl Settings {
                 }
             }
             match waits {
-                Waits::Hardly if pooled.is_none() => {}
-                Waits::Hardly => set("lock_timeout", &self.haste().as_millis().to_string()),
-                Waits::Patiently => set("lock_timeout", &self.lock().as_millis().to_string()),
+                LockWait::Briefly if pooled.is_none() => {}
+                LockWait::Briefly => set("lock_timeout", &self.haste().as_millis().to_string()),
+                LockWait::Patiently => set("lock_timeout", &self.lock().as_millis().to_string()),
             }
             match commit {
                 Commit::Unflushed => set("synchronous_commit", "off"),
@@ -150,24 +150,24 @@ impl Settings {
         Begins {
             texts: [
                 [
-                    begin(Waits::Hardly, Commit::Flushed),
-                    begin(Waits::Hardly, Commit::Unflushed),
+                    begin(LockWait::Briefly, Commit::Flushed),
+                    begin(LockWait::Briefly, Commit::Unflushed),
                 ],
                 [
-                    begin(Waits::Patiently, Commit::Flushed),
-                    begin(Waits::Patiently, Commit::Unflushed),
+                    begin(LockWait::Patiently, Commit::Flushed),
+                    begin(LockWait::Patiently, Commit::Unflushed),
                 ],
             ],
         }
     }
 }
 
-/// Whether a piece of work waits for rows that somebody else keeps locked.
+/// How long a piece of work waits for rows that others keep locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Waits {
+pub(crate) enum LockWait {
     /// For as long as others' transactions last that do as they should. Then whoever stands in the
     /// way is looked for.
-    Hardly,
+    Briefly,
     /// For a good part of the patience: nobody else waits behind it.
     Patiently,
 }
@@ -179,11 +179,11 @@ pub(crate) struct Begins {
 }
 
 impl Begins {
-    pub(crate) fn of(&self, waits: Waits, commit: Commit) -> &str {
+    pub(crate) fn of(&self, waits: LockWait, commit: Commit) -> &str {
         let [hardly, patiently] = &self.texts;
         let [flushed, unflushed] = match waits {
-            Waits::Hardly => hardly,
-            Waits::Patiently => patiently,
+            LockWait::Briefly => hardly,
+            LockWait::Patiently => patiently,
         };
         match commit {
             Commit::Flushed => flushed,
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn a_transaction_behind_a_pooler_begins_with_all_that_a_session_would_have() {
         let begins = SETTINGS.begins(Some(150_000), Level::On);
-        let text = begins.of(Waits::Hardly, Commit::Flushed);
+        let text = begins.of(LockWait::Briefly, Commit::Flushed);
         for set in [
             "ISOLATION LEVEL READ COMMITTED",
             "statement_timeout = '4000'",
@@ -251,7 +251,7 @@ mod tests {
             "unknown: {text}"
         );
         let begins = SETTINGS.begins(Some(180_000), Level::RemoteApply);
-        let text = begins.of(Waits::Patiently, Commit::Flushed);
+        let text = begins.of(LockWait::Patiently, Commit::Flushed);
         for set in [
             "lock_timeout = '2000'",
             "SET LOCAL transaction_timeout = '0'",
@@ -265,9 +265,9 @@ mod tests {
     fn a_transaction_of_a_session_that_has_all_says_what_differs() {
         let begins = SETTINGS.begins(None, Level::On);
         let begin = "BEGIN ISOLATION LEVEL READ COMMITTED";
-        assert_eq!(begins.of(Waits::Hardly, Commit::Flushed), begin);
+        assert_eq!(begins.of(LockWait::Briefly, Commit::Flushed), begin);
         assert_eq!(
-            begins.of(Waits::Patiently, Commit::Unflushed),
+            begins.of(LockWait::Patiently, Commit::Unflushed),
             format!(
                 "{begin}; SET LOCAL lock_timeout = '2000'; SET LOCAL synchronous_commit = 'off'"
             )

@@ -4,20 +4,20 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::pool::settings::Waits;
+use crate::pool::settings::LockWait;
 
 /// What a connection is for. Each purpose has its share of the connections, so that none takes all
 /// of them from the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum For {
+pub(crate) enum Purpose {
     /// The signs of life, on which all leases of the node hang: they have connections of their own.
     Life,
     /// Reads and lists, of which there may be any number.
     Reading,
     /// What waits for no disk.
-    Work(Waits),
+    Work(LockWait),
     /// What waits for the disk and for standbys: for ever, if those are away.
-    Commit(Waits),
+    Commit(LockWait),
 }
 
 /// How many connections each purpose may have at a time.
@@ -52,16 +52,16 @@ impl Shares {
     }
 
     /// Waits for a share.
-    pub(crate) async fn take(&self, purpose: For) -> Share {
+    pub(crate) async fn take(&self, purpose: Purpose) -> Share {
         let own = match purpose {
-            For::Life => {
+            Purpose::Life => {
                 return Share {
                     _permits: [None, None],
                 };
             }
-            For::Reading => Some(&self.reading),
-            For::Commit(_) => Some(&self.commits),
-            For::Work(_) => None,
+            Purpose::Reading => Some(&self.reading),
+            Purpose::Commit(_) => Some(&self.commits),
+            Purpose::Work(_) => None,
         };
         let own = match own {
             Some(own) => Some(permit(own).await),

@@ -164,23 +164,23 @@ impl From<Failure> for StoreError {
 
 /// What is known of a transaction that did not end as it should.
 #[derive(Clone, Debug)]
-pub(crate) enum Broken {
+pub(crate) enum TransactionError {
     /// It was rolled back, or never begun.
     NotApplied(Failure),
     /// It may be committed.
     Unknown(Failure),
 }
 
-impl From<Broken> for StoreError {
-    fn from(broken: Broken) -> Self {
+impl From<TransactionError> for StoreError {
+    fn from(broken: TransactionError) -> Self {
         match broken {
-            Broken::NotApplied(failure) => failure.not_applied(),
-            Broken::Unknown(failure) => failure.unknown(),
+            TransactionError::NotApplied(failure) => failure.not_applied(),
+            TransactionError::Unknown(failure) => failure.unknown(),
         }
     }
 }
 
-impl Broken {
+impl TransactionError {
     /// The error of a write, the values of which may be at fault.
     pub(crate) fn refused(self) -> StoreError {
         match self {

@@ -16,12 +16,12 @@ use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
 use crate::batch::retry::alone;
-use crate::batch::{Told, Work};
+use crate::batch::{Reply, Work};
 use crate::pool::connection::Connection;
-use crate::pool::settings::Waits;
-use crate::pool::{For, Pool};
+use crate::pool::settings::LockWait;
+use crate::pool::{Pool, Purpose};
 use crate::sql::clock::{ObservedClock, span_to_sql};
-use crate::sql::error::{Broken, Failure};
+use crate::sql::error::{Failure, TransactionError};
 use crate::sql::rows::{Columns, Id, key_hash, place, signed};
 use crate::sql::statement::Commit;
 use crate::verbs::acquire_facts::{self, FACTS};
@@ -30,7 +30,7 @@ use crate::verbs::statements::GRANT;
 
 /// Grants leases.
 #[derive(Clone, Debug)]
-pub(crate) struct Granting {
+pub(crate) struct GrantBatch {
     pub(crate) pool: Pool,
     pub(crate) clock: Arc<ObservedClock>,
     /// How long this node's questions take.
@@ -41,7 +41,7 @@ pub(crate) struct Granting {
 
 /// A request for an order.
 #[derive(Clone, Debug)]
-pub(crate) struct Asking {
+pub(crate) struct GrantRequest {
     pub(crate) request: Acquire,
     /// Whether it has found the order held before: then it is written that its node waits.
     pub(crate) again: bool,
@@ -49,62 +49,66 @@ pub(crate) struct Asking {
     pub(crate) asked: Instant,
 }
 
-impl Work for Granting {
-    type Request = Asking;
+impl Work for GrantBatch {
+    type Request = GrantRequest;
     type Answer = Acquired;
 
     /// A grant has its fence for a name: asked for again, it is the same grant.
     const REPEATS: bool = true;
 
-    fn target(asking: &Asking) -> Target {
-        asking.request.claim.target()
+    fn target(request: &GrantRequest) -> Target {
+        request.request.claim.target()
     }
 
-    fn bytes(_: &Asking) -> usize {
+    fn bytes(_: &GrantRequest) -> usize {
         512
     }
 
     fn ask<'a>(
         &'a self,
-        requests: &'a [Asking],
-        waits: Waits,
-    ) -> BoxFuture<'a, Result<Vec<Told<Acquired>>, Broken>> {
+        requests: &'a [GrantRequest],
+        waits: LockWait,
+    ) -> BoxFuture<'a, Result<Vec<Reply<Acquired>>, TransactionError>> {
         self.grant(requests, waits).boxed()
     }
 
     fn refused<'a>(
         &'a self,
-        _: &'a Asking,
+        _: &'a GrantRequest,
         failure: Failure,
     ) -> BoxFuture<'a, Result<Acquired, StoreError>> {
         async move { Err(failure.not_applied()) }.boxed()
     }
 }
 
-impl Granting {
+impl GrantBatch {
     /// A connection for what waits for as much as these grants do.
-    pub(crate) async fn connection(&self, waits: Waits) -> Result<Connection, Broken> {
+    pub(crate) async fn connection(&self, waits: LockWait) -> Result<Connection, TransactionError> {
         let purpose = match self.commit {
-            Commit::Flushed => For::Commit(waits),
-            Commit::Unflushed => For::Work(waits),
+            Commit::Flushed => Purpose::Commit(waits),
+            Commit::Unflushed => Purpose::Work(waits),
         };
         let connection = self.pool.connection(purpose).await;
-        connection.map_err(Broken::NotApplied)
+        connection.map_err(TransactionError::NotApplied)
     }
 
-    async fn grant(&self, asking: &[Asking], waits: Waits) -> Result<Vec<Told<Acquired>>, Broken> {
+    async fn grant(
+        &self,
+        batch: &[GrantRequest],
+        waits: LockWait,
+    ) -> Result<Vec<Reply<Acquired>>, TransactionError> {
         let connection = self.connection(waits).await?;
-        let requests: Vec<_> = asking.iter().map(|asking| &asking.request).collect();
-        let asked = Asked::of(&requests, &self.clock);
+        let requests: Vec<_> = batch.iter().map(|it| &it.request).collect();
+        let asked = GrantRows::of(&requests, &self.clock);
         let unflushed = self.commit == Commit::Unflushed;
         let grant = asked.to_grant(&false, &unflushed);
         let sql = connection.form(&GRANT, requests.len());
         let granted = connection.write(sql, &grant).await?;
         // From here on the grants are committed, whatever is said of the others.
         let told = self.tell(&connection, &requests, &granted).await;
-        let told = told.map_err(Broken::Unknown)?;
-        self.wait(&connection, asking, &told).await;
-        self.pace.took(self.so_far(asking));
+        let told = told.map_err(TransactionError::Unknown)?;
+        self.wait(&connection, batch, &told).await;
+        self.pace.took(self.so_far(batch));
         Ok(told)
     }
 
@@ -114,7 +118,7 @@ impl Granting {
         connection: &Connection,
         requests: &[&Acquire],
         granted: &[Row],
-    ) -> Result<Vec<Told<Acquired>>, Failure> {
+    ) -> Result<Vec<Reply<Acquired>>, Failure> {
         let believed = self.clock.believed();
         let mut told = decide_all(requests, granted, &[], believed)?;
         let (mut places, mut left) = (Vec::new(), Vec::new());
@@ -127,7 +131,7 @@ impl Granting {
         if left.is_empty() {
             return Ok(told);
         }
-        let asked = Asked::of(&left, &self.clock);
+        let asked = GrantRows::of(&left, &self.clock);
         let facts = connection.query(&FACTS, &asked.to_tell()).await?;
         if let Some(row) = facts.first() {
             let mut columns = Columns::of(row);
@@ -142,9 +146,9 @@ impl Granting {
     }
 
     /// How long the longest of these questions has taken.
-    fn so_far(&self, asking: &[Asking]) -> Duration {
+    fn so_far(&self, batch: &[GrantRequest]) -> Duration {
         let now = self.clock.instant();
-        let took = asking
+        let took = batch
             .iter()
             .map(|it| now.saturating_duration_since(it.asked));
         took.max().unwrap_or_default()
@@ -152,20 +156,25 @@ impl Granting {
 
     /// Writes down who waits, and who has done so. Nothing but a turn hangs on it, and who still
     /// waits comes again.
-    async fn wait(&self, connection: &Connection, asking: &[Asking], told: &[Told<Acquired>]) {
-        let waits = |told: &Told<Acquired>| {
+    async fn wait(
+        &self,
+        connection: &Connection,
+        batch: &[GrantRequest],
+        told: &[Reply<Acquired>],
+    ) {
+        let waits = |told: &Reply<Acquired>| {
             matches!(told, Some(Ok(Acquired::Held(_) | Acquired::Granted(_))))
         };
-        let again = asking
+        let again = batch
             .iter()
             .zip(told)
             .filter(|(it, told)| it.again && waits(told));
-        let again: Vec<_> = again.map(|(asking, _)| &asking.request).collect();
+        let again: Vec<_> = again.map(|(it, _)| &it.request).collect();
         if again.is_empty() {
             return;
         }
-        let asked = Asked::of(&again, &self.clock);
-        let within = self.pace.within(self.so_far(asking));
+        let asked = GrantRows::of(&again, &self.clock);
+        let within = self.pace.within(self.so_far(batch));
         if let Err(broken) = connection.write(&WAIT, &asked.to_wait(&within)).await {
             let error = broken.into_failure();
             tracing::warn!(%error, "it is not written that this node waits for an order");
@@ -173,19 +182,19 @@ impl Granting {
     }
 }
 
-impl Granting {
+impl GrantBatch {
     /// Asks for the next in line, for one that has let go.
     pub(crate) async fn one(&self, request: &Acquire) -> Option<Acquired> {
-        let granting = Self {
+        let grants = Self {
             commit: commit(request),
             ..self.clone()
         };
-        let asking = Asking {
+        let request = GrantRequest {
             request: request.clone(),
             again: false,
             asked: self.clock.instant(),
         };
-        or_none(alone(&granting, asking).await)
+        or_none(alone(&grants, request).await)
     }
 }
 
@@ -215,7 +224,7 @@ pub(crate) fn decide_all(
     granted: &[Row],
     facts: &[Row],
     believed: Option<Timestamp>,
-) -> Result<Vec<Told<Acquired>>, Failure> {
+) -> Result<Vec<Reply<Acquired>>, Failure> {
     let mut told: Vec<_> = requests.iter().map(|request| (*request, None)).collect();
     for row in granted {
         let mut columns = Columns::of(row);
@@ -231,7 +240,7 @@ pub(crate) fn decide_all(
 
 /// Requests as the parameters of statements: a column for each of their parts.
 #[derive(Debug)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct GrantRows<'a> {
     now: Option<Timestamp>,
     believed: Option<Timestamp>,
     tenants: Vec<&'a str>,
@@ -249,7 +258,7 @@ pub(crate) struct Asked<'a> {
     within: Vec<Option<i64>>,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> GrantRows<'a> {
     pub(crate) fn of(requests: &[&'a Acquire], clock: &ObservedClock) -> Self {
         let all = || requests.iter().copied();
         let claims = || all().map(|request| &request.claim);

@@ -86,8 +86,8 @@ pub(crate) static FACTS: Sql = Sql {
 
 /// What is known of a request, as far as every use of it reads it.
 #[derive(Debug)]
-pub(crate) struct Known<'a> {
-    pub(crate) asked: Requester,
+pub(crate) struct AcquireFacts<'a> {
+    pub(crate) requester: Requester,
     pub(crate) version: Version,
     /// Whether it is another node's turn at the order.
     pub(crate) kept: bool,
@@ -155,7 +155,7 @@ fn key(entry: &Entry, now: Timestamp) -> KeyFacts {
     }
 }
 
-impl<'a> Known<'a> {
+impl<'a> AcquireFacts<'a> {
     /// None if there is no such order.
     pub(crate) fn of(
         target: &Target,
@@ -165,7 +165,7 @@ impl<'a> Known<'a> {
         let mut columns = Columns::of(row);
         // The place of the request.
         columns.skip(1);
-        let asked = Requester::of(&mut columns, target.clone(), believed)?;
+        let requester = Requester::of(&mut columns, target.clone(), believed)?;
         let Some(version) = columns.next::<Option<i64>>()?.map(version) else {
             return Ok(None);
         };
@@ -173,7 +173,7 @@ impl<'a> Known<'a> {
         let alive = columns.next()?;
         let lease = columns.lock(&target.tenant, alive)?;
         Ok(Some(Self {
-            asked,
+            requester,
             version,
             kept,
             lease,
@@ -193,20 +193,21 @@ pub(crate) fn answer(
     believed: Option<Timestamp>,
 ) -> Result<Option<Acquired>, Failure> {
     let target = request.claim.target();
-    let Some(known) = Known::of(&target, row, believed)? else {
+    let Some(known) = AcquireFacts::of(&target, row, believed)? else {
         return Ok(Some(Acquired::NotFound));
     };
     let facts = Facts {
         version: Some(known.version),
-        key: known.asked.key,
+        key: known.requester.key,
         lease: &known.lease,
-        session_alive: known.asked.alive,
-        now: known.asked.now,
+        session_alive: known.requester.alive,
+        now: known.requester.now,
     };
     Ok(match decide(request, facts) {
-        Verdict::Grant { .. } if known.kept => {
-            Some(Acquired::Held(kept_for_another(target, known.asked.now)))
-        }
+        Verdict::Grant { .. } if known.kept => Some(Acquired::Held(kept_for_another(
+            target,
+            known.requester.now,
+        ))),
         Verdict::Grant { .. } => None,
         Verdict::Repeat => Some(granted(request, known)?),
         verdict => Some(refusal(verdict, &target, known)?),
@@ -227,12 +228,12 @@ pub(crate) fn first_run(
 }
 
 /// The grant that stands in the order's row.
-fn granted(request: &Acquire, mut known: Known<'_>) -> Result<Acquired, Failure> {
+fn granted(request: &Acquire, mut known: AcquireFacts<'_>) -> Result<Acquired, Failure> {
     let content = known.columns.content()?;
     let lease = known.lease.lease();
     let lease = lease.ok_or_else(|| Failure::impossible("a granted order has no lease"))?;
     let run = (lease.attempt, lease.since);
-    Ok(describe(request, run, content, known.asked.entry))
+    Ok(describe(request, run, content, known.requester.entry))
 }
 
 fn describe(
@@ -253,14 +254,18 @@ fn describe(
     }))
 }
 
-fn refusal(verdict: Verdict, target: &Target, known: Known<'_>) -> Result<Acquired, Failure> {
+fn refusal(
+    verdict: Verdict,
+    target: &Target,
+    known: AcquireFacts<'_>,
+) -> Result<Acquired, Failure> {
     let lease = &known.lease;
     let holder = || {
         let lease = lease.lease().map(|lease| lease.view(target));
         lease.ok_or_else(|| Failure::impossible("a held order has no lease"))
     };
     Ok(match verdict {
-        Verdict::Settled => Acquired::Settled(final_entry(known.asked)?),
+        Verdict::Settled => Acquired::Settled(final_entry(known.requester)?),
         Verdict::InProgress => Acquired::InProgress(holder()?),
         Verdict::Held => Acquired::Held(holder()?),
         Verdict::Marked => {
@@ -279,7 +284,7 @@ fn refusal(verdict: Verdict, target: &Target, known: Known<'_>) -> Result<Acquir
     })
 }
 
-fn final_entry(asked: Requester) -> Result<Box<Entry>, Failure> {
-    let entry = asked.entry;
+fn final_entry(requester: Requester) -> Result<Box<Entry>, Failure> {
+    let entry = requester.entry;
     entry.ok_or_else(|| Failure::impossible("a settled key has no entry"))
 }

@@ -4,8 +4,8 @@ use orderlock_core::store::{BreakLease, Broken};
 use orderlock_core::{OutcomeKind, StoreError};
 use tokio_postgres::types::Type;
 
-use crate::pool::For;
-use crate::pool::settings::Waits;
+use crate::pool::Purpose;
+use crate::pool::settings::LockWait;
 use crate::sql::error::Failure;
 use crate::sql::fragments::{held, here, lock_columns, moves, no_lease, position, target_columns};
 use crate::sql::rows::{Columns, Id};
@@ -79,7 +79,7 @@ pub(crate) async fn break_lease(
     }
     let connection = context
         .pool
-        .connection(For::Commit(Waits::Patiently))
+        .connection(Purpose::Commit(LockWait::Patiently))
         .await?;
     let [broken] = connection
         .transaction(

@@ -2,7 +2,7 @@
 //! for may not have it. Whoever has cancelled the commit, or restarted the server, has shown it to others.
 
 use crate::pool::connection::Connection;
-use crate::sql::error::{Broken, Failure};
+use crate::sql::error::{Failure, TransactionError};
 use crate::sql::statement::{Commit, Sql};
 
 /// Writes a word into the log that nobody reads, if commits wait for a standby. Its commit waits for all
@@ -16,6 +16,6 @@ pub(crate) static CONFIRM: Sql = Sql {
 /// Returns when all that was seen before is confirmed as a commit of ours is.
 pub(crate) async fn confirm(connection: &Connection) -> Result<(), Failure> {
     let confirmed = connection.transaction(Commit::Flushed, [(&CONFIRM, &[])]);
-    let [_] = confirmed.await.map_err(Broken::into_failure)?;
+    let [_] = confirmed.await.map_err(TransactionError::into_failure)?;
     Ok(())
 }

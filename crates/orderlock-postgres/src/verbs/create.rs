@@ -9,17 +9,17 @@ use orderlock_core::{StoreError, Target, Timestamp};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
-use crate::batch::{Told, Work};
+use crate::batch::{Reply, Work};
 use crate::pool::connection::Connection;
-use crate::pool::settings::Waits;
-use crate::pool::{For, Pool};
+use crate::pool::settings::LockWait;
+use crate::pool::{Pool, Purpose};
 use crate::sql::clock::ObservedClock;
-use crate::sql::error::{Broken, Failure};
+use crate::sql::error::{Failure, TransactionError};
 use crate::sql::fragments::here;
 use crate::sql::rows::{Columns, key_hash, place};
 use crate::sql::statement::{Commit, Sql};
 use crate::verbs::new_entries::{NewEntries, unwritable};
-use crate::verbs::views::read::{Found, LOOKUP};
+use crate::verbs::views::read::{KeyRecord, LOOKUP};
 
 /// Inserts every order whose id is free and whose key has made no other, with its first entry and what
 /// is remembered of its key: the order itself is the tombstone. Which order a key has made is told by
@@ -93,7 +93,7 @@ pub(crate) static CREATE: Sql = Sql {
 
 /// Creates orders.
 #[derive(Clone, Debug)]
-pub(crate) struct Creating {
+pub(crate) struct CreateBatch {
     pub(crate) pool: Pool,
     pub(crate) clock: Arc<ObservedClock>,
 }
@@ -113,7 +113,7 @@ pub(crate) fn refusal(request: &Create, document_bytes_max: usize) -> Option<Fai
     unwritable(index, request.entry.answer.as_ref()).map(Failure::impossible)
 }
 
-impl Work for Creating {
+impl Work for CreateBatch {
     type Request = Create;
     type Answer = Created;
 
@@ -132,8 +132,8 @@ impl Work for Creating {
     fn ask<'a>(
         &'a self,
         requests: &'a [Create],
-        waits: Waits,
-    ) -> BoxFuture<'a, Result<Vec<Told<Created>>, Broken>> {
+        waits: LockWait,
+    ) -> BoxFuture<'a, Result<Vec<Reply<Created>>, TransactionError>> {
         self.create(requests, waits).boxed()
     }
 
@@ -146,25 +146,25 @@ impl Work for Creating {
     }
 }
 
-impl Creating {
+impl CreateBatch {
     async fn create(
         &self,
         requests: &[Create],
-        waits: Waits,
-    ) -> Result<Vec<Told<Created>>, Broken> {
-        let connection = self.pool.connection(For::Commit(waits)).await;
-        let connection = connection.map_err(Broken::NotApplied)?;
+        waits: LockWait,
+    ) -> Result<Vec<Reply<Created>>, TransactionError> {
+        let connection = self.pool.connection(Purpose::Commit(waits)).await;
+        let connection = connection.map_err(TransactionError::NotApplied)?;
         let rows = Rows::of(requests, &self.clock);
         let statements = [(&CREATE, &rows.parameters()[..])];
         let [inserted] = connection.transaction(Commit::Flushed, statements).await?;
-        let mut answers: Vec<Told<Created>> = requests.iter().map(|_| None).collect();
+        let mut answers: Vec<Reply<Created>> = requests.iter().map(|_| None).collect();
         for row in &inserted {
-            receive(&mut answers, row).map_err(Broken::Unknown)?;
+            receive(&mut answers, row).map_err(TransactionError::Unknown)?;
         }
         if answers.iter().any(Option::is_none) {
             self.tell(&connection, requests, &mut answers)
                 .await
-                .map_err(Broken::Unknown)?;
+                .map_err(TransactionError::Unknown)?;
         }
         Ok(answers)
     }
@@ -175,7 +175,7 @@ impl Creating {
         &self,
         connection: &Connection,
         requests: &[Create],
-        answers: &mut [Told<Created>],
+        answers: &mut [Reply<Created>],
     ) -> Result<(), Failure> {
         let left = || {
             let all = requests.iter().zip(answers.iter());
@@ -208,7 +208,7 @@ fn created(
     row: &Row,
     believed: Option<Timestamp>,
 ) -> Result<Option<Created>, Failure> {
-    let found = Found::of(&claim.target(), &mut Columns::of(row), believed)?;
+    let found = KeyRecord::of(&claim.target(), &mut Columns::of(row), believed)?;
     Ok(match found.entry {
         Some(entry) if entry.fingerprint != claim.fingerprint => Some(Created::Reused),
         Some(entry) if entry.outcome.is_final() => {
@@ -223,7 +223,7 @@ fn created(
     })
 }
 
-fn receive(answers: &mut [Told<Created>], row: &Row) -> Result<(), Failure> {
+fn receive(answers: &mut [Reply<Created>], row: &Row) -> Result<(), Failure> {
     let mut columns = Columns::of(row);
     let answer = place(answers, columns.next()?)?;
     *answer = Some(Ok(Created::Inserted(Receipt {

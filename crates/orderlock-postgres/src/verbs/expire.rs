@@ -9,8 +9,8 @@ use orderlock_core::{StoreError, Timestamp};
 use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
-use crate::pool::For;
-use crate::pool::settings::Waits;
+use crate::pool::Purpose;
+use crate::pool::settings::LockWait;
 use crate::sql::error::Failure;
 use crate::sql::rows::{Columns, signed};
 use crate::sql::statement::{Commit, Sql};
@@ -78,7 +78,7 @@ pub(crate) static LEFT: Sql = Sql {
 /// pass by the index entries of all that the ones before it have ended. A new run begins at the
 /// beginning, for what was passed by.
 #[derive(Debug, Default)]
-pub(crate) struct Ended(Mutex<Reached>);
+pub(crate) struct ExpiryProgress(Mutex<Reached>);
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Reached {
@@ -86,7 +86,7 @@ struct Reached {
     tombstones: Option<Timestamp>,
 }
 
-impl Ended {
+impl ExpiryProgress {
     /// Each change is one step, so that a panic elsewhere leaves it whole.
     fn lock(&self) -> MutexGuard<'_, Reached> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -100,10 +100,10 @@ pub(crate) async fn expire(context: &Context, request: &Expire) -> Result<Expire
     let most = signed(limit as u64);
     let connection = context
         .pool
-        .connection(For::Commit(Waits::Patiently))
+        .connection(Purpose::Commit(LockWait::Patiently))
         .await?;
     let now = retention::look(&connection, &context.clock).await?;
-    let reached = *context.ended.lock();
+    let reached = *context.expiry.lock();
     let [ended] = connection
         .transaction(
             Commit::Unflushed,
@@ -122,7 +122,7 @@ pub(crate) async fn expire(context: &Context, request: &Expire) -> Result<Expire
         answers: last_answer.filter(|_| answers >= limit),
         tombstones: last_due.filter(|_| due >= limit),
     };
-    *context.ended.lock() = reached;
+    *context.expiry.lock() = reached;
     let more = answers >= limit || due >= limit;
     let behind = if more {
         let from: [&(dyn ToSql + Sync); 2] = [&reached.answers, &reached.tombstones];

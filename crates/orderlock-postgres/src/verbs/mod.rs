@@ -26,9 +26,9 @@ use orderlock_core::Runtime;
 
 use crate::pool::Pool;
 use crate::sql::clock::ObservedClock;
-use crate::verbs::expire::Ended;
+use crate::verbs::expire::ExpiryProgress;
 use crate::verbs::freed::Freed;
-use crate::verbs::sessions::watch::Watch;
+use crate::verbs::sessions::watch::SessionWatch;
 
 /// What the verbs of one store work with.
 #[derive(Debug)]
@@ -38,6 +38,6 @@ pub(crate) struct Context {
     pub(crate) runtime: Arc<dyn Runtime>,
     pub(crate) document_bytes_max: usize,
     pub(crate) freed: Freed,
-    pub(crate) watch: Watch,
-    pub(crate) ended: Ended,
+    pub(crate) watch: SessionWatch,
+    pub(crate) expiry: ExpiryProgress,
 }

@@ -6,25 +6,25 @@ use orderlock_core::store::{Acquire, MarkFate, Release, Released, Settle, Undo};
 use orderlock_core::{Fence, StoreError, Target};
 use tokio_postgres::types::ToSql;
 
-use crate::batch::{Told, Work};
+use crate::batch::{Reply, Work};
 use crate::pool::connection::Connection;
-use crate::pool::settings::Waits;
-use crate::sql::error::{Broken, Failure};
+use crate::pool::settings::LockWait;
+use crate::sql::error::{Failure, TransactionError};
 use crate::sql::rows::{Columns, Id, place, signed};
 use crate::sql::statement::Commit;
-use crate::verbs::acquire::{Asked, Granting, decide_all, or_none};
+use crate::verbs::acquire::{GrantBatch, GrantRows, decide_all, or_none};
 use crate::verbs::acquire_facts::FACTS;
 use crate::verbs::statements::{GRANT, LET_GO};
 
 /// Releases leases.
 #[derive(Clone, Debug)]
-pub(crate) struct Releasing {
-    pub(crate) granting: Granting,
+pub(crate) struct ReleaseBatch {
+    pub(crate) grants: GrantBatch,
 }
 
 /// A grant that is given up.
 #[derive(Clone, Debug)]
-pub(crate) struct GiveUp {
+pub(crate) struct ReleaseRequest {
     pub(crate) target: Target,
     pub(crate) fence: Fence,
     pub(crate) mark: Fate,
@@ -40,7 +40,7 @@ pub(crate) enum Fate {
     Before,
 }
 
-impl From<Release> for GiveUp {
+impl From<Release> for ReleaseRequest {
     fn from(request: Release) -> Self {
         Self {
             target: request.target,
@@ -54,7 +54,7 @@ impl From<Release> for GiveUp {
     }
 }
 
-impl From<Undo> for GiveUp {
+impl From<Undo> for ReleaseRequest {
     fn from(request: Undo) -> Self {
         Self {
             target: request.target,
@@ -67,7 +67,7 @@ impl From<Undo> for GiveUp {
 
 /// Whether a release must survive power loss before it is answered: because it ends a mark, or
 /// hands over to an operation that begins with one.
-pub(crate) fn must_be_flushed(request: &GiveUp) -> bool {
+pub(crate) fn must_be_flushed(request: &ReleaseRequest) -> bool {
     let marks = request
         .next
         .as_ref()
@@ -75,55 +75,55 @@ pub(crate) fn must_be_flushed(request: &GiveUp) -> bool {
     request.mark != Fate::Stays || marks
 }
 
-impl Work for Releasing {
-    type Request = GiveUp;
+impl Work for ReleaseBatch {
+    type Request = ReleaseRequest;
     type Answer = Released;
 
-    /// Asked again, a release says that nothing was held, and tells nothing of the next in line.
+    /// GrantRows again, a release says that nothing was held, and tells nothing of the next in line.
     const REPEATS: bool = false;
 
-    fn target(request: &GiveUp) -> Target {
+    fn target(request: &ReleaseRequest) -> Target {
         request.target.clone()
     }
 
-    fn bytes(_: &GiveUp) -> usize {
+    fn bytes(_: &ReleaseRequest) -> usize {
         512
     }
 
     fn ask<'a>(
         &'a self,
-        requests: &'a [GiveUp],
-        waits: Waits,
-    ) -> BoxFuture<'a, Result<Vec<Told<Released>>, Broken>> {
+        requests: &'a [ReleaseRequest],
+        waits: LockWait,
+    ) -> BoxFuture<'a, Result<Vec<Reply<Released>>, TransactionError>> {
         self.release(requests, waits).boxed()
     }
 
     fn refused<'a>(
         &'a self,
-        _: &'a GiveUp,
+        _: &'a ReleaseRequest,
         failure: Failure,
     ) -> BoxFuture<'a, Result<Released, StoreError>> {
         async move { Err(failure.not_applied()) }.boxed()
     }
 }
 
-impl Releasing {
+impl ReleaseBatch {
     async fn release(
         &self,
-        requests: &[GiveUp],
-        waits: Waits,
-    ) -> Result<Vec<Told<Released>>, Broken> {
-        let granting = &self.granting;
-        let connection = granting.connection(waits).await?;
+        requests: &[ReleaseRequest],
+        waits: LockWait,
+    ) -> Result<Vec<Reply<Released>>, TransactionError> {
+        let grants = &self.grants;
+        let connection = grants.connection(waits).await?;
         let rows = Rows::of(requests);
         let let_go = rows.parameters();
         let nexts: Vec<_> = requests.iter().filter_map(next_of).collect();
         let (held, answers) = if nexts.is_empty() {
             let statements = [(&LET_GO, &let_go[..])];
-            let [held] = connection.transaction(granting.commit, statements).await?;
+            let [held] = connection.transaction(grants.commit, statements).await?;
             (held, Ok(Vec::new()))
         } else {
-            let asked = Asked::of(&nexts, &granting.clock);
+            let asked = GrantRows::of(&nexts, &grants.clock);
             let statements = [
                 (&LET_GO, &let_go[..]),
                 (
@@ -132,17 +132,16 @@ impl Releasing {
                 ),
                 (&FACTS, &asked.to_tell()[..]),
             ];
-            let [held, granted, facts] =
-                connection.transaction(granting.commit, statements).await?;
-            let believed = granting.clock.believed();
+            let [held, granted, facts] = connection.transaction(grants.commit, statements).await?;
+            let believed = grants.clock.believed();
             (held, decide_all(&nexts, &granted, &facts, believed))
         };
         drop(connection);
-        let mut answers = answers.map_err(Broken::Unknown)?.into_iter();
+        let mut answers = answers.map_err(TransactionError::Unknown)?.into_iter();
         let mut released: Vec<_> = requests.iter().map(|_| false).collect();
         for row in &held {
-            let number = Columns::of(row).next().map_err(Broken::Unknown)?;
-            *place(&mut released, number).map_err(Broken::Unknown)? = true;
+            let number = Columns::of(row).next().map_err(TransactionError::Unknown)?;
+            *place(&mut released, number).map_err(TransactionError::Unknown)? = true;
         }
         let mut told = Vec::with_capacity(requests.len());
         for (request, held) in requests.iter().zip(released) {
@@ -150,7 +149,7 @@ impl Releasing {
             let next = match (next_of(request).filter(|_| held), told_of_next.flatten()) {
                 (Some(_), Some(answer)) => or_none(answer),
                 // Somebody else was faster.
-                (Some(next), None) => granting.one(next).await,
+                (Some(next), None) => grants.one(next).await,
                 (None, _) => None,
             };
             told.push(Some(Ok(Released { held, next })));
@@ -181,7 +180,7 @@ pub(crate) async fn let_go_unsettled(
     Ok(!held.is_empty())
 }
 
-fn next_of(request: &GiveUp) -> Option<&Acquire> {
+fn next_of(request: &ReleaseRequest) -> Option<&Acquire> {
     request.next.as_deref()
 }
 
@@ -198,7 +197,7 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    fn of(requests: &'a [GiveUp]) -> Self {
+    fn of(requests: &'a [ReleaseRequest]) -> Self {
         let all = || requests.iter();
         Self {
             tenants: all().map(|it| it.target.tenant.as_str()).collect(),

@@ -6,10 +6,10 @@ use orderlock_core::{Answer, LeaseState, OutcomeKind, StoreError, Target, Timest
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use crate::pool::For;
-use crate::pool::settings::Waits;
+use crate::pool::Purpose;
+use crate::pool::settings::LockWait;
 use crate::sql::clock::span_to_sql;
-use crate::sql::error::{Broken, Failure};
+use crate::sql::error::{Failure, TransactionError};
 use crate::sql::fragments::{held, here, lock_columns, moves, no_lease, position, will_write};
 use crate::sql::rows::{Columns, key_hash, signed, unsigned};
 use crate::sql::statement::{Commit, Sql};
@@ -175,7 +175,7 @@ pub(crate) async fn resolve(context: &Context, request: &Resolve) -> Result<Reso
     } = parts.retention;
     let connection = context
         .pool
-        .connection(For::Commit(Waits::Patiently))
+        .connection(Purpose::Commit(LockWait::Patiently))
         .await?;
     let [_, rows] = connection
         .transaction(
@@ -213,7 +213,7 @@ pub(crate) async fn resolve(context: &Context, request: &Resolve) -> Result<Reso
             ],
         )
         .await
-        .map_err(Broken::refused)?;
+        .map_err(TransactionError::refused)?;
     let resolved = rows.first().map(|row| judge(request, &parts, row));
     let resolved = resolved.transpose()?.unwrap_or(Resolved::NotMarked);
     if matches!(resolved, Resolved::Resolved(_)) {

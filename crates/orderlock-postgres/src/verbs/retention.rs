@@ -6,7 +6,7 @@ use tokio_postgres::types::Type;
 
 use crate::pool::connection::Connection;
 use crate::sql::clock::ObservedClock;
-use crate::sql::error::{Broken, Failure};
+use crate::sql::error::{Failure, TransactionError};
 use crate::sql::rows::Columns;
 use crate::sql::statement::{Commit, Sql};
 
@@ -32,7 +32,9 @@ pub(crate) async fn begin(connection: &Connection, clock: &ObservedClock) -> Res
     let (seen, now): (Option<Timestamp>, Timestamp) = (columns.next()?, columns.next()?);
     clock.begin(seen.unwrap_or(now), now);
     if seen.is_none() {
-        keep(connection, now).await.map_err(Broken::into_failure)?;
+        keep(connection, now)
+            .await
+            .map_err(TransactionError::into_failure)?;
     }
     Ok(())
 }
@@ -57,7 +59,7 @@ pub(crate) async fn look(
     Ok(times.earliest)
 }
 
-async fn keep(connection: &Connection, now: Timestamp) -> Result<(), Broken> {
+async fn keep(connection: &Connection, now: Timestamp) -> Result<(), TransactionError> {
     connection
         .transaction(Commit::Unflushed, [(&KEEP, &[&now])])
         .await

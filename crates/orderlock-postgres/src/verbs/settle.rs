@@ -9,31 +9,31 @@ use orderlock_core::store::{Accepted, Acquire, Acquired, Durable, Receipt, Settl
 use orderlock_core::{StoreError, Target};
 use tokio_postgres::Row;
 
-use crate::batch::{Told, Work};
+use crate::batch::{Reply, Work};
 use crate::pool::connection::Connection;
-use crate::pool::settings::Waits;
-use crate::sql::error::{Broken, Failure};
+use crate::pool::settings::LockWait;
+use crate::sql::error::{Failure, TransactionError};
 use crate::sql::rows::{Columns, place};
 use crate::sql::statement::Commit;
-use crate::verbs::acquire::{Asked, Granting, decide_all, or_none};
+use crate::verbs::acquire::{GrantBatch, GrantRows, decide_all, or_none};
 use crate::verbs::acquire_facts::FACTS;
 use crate::verbs::confirm::confirm;
 use crate::verbs::release::let_go_unsettled;
-use crate::verbs::settle_facts::{Found, tell};
+use crate::verbs::settle_facts::{SettleFate, settle_fates};
 use crate::verbs::settle_rows::{Rows, bytes};
 use crate::verbs::statements::{GRANT, SETTLE};
 
 /// Settles.
 #[derive(Clone, Debug)]
-pub(crate) struct Settling {
+pub(crate) struct SettleBatch {
     /// How the next in line is asked for where the settle itself could not do it.
-    pub(crate) granting: Granting,
+    pub(crate) grants: GrantBatch,
 }
 
 /// What a settle came to, if it was applied, and what the next in line is told, if that is known.
-type Applied = Option<(Receipt, Told<Acquired>)>;
+type Applied = Option<(Receipt, Reply<Acquired>)>;
 
-impl Work for Settling {
+impl Work for SettleBatch {
     type Request = Settle;
     type Answer = Settled;
 
@@ -51,8 +51,8 @@ impl Work for Settling {
     fn ask<'a>(
         &'a self,
         requests: &'a [Settle],
-        waits: Waits,
-    ) -> BoxFuture<'a, Result<Vec<Told<Settled>>, Broken>> {
+        waits: LockWait,
+    ) -> BoxFuture<'a, Result<Vec<Reply<Settled>>, TransactionError>> {
         self.settle(requests, waits).boxed()
     }
 
@@ -66,13 +66,13 @@ impl Work for Settling {
     }
 }
 
-impl Settling {
+impl SettleBatch {
     async fn settle(
         &self,
         requests: &[Settle],
-        waits: Waits,
-    ) -> Result<Vec<Told<Settled>>, Broken> {
-        let connection = self.granting.connection(waits).await?;
+        waits: LockWait,
+    ) -> Result<Vec<Reply<Settled>>, TransactionError> {
+        let connection = self.grants.connection(waits).await?;
         let applied = self.apply(&connection, requests).await?;
         let left: Vec<_> = requests
             .iter()
@@ -83,12 +83,14 @@ impl Settling {
         let found = match left.len() {
             0 => Vec::new(),
             // Those that were applied are told that too, when they are asked again.
-            _ => tell(&connection, &left, &self.granting.clock)
+            _ => settle_fates(&connection, &left, &self.grants.clock)
                 .await
-                .map_err(Broken::Unknown)?,
+                .map_err(TransactionError::Unknown)?,
         };
         if found.iter().any(is_repeat) {
-            confirm(&connection).await.map_err(Broken::Unknown)?;
+            confirm(&connection)
+                .await
+                .map_err(TransactionError::Unknown)?;
         }
         drop(connection);
         let mut found = found.into_iter();
@@ -106,11 +108,11 @@ impl Settling {
     }
 
     /// The answer to a settle that was not applied just now; none if it is to be asked again.
-    async fn answer(&self, request: &Settle, found: Option<Found>) -> Option<Settled> {
+    async fn answer(&self, request: &Settle, found: Option<SettleFate>) -> Option<Settled> {
         match found? {
-            Found::Repeat(receipt) => Some(self.accepted(request, receipt, None).await),
-            Found::Lost(loss) => Some(Settled::Lost(loss)),
-            Found::Again => None,
+            SettleFate::Repeat(receipt) => Some(self.accepted(request, receipt, None).await),
+            SettleFate::Lost(loss) => Some(Settled::Lost(loss)),
+            SettleFate::Again => None,
         }
     }
 
@@ -119,16 +121,16 @@ impl Settling {
         &self,
         connection: &Connection,
         requests: &[Settle],
-    ) -> Result<Vec<Applied>, Broken> {
-        let rows = Rows::of(requests, &self.granting.clock);
+    ) -> Result<Vec<Applied>, TransactionError> {
+        let rows = Rows::of(requests, &self.grants.clock);
         let sql = connection.form(&SETTLE, requests.len());
         let settle = rows.to_settle();
         let nexts: Vec<_> = requests.iter().filter_map(next_of).collect();
         if nexts.is_empty() {
             let settled = connection.write(sql, &settle).await?;
-            return receipts(requests.len(), &settled).map_err(Broken::Unknown);
+            return receipts(requests.len(), &settled).map_err(TransactionError::Unknown);
         }
-        let asked = Asked::of(&nexts, &self.granting.clock);
+        let asked = GrantRows::of(&nexts, &self.grants.clock);
         let statements = [
             (sql, &settle[..]),
             (
@@ -139,11 +141,11 @@ impl Settling {
         ];
         let [settled, granted, facts] = connection.transaction(Commit::Flushed, statements).await?;
         let applied = receipts(requests.len(), &settled);
-        let believed = self.granting.clock.believed();
+        let believed = self.grants.clock.believed();
         let answers = decide_all(&nexts, &granted, &facts, believed);
         let (mut applied, answers) = applied
             .and_then(|applied| Ok((applied, answers?)))
-            .map_err(Broken::Unknown)?;
+            .map_err(TransactionError::Unknown)?;
         let mut answers = answers.into_iter();
         for (request, applied) in requests.iter().zip(&mut applied) {
             if next_of(request).is_some()
@@ -158,10 +160,10 @@ impl Settling {
 
     /// The answer to a settle that is there. A next in line that was not asked for in the same step,
     /// because the settle is a repeat or somebody else was faster, is asked for now.
-    async fn accepted(&self, request: &Settle, receipt: Receipt, told: Told<Acquired>) -> Settled {
+    async fn accepted(&self, request: &Settle, receipt: Receipt, told: Reply<Acquired>) -> Settled {
         let next = match (next_of(request), told) {
             (Some(_), Some(answer)) => or_none(answer),
-            (Some(next), None) => self.granting.one(next).await,
+            (Some(next), None) => self.grants.one(next).await,
             (None, _) => None,
         };
         Settled::Accepted(Accepted {
@@ -179,11 +181,11 @@ impl Settling {
         reason: String,
     ) -> Result<Settled, StoreError> {
         for _ in 0..10 {
-            let connection = self.granting.connection(Waits::Patiently).await?;
+            let connection = self.grants.connection(LockWait::Patiently).await?;
             if let_go_unsettled(&connection, request).await? {
                 return Ok(Settled::Impossible(reason));
             }
-            let mut found = tell(&connection, &[request], &self.granting.clock).await?;
+            let mut found = settle_fates(&connection, &[request], &self.grants.clock).await?;
             if found.iter().any(is_repeat) {
                 let confirmed = confirm(&connection).await;
                 confirmed.map_err(Failure::unknown)?;
@@ -199,8 +201,8 @@ impl Settling {
 }
 
 /// Whether a settle was found that an earlier try has written.
-pub(crate) fn is_repeat(found: &Result<Found, Failure>) -> bool {
-    matches!(found, Ok(Found::Repeat(_)))
+pub(crate) fn is_repeat(found: &Result<SettleFate, Failure>) -> bool {
+    matches!(found, Ok(SettleFate::Repeat(_)))
 }
 
 fn next_of(request: &Settle) -> Option<&Acquire> {

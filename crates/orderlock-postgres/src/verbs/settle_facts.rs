@@ -55,7 +55,7 @@ pub(crate) static SETTLE_FACTS: Sql = Sql {
 
 /// What is known of a settle that was not applied just now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum SettleFate {
     /// It was applied before.
     Repeat(Receipt),
     /// The grant is gone.
@@ -65,11 +65,11 @@ pub(crate) enum Found {
 }
 
 /// Asks what became of them, each for itself. It changes nothing.
-pub(crate) async fn tell(
+pub(crate) async fn settle_fates(
     connection: &Connection,
     requests: &[&Settle],
     clock: &ObservedClock,
-) -> Result<Vec<Result<Found, Failure>>, Failure> {
+) -> Result<Vec<Result<SettleFate, Failure>>, Failure> {
     let all = || requests.iter();
     let (now, believed) = (clock.parameter(), clock.believed());
     let tenants: Vec<_> = all().map(|it| it.claim.caller.tenant.as_str()).collect();
@@ -99,7 +99,7 @@ pub(crate) async fn tell(
     Ok(all().zip(&rows).map(|(it, row)| judge(it, row)).collect())
 }
 
-fn judge(request: &Settle, row: &Row) -> Result<Found, Failure> {
+fn judge(request: &Settle, row: &Row) -> Result<SettleFate, Failure> {
     let mut columns = Columns::of(row);
     let number: Option<i64> = columns.next()?;
     let expires: Option<Timestamp> = columns.next()?;
@@ -123,8 +123,8 @@ fn judge(request: &Settle, row: &Row) -> Result<Found, Failure> {
         key_settled,
     };
     Ok(match (decide_settle(request, facts), receipt) {
-        (SettleVerdict::Repeat, Some(receipt)) => Found::Repeat(receipt),
-        (SettleVerdict::Lost(loss), _) => Found::Lost(loss),
-        (SettleVerdict::Apply | SettleVerdict::Repeat, _) => Found::Again,
+        (SettleVerdict::Repeat, Some(receipt)) => SettleFate::Repeat(receipt),
+        (SettleVerdict::Lost(loss), _) => SettleFate::Lost(loss),
+        (SettleVerdict::Apply | SettleVerdict::Repeat, _) => SettleFate::Again,
     })
 }

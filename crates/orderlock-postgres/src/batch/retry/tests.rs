@@ -17,7 +17,7 @@ use super::*;
 /// that somebody keeps locked.
 #[derive(Debug, Default)]
 struct Script {
-    tries: Mutex<VecDeque<Result<Vec<Told<u8>>, Broken>>>,
+    tries: Mutex<VecDeque<Result<Vec<Reply<u8>>, TransactionError>>>,
     sizes: Mutex<Vec<usize>>,
     locked: Vec<u8>,
     /// Whether it is the whole table, so that a look for single orders finds nothing out.
@@ -25,7 +25,7 @@ struct Script {
 }
 
 impl Script {
-    fn of(tries: impl IntoIterator<Item = Result<Vec<Told<u8>>, Broken>>) -> Self {
+    fn of(tries: impl IntoIterator<Item = Result<Vec<Reply<u8>>, TransactionError>>) -> Self {
         Self {
             tries: Mutex::new(tries.into_iter().collect()),
             ..Self::default()
@@ -45,10 +45,10 @@ impl Script {
 
     /// What a batch is told of each request: an answer, or that its order is locked.
     async fn told(&self, requests: Vec<u8>) -> Vec<Result<Result<u8, StoreError>, u8>> {
-        let (verdicts, _) = carry_out(self, self, requests, false).await;
-        let told = verdicts.into_iter().map(|verdict| match verdict {
-            Verdict::Told(told) => Ok(told),
-            Verdict::Locked { request, .. } => Err(request),
+        let (completions, _) = carry_out(self, self, requests, false).await;
+        let told = completions.into_iter().map(|completion| match completion {
+            Completion::Answered(told) => Ok(told),
+            Completion::Locked { request, .. } => Err(request),
         });
         told.collect()
     }
@@ -98,12 +98,14 @@ impl Work for Script {
     fn ask<'a>(
         &'a self,
         requests: &'a [u8],
-        waits: Waits,
-    ) -> BoxFuture<'a, Result<Vec<Told<u8>>, Broken>> {
+        waits: LockWait,
+    ) -> BoxFuture<'a, Result<Vec<Reply<u8>>, TransactionError>> {
         self.sizes.lock().unwrap().push(requests.len());
         let locked = requests.iter().any(|it| self.locked.contains(it));
-        let well = || match (locked || self.table) && waits == Waits::Hardly {
-            true => Err(Broken::NotApplied(refused(&SqlState::LOCK_NOT_AVAILABLE))),
+        let well = || match (locked || self.table) && waits == LockWait::Briefly {
+            true => Err(TransactionError::NotApplied(refused(
+                &SqlState::LOCK_NOT_AVAILABLE,
+            ))),
             false => Ok(requests.iter().map(|it| Some(Ok(*it))).collect()),
         };
         let told = self.tries.lock().unwrap().pop_front().unwrap_or_else(well);
@@ -122,8 +124,8 @@ fn refused(code: &SqlState) -> Failure {
     }
 }
 
-fn late() -> Broken {
-    Broken::Unknown(Failure::TimedOut(Duration::ZERO))
+fn late() -> TransactionError {
+    TransactionError::Unknown(Failure::TimedOut(Duration::ZERO))
 }
 
 #[tokio::test]
@@ -146,7 +148,7 @@ async fn an_order_that_does_not_stand_still_is_given_up() {
 #[tokio::test]
 async fn a_deadlock_is_tried_again_within_bounds() {
     let deadlock = || {
-        Err(Broken::NotApplied(refused(
+        Err(TransactionError::NotApplied(refused(
             &SqlState::T_R_DEADLOCK_DETECTED,
         )))
     };
@@ -160,7 +162,11 @@ async fn a_deadlock_is_tried_again_within_bounds() {
 
 #[tokio::test]
 async fn after_a_try_in_doubt_nothing_is_certain() {
-    let over = || Err(Broken::NotApplied(refused(&SqlState::ADMIN_SHUTDOWN)));
+    let over = || {
+        Err(TransactionError::NotApplied(refused(
+            &SqlState::ADMIN_SHUTDOWN,
+        )))
+    };
     let answers = Script::of([over()]).answers(vec![1]).await;
     assert!(!answers[0].as_ref().unwrap_err().may_have_happened());
     let answers = Script::of([Err(late()), over()]).answers(vec![1]).await;
@@ -176,7 +182,7 @@ async fn after_a_try_in_doubt_nothing_is_certain() {
 #[tokio::test]
 async fn values_that_are_refused_are_found_one_by_one() {
     let refused = || {
-        Err(Broken::NotApplied(refused(
+        Err(TransactionError::NotApplied(refused(
             &SqlState::PROGRAM_LIMIT_EXCEEDED,
         )))
     };
@@ -206,8 +212,11 @@ async fn a_locked_order_leaves_the_batch_and_holds_nobody_up() {
 #[tokio::test]
 async fn what_is_known_beforehand_is_not_run_into() {
     let script = Script::locked([2]);
-    let (verdicts, met) = carry_out(&script, &script, vec![1, 2, 3], true).await;
-    assert!(matches!(verdicts[1], Verdict::Locked { request: 2, .. }));
+    let (completions, met) = carry_out(&script, &script, vec![1, 2, 3], true).await;
+    assert!(matches!(
+        completions[1],
+        Completion::Locked { request: 2, .. }
+    ));
     assert_eq!(met, Met::Beforehand);
     assert_eq!(script.sizes(), [2]);
     let (_, met) = carry_out(&script, &script, vec![1, 3], true).await;
@@ -231,7 +240,7 @@ async fn what_waits_behind_a_doubt_stays_in_doubt() {
         tries: Mutex::new([Err(late())].into()),
         ..Script::locked([1])
     };
-    let (verdicts, _) = carry_out(&script, &script, vec![1], false).await;
-    let doubtful = matches!(verdicts[0], Verdict::Locked { doubtful: true, .. });
-    assert!(doubtful, "{verdicts:?}");
+    let (completions, _) = carry_out(&script, &script, vec![1], false).await;
+    let doubtful = matches!(completions[0], Completion::Locked { doubtful: true, .. });
+    assert!(doubtful, "{completions:?}");
 }

@@ -14,7 +14,7 @@ use orderlock_core::{Fence, Secret, SessionId, StoreError};
 use tokio_postgres::types::Type;
 
 use crate::planted::measured;
-use crate::pool::For;
+use crate::pool::Purpose;
 use crate::pool::connection::Connection;
 use crate::sql::clock::{span_from_sql, span_to_sql};
 use crate::sql::error::Failure;
@@ -125,7 +125,7 @@ pub(crate) async fn join(context: &Context, request: &Join) -> Result<Joined, St
     let session = Id::from(request.session);
     let length = span_to_sql(request.length);
     let secret = &request.secret.expose()[..];
-    let connection = context.pool.connection(For::Life).await?;
+    let connection = context.pool.connection(Purpose::Life).await?;
     let [kept, ended, begun] = connection
         .transaction(
             Commit::Flushed,
@@ -167,7 +167,7 @@ const RENEWALS_MAX: usize = 3;
 pub(crate) async fn renew(context: &Context, request: &Renew) -> Result<Renewed, StoreError> {
     let session = request.session;
     let known: BTreeSet<_> = request.known.iter().map(|fence| fence.0).collect();
-    let connection = context.pool.connection(For::Life).await?;
+    let connection = context.pool.connection(Purpose::Life).await?;
     let renewed = extend(context, &connection, session, &known).await;
     // The session is renewed by now, and its node must hear so in time.
     match tokio::time::timeout(LOOKING, context.pool.look(&connection)).await {
@@ -247,7 +247,7 @@ async fn named(connection: &Connection, session: SessionId) -> Result<Option<Nam
 /// Ends a session. What it still held is counted as far as one call looks.
 pub(crate) async fn leave(context: &Context, request: &Leave) -> Result<Left, StoreError> {
     let session = request.session;
-    let connection = context.pool.connection(For::Life).await?;
+    let connection = context.pool.connection(Purpose::Life).await?;
     connection
         .transaction(Commit::Unflushed, [(&END, &[&Id::from(session)])])
         .await?;
@@ -266,7 +266,7 @@ fn steady(context: &Context) -> Instant {
 /// Ends the sessions that are lapsed, and clears away what is left of ended ones, within bounds.
 pub(crate) async fn sweep(context: &Context, request: &Sweep) -> Result<Swept, StoreError> {
     let now = context.clock.parameter();
-    let connection = context.pool.connection(For::Life).await?;
+    let connection = context.pool.connection(Purpose::Life).await?;
     let asked = steady(context);
     let rows = connection.query(&ALL, &[]).await?;
     let mut all = Vec::with_capacity(rows.len());

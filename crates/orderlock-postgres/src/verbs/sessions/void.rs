@@ -7,7 +7,7 @@ use orderlock_core::SessionId;
 use tokio_postgres::types::Type;
 
 use crate::pool::connection::Connection;
-use crate::sql::error::{Broken, Failure};
+use crate::sql::error::{Failure, TransactionError};
 use crate::sql::fragments::{moves, no_lease, owned};
 use crate::sql::rows::{Columns, Id, signed};
 use crate::sql::statement::{Commit, Sql};
@@ -115,7 +115,10 @@ impl<'a> Pieces<'a> {
 
     /// Clears away the leases of an ended session, or of all of them, as far as the call's bounds
     /// allow. Tells whether nothing is left.
-    pub(crate) async fn of(&mut self, session: Option<SessionId>) -> Result<bool, Broken> {
+    pub(crate) async fn of(
+        &mut self,
+        session: Option<SessionId>,
+    ) -> Result<bool, TransactionError> {
         let session = session.map(Id::from);
         let most_time = self.context.pool.patience() / PIECES_PART;
         while self.left > 0 && self.voided < self.limit {
@@ -137,7 +140,7 @@ impl<'a> Pieces<'a> {
                 )
                 .await?;
             self.piece = (self.piece * 2).min(PIECE);
-            if self.count(&rows).map_err(Broken::NotApplied)? {
+            if self.count(&rows).map_err(TransactionError::NotApplied)? {
                 return Ok(true);
             }
         }

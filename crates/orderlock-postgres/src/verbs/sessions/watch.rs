@@ -12,7 +12,7 @@ use orderlock_core::SessionId;
 
 /// What was seen.
 #[derive(Debug, Default)]
-pub(crate) struct Watch(Mutex<State>);
+pub(crate) struct SessionWatch(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -35,7 +35,7 @@ pub(crate) struct Named {
     pub(crate) fences: BTreeSet<u128>,
 }
 
-impl Watch {
+impl SessionWatch {
     /// Notes a count.
     pub(crate) fn note(&self, session: SessionId, renewals: i64, now: Instant) {
         self.lock().note(session, renewals, now);

@@ -18,7 +18,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::open::epoch;
-use crate::pool::For;
+use crate::pool::Purpose;
 use crate::sql::clock::span_from_sql;
 use crate::sql::error::Failure;
 use crate::sql::fragments::{entry_columns, order_at, remembered, target_columns};
@@ -166,7 +166,7 @@ pub(crate) async fn entries_since(
     };
     let after = start.map_or(0, |place| place.position);
     let limit = limit(request.limit);
-    let connection = context.pool.connection(For::Reading).await?;
+    let connection = context.pool.connection(Purpose::Reading).await?;
     let (now, most) = (context.clock.parameter(), one_more(limit));
     let since = async |below: Option<i64>| {
         let since: [&(dyn ToSql + Sync); 5] =
@@ -294,7 +294,7 @@ pub(crate) static LAG: Sql = Sql {
 
 /// How far the journal's readers are held back.
 pub(crate) async fn lag(context: &Context) -> Result<Lag, StoreError> {
-    let connection = context.pool.connection(For::Reading).await?;
+    let connection = context.pool.connection(Purpose::Reading).await?;
     let rows = connection.query(&LAG, &[]).await?;
     let row = rows.first();
     let row = row.ok_or_else(|| Failure::unreadable("the server counts no locks"))?;

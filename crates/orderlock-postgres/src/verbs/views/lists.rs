@@ -5,7 +5,7 @@ use orderlock_core::{LeaseView, StoreError};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use crate::pool::For;
+use crate::pool::Purpose;
 use crate::sql::error::Failure;
 use crate::sql::fragments::{content_columns, held, lock_columns, target_columns};
 use crate::sql::rows::Columns;
@@ -108,7 +108,7 @@ pub(crate) async fn list(context: &Context, request: &List) -> Result<Page<Order
     let by_index = locked.is_none() && !(status.is_some() && customer.is_some());
     let scan = if by_index { most } else { SCAN_MAX };
     let tenant = request.tenant.as_str();
-    let connection = context.pool.connection(For::Reading).await?;
+    let connection = context.pool.connection(Purpose::Reading).await?;
     let rows = connection
         .query(
             statement,
@@ -224,7 +224,7 @@ pub(crate) async fn leases(
 ) -> Result<Page<LeaseView>, StoreError> {
     let limit = limit(request.limit);
     let (tenant, most) = (request.tenant.as_str(), one_more(limit));
-    let connection = context.pool.connection(For::Reading).await?;
+    let connection = context.pool.connection(Purpose::Reading).await?;
     let before = match &request.cursor {
         Some(cursor) if cursor.0.starts_with('l') => place('l', Some(cursor))?,
         cursor => {

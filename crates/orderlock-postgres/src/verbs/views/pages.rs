@@ -6,7 +6,7 @@ use orderlock_core::store::{Cursor, Entry, History, MarkEnd, Page};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use crate::pool::For;
+use crate::pool::Purpose;
 use crate::sql::error::Failure;
 use crate::sql::fragments::{entry_columns, remembered};
 use crate::sql::rows::{Columns, signed, unsigned};
@@ -120,7 +120,7 @@ pub(crate) async fn history(
     let after = place('h', request.cursor.as_ref())?.unwrap_or(0);
     let (tenant, order) = (&request.target.tenant, &request.target.order);
     let limit = limit(request.limit);
-    let connection = context.pool.connection(For::Reading).await?;
+    let connection = context.pool.connection(Purpose::Reading).await?;
     let mut rows = connection
         .query(
             &HISTORY,
@@ -181,7 +181,7 @@ pub(crate) async fn mark_end(
     request: &MarkEnd,
 ) -> Result<Option<Entry>, StoreError> {
     let (tenant, order) = (&request.target.tenant, &request.target.order);
-    let connection = context.pool.connection(For::Reading).await?;
+    let connection = context.pool.connection(Purpose::Reading).await?;
     let rows = connection
         .query(
             &MARK_END,

@@ -8,11 +8,11 @@ use orderlock_core::store::{Entry, Known, Lookup, OrderView, Read};
 use orderlock_core::{LeaseState, LeaseView, OrderId, StoreError, Target, Timestamp};
 use tokio_postgres::types::Type;
 
-use crate::batch::{Told, Work};
-use crate::pool::settings::Waits;
-use crate::pool::{For, Pool};
+use crate::batch::{Reply, Work};
+use crate::pool::settings::LockWait;
+use crate::pool::{Pool, Purpose};
 use crate::sql::clock::ObservedClock;
-use crate::sql::error::{Broken, Failure};
+use crate::sql::error::{Failure, TransactionError};
 use crate::sql::fragments::{
     content_columns, entry_columns, held, lock_columns, order_at, target_columns,
 };
@@ -87,7 +87,7 @@ pub(crate) async fn read(
     request: &Read,
 ) -> Result<Option<OrderView>, StoreError> {
     let Target { tenant, order } = &request.target;
-    let connection = context.pool.connection(For::Reading).await?;
+    let connection = context.pool.connection(Purpose::Reading).await?;
     let rows = connection
         .query(&READ, &[&tenant.as_str(), &order.as_str()])
         .await?;
@@ -119,12 +119,12 @@ pub(crate) fn lease_view(lock: &LeaseState, target: &Target) -> Option<LeaseView
 
 /// Looks keys up.
 #[derive(Clone, Debug)]
-pub(crate) struct Lookups {
+pub(crate) struct LookupBatch {
     pub(crate) pool: Pool,
     pub(crate) clock: Arc<ObservedClock>,
 }
 
-impl Work for Lookups {
+impl Work for LookupBatch {
     type Request = Lookup;
     /// What became of the key, and whether it has no entry.
     type Answer = (Known, bool);
@@ -142,11 +142,11 @@ impl Work for Lookups {
     fn ask<'a>(
         &'a self,
         requests: &'a [Lookup],
-        waits: Waits,
-    ) -> BoxFuture<'a, Result<Vec<Told<(Known, bool)>>, Broken>> {
+        waits: LockWait,
+    ) -> BoxFuture<'a, Result<Vec<Reply<(Known, bool)>>, TransactionError>> {
         let looked = self.look(requests, waits);
         looked
-            .map(|looked| looked.map_err(Broken::NotApplied))
+            .map(|looked| looked.map_err(TransactionError::NotApplied))
             .boxed()
     }
 
@@ -159,19 +159,19 @@ impl Work for Lookups {
     }
 }
 
-impl Lookups {
+impl LookupBatch {
     async fn look(
         &self,
         requests: &[Lookup],
-        waits: Waits,
-    ) -> Result<Vec<Told<(Known, bool)>>, Failure> {
+        waits: LockWait,
+    ) -> Result<Vec<Reply<(Known, bool)>>, Failure> {
         let all = || requests.iter();
         let now = self.clock.parameter();
         let tenants: Vec<_> = all().map(|it| it.target.tenant.as_str()).collect();
         let orders: Vec<_> = all().map(|it| it.target.order.as_str()).collect();
         let key_hashes: Vec<_> = all().map(|it| key_hash(it.key_id)).collect();
         let key_ids: Vec<_> = all().map(|it| &it.key_id.0[..]).collect();
-        let connection = self.pool.connection(For::Work(waits)).await?;
+        let connection = self.pool.connection(Purpose::Work(waits)).await?;
         let rows = connection
             .query(&LOOKUP, &[&now, &tenants, &orders, &key_hashes, &key_ids])
             .await?;
@@ -194,7 +194,7 @@ fn known(
     mut columns: Columns<'_>,
     believed: Option<Timestamp>,
 ) -> Result<(Known, bool), Failure> {
-    let found = Found::of(&request.target, &mut columns, believed)?;
+    let found = KeyRecord::of(&request.target, &mut columns, believed)?;
     let new = found.entry.is_none();
     if let Some(entry) = found.entry.filter(|entry| entry.outcome.is_final()) {
         let retained = entry.expires.is_some_and(|expires| expires > found.now);
@@ -216,7 +216,7 @@ fn known(
 }
 
 /// What a key was found to be.
-pub(crate) struct Found {
+pub(crate) struct KeyRecord {
     pub(crate) now: Timestamp,
     /// Whether there is an order where it was looked for.
     pub(crate) there: bool,
@@ -225,7 +225,7 @@ pub(crate) struct Found {
     pub(crate) entry: Option<Box<Entry>>,
 }
 
-impl Found {
+impl KeyRecord {
     /// A row of [`LOOKUP`].
     pub(crate) fn of(
         target: &Target,
