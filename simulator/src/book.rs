@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
-use orderlock_core::store::{Acquire, Acquired, Claim, Loss, Settle, Settled, Then};
+use orderlock_core::store::{Acquire, Acquired, Claim, Loss, Settle, Settled};
 use orderlock_core::{Fence, KeyId, SessionId, Target};
 
 /// Why a grant ended without its holder's word.
@@ -109,7 +109,7 @@ impl Book {
         let (fence, target, key) = (request.fence, request.claim.target(), request.claim.key_id);
         match result {
             Settled::Accepted(accepted) => {
-                let keeps = matches!(request.then, Then::Keep);
+                let keeps = !request.is_final();
                 let first = self.accepted.insert((fence, request.step));
                 if first {
                     // A late duplicate of its `acquire` may give a holder its fence back, and a
@@ -132,7 +132,7 @@ impl Book {
                     self.let_go(&target, fence);
                     self.settled_outside(&target, key);
                 }
-                if let (Then::HandOver(next), Some(result)) = (&request.then, &accepted.next) {
+                if let (Some(next), Some(result)) = (request.next(), &accepted.next) {
                     self.acquired(next, result);
                 }
                 return first;

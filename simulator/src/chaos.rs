@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use orderlock_core::store::{
-    BreakLease, Change, Decision, Leases, Read, Resolve, Retention, Sweep,
+    BreakLease, Change, Decision, Final, FinalOutcome, Leases, Read, Resolve, Retention, Sweep,
 };
 use orderlock_core::{
-    Answer, Document, LeaseView, LeaseViewState, OrderStore as _, OutcomeKind, OwnedIndex,
-    Principal, Tenant,
+    Answer, Document, LeaseView, LeaseViewState, OrderStore as _, OwnedIndex, Principal, Tenant,
 };
 
 use orderlock_testkit::fixtures::RETENTION;
@@ -242,28 +241,26 @@ fn decision(scene: &Scene, mark: &LeaseView) -> Decision {
         .then(|| view.document.decode::<Tally>().ok())
         .flatten()
         .and_then(|order| Document::encode(&order.with_effect(&name)).ok());
-    let outcome = if changed.is_some() {
-        OutcomeKind::Applied
-    } else {
-        OutcomeKind::Refused
-    };
-    let change = changed.map(|after| Change {
+    let change = |after| Change {
         before: view.document,
         after,
         index: OwnedIndex::default(),
         at: view.times.updated,
-    });
+    };
+    let outcome = match changed {
+        Some(after) => FinalOutcome::Applied(change(after)),
+        None => FinalOutcome::Refused,
+    };
+    let answer = Answer {
+        status: 200,
+        content_type: "text/plain".into(),
+        location: None,
+        version: None,
+        body: "resolved".into(),
+    };
     Decision::Settle {
         version: view.version,
-        change,
-        outcome,
-        answer: Answer {
-            status: 200,
-            content_type: "text/plain".into(),
-            location: None,
-            version: None,
-            body: "resolved".into(),
-        },
+        end: Final { outcome, answer },
         retention: Retention {
             ..scene.plan.limits.retention
         },

@@ -134,7 +134,7 @@ impl Scene {
             Settled::Impossible(_) => "impossible",
         };
         let (fence, step) = (request.fence, request.step);
-        let outcome = request.entry.outcome.as_str();
+        let outcome = request.outcome().as_str();
         self.trace
             .note(format_args!("settle {fence} {step} {outcome} {word}"));
         self.record(Event::settled(request, &settled));

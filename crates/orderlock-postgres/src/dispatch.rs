@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use orderlock_core::store::{
     Acquire, Acquired, Create, Created, Entry, Known, Lookup, Release, Released, Settle, Settled,
-    Then, Tried, Undo,
+    Tried, Undo,
 };
 use orderlock_core::{KeyId, Runtime, StoreError, Target};
 
@@ -195,11 +195,7 @@ impl Dispatch {
     }
 
     pub(crate) async fn settle(&self, request: Settle) -> Result<Settled, StoreError> {
-        let keeps = matches!(request.then, Then::Keep);
-        if keeps && request.entry.outcome.is_final() {
-            let why = "a final settle cannot keep its lease: only a checkpoint does";
-            return Err(StoreError::Unsupported(why));
-        }
+        let keeps = !request.is_final();
         let target = request.claim.target();
         let pass = self.gate.enter(target.clone()).await;
         let settled = match impossible(&request, self.context.document_bytes_max) {

@@ -6,11 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::Timestamp;
 use orderlock_core::store::{
-    Acquire, Change, Claim, Create, Grant, NewEntry, Retention, Settle, Then,
+    Acquire, Change, Claim, Create, Final, FinalOutcome, Grant, NewEntry, Part, Retention, Settle,
 };
 use orderlock_core::{
     Answer, Body, Caller, Document, Fence, Fingerprint, IdempotencyKey, OperationName, OrderId,
-    OutcomeKind, OwnedIndex, Principal, Secret, SessionId, Target, Tenant, Times, Version,
+    OwnedIndex, Principal, Secret, SessionId, Target, Tenant, Times, Version,
 };
 use serde_json::json;
 
@@ -158,8 +158,9 @@ pub fn create(claim: Claim, at: Timestamp) -> Create {
         index: index("open"),
         entry: NewEntry {
             operation: ids::operation("create"),
-            ..new_entry(OutcomeKind::Created, at, Some(answer))
+            ..new_entry(at)
         },
+        answer,
         times: Times {
             created: at,
             updated: at,
@@ -188,23 +189,8 @@ pub fn settle(request: &Acquire, grant: &Grant) -> Settle {
         version: Some(grant.version.next()),
         ..answer(&format!("count {after} by {}", grant.fence))
     };
-    Settle {
-        claim: request.claim.clone(),
-        fence: grant.fence,
-        step: 0,
-        version: grant.version,
-        change: Some(Change {
-            before: grant.document.clone(),
-            after: document(after),
-            index: index("changed"),
-            at: grant.now,
-        }),
-        entry: NewEntry {
-            attempt: grant.attempt,
-            ..new_entry(OutcomeKind::Applied, grant.now, Some(answer))
-        },
-        then: Then::Unlock,
-    }
+    let outcome = FinalOutcome::Applied(counted_up(grant));
+    ending(request, grant, Final { outcome, answer })
 }
 
 /// The settle that refuses and changes nothing.
@@ -214,38 +200,90 @@ pub fn refuse(request: &Acquire, grant: &Grant) -> Settle {
         status: 409,
         ..answer(&format!("refused under {}", grant.fence))
     };
-    Settle {
-        change: None,
-        entry: NewEntry {
-            attempt: grant.attempt,
-            ..new_entry(OutcomeKind::Refused, grant.now, Some(answer))
-        },
-        ..settle(request, grant)
-    }
+    let outcome = FinalOutcome::Refused;
+    ending(request, grant, Final { outcome, answer })
 }
 
 /// The checkpoint that counts the granted order up by one and keeps the lease.
 #[must_use]
 pub fn checkpoint(request: &Acquire, grant: &Grant) -> Settle {
     Settle {
+        part: Part::Checkpoint(counted_up(grant)),
+        ..settle(request, grant)
+    }
+}
+
+/// The settle that ends a granted operation so.
+#[must_use]
+pub fn ending(request: &Acquire, grant: &Grant, end: Final) -> Settle {
+    Settle {
+        claim: request.claim.clone(),
+        fence: grant.fence,
+        step: 0,
+        version: grant.version,
         entry: NewEntry {
             attempt: grant.attempt,
-            ..new_entry(OutcomeKind::Checkpoint, grant.now, None)
+            ..new_entry(grant.now)
         },
-        then: Then::Keep,
-        ..settle(request, grant)
+        part: Part::Final { end, next: None },
+    }
+}
+
+/// The same settle, which asks for the next request in the same step.
+///
+/// # Panics
+/// For a checkpoint, which keeps the order.
+#[must_use]
+pub fn handing_over(mut settle: Settle, asked: Acquire) -> Settle {
+    match &mut settle.part {
+        Part::Checkpoint(_) => panic!("a checkpoint hands nothing over"),
+        Part::Final { next, .. } => *next = Some(Box::new(asked)),
+    }
+    settle
+}
+
+/// What a settle changes, for a test that changes something else.
+///
+/// # Panics
+/// For a settle that changes nothing.
+pub fn change_of(settle: &mut Settle) -> &mut Change {
+    let outcome = match &mut settle.part {
+        Part::Checkpoint(change) => return change,
+        Part::Final { end, .. } => &mut end.outcome,
+    };
+    match outcome {
+        FinalOutcome::Applied(change) | FinalOutcome::AppliedWithError(change) => change,
+        FinalOutcome::Refused | FinalOutcome::Unchanged => panic!("it changes nothing"),
+    }
+}
+
+/// How a settle ends its operation, for a test that ends it otherwise.
+///
+/// # Panics
+/// For a checkpoint, which ends nothing.
+pub fn end_of(settle: &mut Settle) -> &mut Final {
+    match &mut settle.part {
+        Part::Checkpoint(_) => panic!("a checkpoint ends nothing"),
+        Part::Final { end, .. } => end,
+    }
+}
+
+fn counted_up(grant: &Grant) -> Change {
+    Change {
+        before: grant.document.clone(),
+        after: document(count(&grant.document) + 1),
+        index: index("changed"),
+        at: grant.now,
     }
 }
 
 /// An entry of the first run of a `change`.
 #[must_use]
-pub fn new_entry(outcome: OutcomeKind, at: Timestamp, answer: Option<Answer>) -> NewEntry {
+pub fn new_entry(at: Timestamp) -> NewEntry {
     NewEntry {
         operation: ids::operation("change"),
-        outcome,
         attempt: 1,
         at,
-        answer,
         retention: RETENTION,
     }
 }

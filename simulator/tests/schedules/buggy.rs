@@ -8,8 +8,8 @@ use std::task::Poll;
 
 use futures_util::FutureExt as _;
 use orderlock_core::store::{
-    Acquire, Acquired, Known, Lookup, MarkFate, OrderView, Read, Release, Released, Renew, Renewed,
-    Settle, Settled, StoreFuture, Then,
+    Acquire, Acquired, FinalOutcome, Known, Lookup, MarkFate, OrderView, Part, Read, Release,
+    Released, Renew, Renewed, Settle, Settled, StoreFuture,
 };
 use orderlock_core::{Fence, KeyId, LeaseView, OrderStore, SessionId, StoreError, Target, forward};
 use orderlock_testkit::MemoryStore;
@@ -194,18 +194,23 @@ impl Buggy {
                     request.version = view.version;
                 }
             }
-            Bug::LosesEntries if !matches!(request.then, Then::Keep) => {
+            Bug::LosesEntries if request.is_final() => {
                 request.claim.key_id = self.disguise();
             }
-            Bug::StoresTheAnswerFirst if request.change.is_some() => {
+            Bug::StoresTheAnswerFirst if request.change().is_some() => {
                 let mut memory = self.memory.lock().unwrap();
                 memory.turns += 1;
-                if memory.turns.is_multiple_of(7) {
-                    request.change = None;
+                if let Part::Final { end, .. } = &mut request.part
+                    && memory.turns.is_multiple_of(7)
+                {
+                    end.outcome = FinalOutcome::Unchanged;
                 }
             }
             Bug::HandsOverBlindly => {
-                if let Then::HandOver(next) = &mut request.then {
+                if let Part::Final {
+                    next: Some(next), ..
+                } = &mut request.part
+                {
                     next.claim.key_id = self.disguise();
                 }
             }

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use orderlock_core::store::{
-    Acquire, BreakLease, Decision, Join, Loss, MarkFate, Release, Renew, Resolve, Settle, Then,
-    Undo,
+    Acquire, BreakLease, Decision, Join, Loss, MarkFate, Release, Renew, Resolve, Settle, Undo,
 };
 use orderlock_core::{
     Fence, Fingerprint, KeyId, LeaseId, LeaseView, LeaseViewState, SessionId, Target, Version,
@@ -120,21 +119,17 @@ impl Replay {
 
     fn settle(&mut self, request: &Settle, word: SettleWord, next: Option<Word>) -> Agreed {
         let claim = &request.claim;
-        let then = match &request.then {
-            Then::HandOver(next_request) => {
-                // What was not heard may have been anything.
-                Some(self.asked(next_request, next.unwrap_or(Word::Held)))
-            }
-            Then::Unlock | Then::Keep => None,
-        };
+        // What was not heard may have been anything.
+        let heard = next.unwrap_or(Word::Held);
+        let then = request.next().map(|next| self.asked(next, heard));
         let asked = words::Settle {
             key: self.keys.number(&claim.key_id),
             print: self.prints.number(&claim.fingerprint),
             fence: self.fences.number(&request.fence),
             step: narrow(request.step),
             version: number(request.version),
-            changes: request.change.is_some(),
-            keeps: matches!(request.then, Then::Keep),
+            changes: request.change().is_some(),
+            keeps: !request.is_final(),
             next: then,
         };
         let Some(order) = self.now.orders.get_mut(&claim.target()) else {
@@ -209,9 +204,9 @@ impl Replay {
     fn resolve(&mut self, request: &Resolve, resolved: bool) -> Agreed {
         let settles = match &request.decision {
             Decision::RunAgain { .. } => None,
-            Decision::Settle {
-                version, change, ..
-            } => Some((number(*version), change.is_some())),
+            Decision::Settle { version, end, .. } => {
+                Some((number(*version), end.outcome.change().is_some()))
+            }
         };
         let asked = words::Resolve {
             key: self.keys.number(&request.key_id),

@@ -1,7 +1,7 @@
 //! Settles, and what becomes of those that are accepted before they are durable: until then neither the
 //! settle nor what was granted with it is certain.
 
-use orderlock_core::store::{Acquired, Fate, Settle, Settled, Then};
+use orderlock_core::store::{Acquired, Fate, Settle, Settled};
 use orderlock_core::{StoreError, Version};
 
 use super::book::{Book, Broken};
@@ -13,11 +13,11 @@ impl Book {
         if let Some(asked) = self.asked.get_mut(&request.fence) {
             asked.steps.entry(request.step).or_insert((now, 0)).1 += 1;
         }
-        if !matches!(request.then, Then::Keep) {
+        if request.is_final() {
             let doubt = Doubt::Grant(request.fence);
             self.marks.may_end(request.claim.key_id, doubt, now);
         }
-        if let Then::HandOver(next) = &request.then {
+        if let Some(next) = request.next() {
             self.asks(next, now);
         }
     }
@@ -33,8 +33,8 @@ impl Book {
             Ok(Settled::Accepted(accepted)) if accepted.durable.is_already() => {
                 self.kept(request, accepted.next.as_ref(), now)
             }
-            Ok(Settled::Accepted(accepted)) => match (&request.then, &accepted.next) {
-                (Then::HandOver(next), Some(Acquired::Granted(grant))) => {
+            Ok(Settled::Accepted(accepted)) => match (request.next(), &accepted.next) {
+                (Some(next), Some(Acquired::Granted(grant))) => {
                     self.granted_early(next, grant, now)
                 }
                 _ => Vec::new(),
@@ -68,7 +68,7 @@ impl Book {
             }
             Err(error) => self.failed(request, error, now),
         };
-        if let Then::HandOver(next) = &request.then
+        if let Some(next) = request.next()
             && let Some(next) = self.asked.get_mut(&next.fence)
         {
             let granted = next.early.take().is_some();
@@ -94,10 +94,10 @@ impl Book {
             broken.push(format!("{name} was settled on ground that was taken back"));
         }
         self.knows(request.version_after(), now);
-        if !matches!(request.then, Then::Keep) {
+        if request.is_final() {
             self.marks.ended(request.claim.key_id);
         }
-        if let (Then::HandOver(next), Some(told)) = (&request.then, next) {
+        if let (Some(next), Some(told)) = (request.next(), next) {
             broken.extend(self.acquired(next, told, now));
         }
         broken
@@ -105,7 +105,7 @@ impl Book {
 
     /// The settle was not applied, and no copy of it will be.
     fn not_kept(&mut self, request: &Settle, now: u64) {
-        if !matches!(request.then, Then::Keep) {
+        if request.is_final() {
             let doubt = Doubt::Grant(request.fence);
             self.marks.did_not_end(request.claim.key_id, doubt, now);
         }
@@ -136,7 +136,7 @@ trait VersionAfter {
 
 impl VersionAfter for Settle {
     fn version_after(&self) -> Version {
-        if self.entry.outcome.moves_version() {
+        if self.outcome().moves_version() {
             self.version.next()
         } else {
             self.version

@@ -17,11 +17,13 @@ use super::ended::Failed;
 use super::locked::{HeldLease, LockedOrder};
 use super::node::{Node, Phase};
 use super::place::{Seat, Signals};
-use crate::store::Grant;
-use crate::{Document, HandlerError, OrderType, Outcome, OutcomeKind, OwnedIndex, Problem};
+use crate::store::{Change, Final, FinalOutcome, Grant};
+use crate::{
+    Answer, Document, HandlerError, OrderType, Outcome, OutcomeKind, OwnedIndex, Problem, Timestamp,
+};
 
 /// An outcome with its order encoded.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Work {
     Applied(Document, OwnedIndex),
     AppliedWithError(Document, OwnedIndex, Problem),
@@ -49,6 +51,25 @@ impl Work {
             Self::Refused(problem) => (None, Some(problem)),
             Self::Unchanged => (None, None),
         }
+    }
+
+    /// The end of the operation, once its answer is rendered: what it changes, and how.
+    pub(super) fn into_final(self, before: &Document, at: Timestamp, answer: Answer) -> Final {
+        let change = |after, index| Change {
+            before: before.clone(),
+            after,
+            index,
+            at,
+        };
+        let outcome = match self {
+            Self::Applied(after, index) => FinalOutcome::Applied(change(after, index)),
+            Self::AppliedWithError(after, index, _) => {
+                FinalOutcome::AppliedWithError(change(after, index))
+            }
+            Self::Refused(_) => FinalOutcome::Refused,
+            Self::Unchanged => FinalOutcome::Unchanged,
+        };
+        Final { outcome, answer }
     }
 }
 

@@ -8,12 +8,11 @@ use tokio::sync::oneshot;
 use super::ended::Snapshot;
 use super::locked::Interrupted;
 use super::node::Node;
-use super::settle::{Concluded, Settling};
+use super::settle::Concluded;
 use crate::order::whole_microseconds;
-use crate::store::{Acquire, Change, Grant, NewEntry};
+use crate::store::{Acquire, Change, Grant, NewEntry, Part, Settle};
 use crate::{
-    Document, Fence, OperationKey, OrderId, OrderStore as _, OutcomeKind, OwnedIndex, Timestamp,
-    Version,
+    Document, Fence, OperationKey, OrderId, OrderStore as _, OwnedIndex, Timestamp, Version,
 };
 
 /// What handler and lifecycle share.
@@ -160,9 +159,9 @@ impl HandlerLease {
         document: Document,
         index: OwnedIndex,
     ) -> Result<Version, Interrupted> {
-        let settling = self.prepare_checkpoint(&document, &index)?;
-        let at = settling.entry.at;
-        let cost = match self.node.settle_part(&settling).await {
+        let mut settle = self.prepare_checkpoint(&document, &index)?;
+        let at = settle.entry.at;
+        let cost = match self.node.settle_part(&mut settle).await {
             Concluded::Settled { .. } => None,
             Concluded::Lost | Concluded::Unavailable(_) => Some(Cost::Lost),
             Concluded::Unknown => Some(Cost::Unknown),
@@ -186,7 +185,7 @@ impl HandlerLease {
         &self,
         document: &Document,
         index: &OwnedIndex,
-    ) -> Result<Settling, Interrupted> {
+    ) -> Result<Settle, Interrupted> {
         let (node, acquire) = (&self.node, &self.acquire);
         let held = self.held();
         if let Some(cost) = &held.ended_by {
@@ -209,19 +208,17 @@ impl HandlerLease {
         };
         let entry = NewEntry {
             operation: acquire.operation.clone(),
-            outcome: OutcomeKind::Checkpoint,
             attempt: held.attempt,
             at,
-            answer: None,
             retention: node.limits.retention,
         };
-        Ok(Settling {
+        Ok(Settle {
             claim: acquire.claim.clone(),
             fence: held.fence,
             step: held.step,
             version: held.snapshot.version,
-            change: Some(change),
             entry,
+            part: Part::Checkpoint(change),
         })
     }
 }

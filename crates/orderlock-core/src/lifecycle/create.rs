@@ -68,10 +68,8 @@ impl Node {
         let answer = self.creation_answer(&claim.target(), &operation, &document, times)?;
         let entry = NewEntry {
             operation: operation.clone(),
-            outcome: OutcomeKind::Created,
             attempt: 1,
             at,
-            answer: Some(answer.clone()),
             retention: self.limits.retention,
         };
         let name = claim.order.clone();
@@ -81,20 +79,21 @@ impl Node {
             document,
             index,
             entry,
+            answer,
             times,
         };
-        let ended = self.inserted(create, answer, by).await;
+        let ended = self.inserted(create, by).await;
         log(&name, &operation, 1, &ended);
         Ok(ended)
     }
 
-    async fn inserted(&self, create: Create, answer: Answer, by: Deadline) -> Answered {
+    async fn inserted(&self, create: Create, by: Deadline) -> Answered {
         // While the answer is lost, the same key is asked again. Nothing is held, so that nothing is
         // left to do when the time is over.
         let insert = || self.store.create(create.clone());
         match self.until_answered(Retry::InDoubt, Some(by), insert).await {
             Ok(Created::Inserted(receipt)) => Ended::Settled {
-                answer,
+                answer: create.answer,
                 replayed: false,
                 expires: Some(receipt.expires),
                 outcome: OutcomeKind::Created,

@@ -11,8 +11,8 @@ use super::ended::{Answered, Denied, Ended, Failed};
 use super::footing::{Footing, Ground};
 use super::node::Node;
 use super::place::Seat;
-use super::settle::{Concluded, Settling, version_after};
-use crate::store::{Acquire, Acquired, Change, Known, MarkFate, NewEntry};
+use super::settle::{Concluded, version_after};
+use crate::store::{Acquire, Acquired, Known, MarkFate, NewEntry, Part, Settle};
 use crate::{Answer, Document, Operation, OutcomeKind, Problem, SettledView, Times};
 
 /// How a run has ended, without the handler's own error.
@@ -119,7 +119,8 @@ impl Ending {
             return Box::pin(self.let_go(seat, LetGo::Keep, answered)).await;
         }
         let refused = matches!(work, Work::Refused(_));
-        let Some((settling, answer)) = caught(|| self.prepare(work)) else {
+        let outcome = work.kind();
+        let Some((mut settle, answer)) = caught(|| self.prepare(work)) else {
             return Box::pin(self.fail(seat, Failed::Panicked, false)).await;
         };
         // An external operation's refusal is always stored: only a settle ends its mark.
@@ -127,8 +128,7 @@ impl Ending {
             let refused = Ended::Refused(answer);
             return Box::pin(self.let_go(seat, LetGo::Keep, refused)).await;
         }
-        let outcome = settling.entry.outcome;
-        let (concluded, next) = self.node.conclude(&seat, &settling).await;
+        let (concluded, next) = self.node.conclude(&seat, &mut settle).await;
         let answered = match concluded {
             Concluded::Settled { expires } => Ended::Settled {
                 answer,
@@ -231,61 +231,44 @@ impl Ending {
     }
 
     /// The settle and its answer, which is part of it.
-    fn prepare(&self, work: Work) -> (Settling, Answer) {
+    fn prepare(&self, work: Work) -> (Settle, Answer) {
         let held = self.lease.held();
         let at = held.store_now(self.node.now());
-        let (outcome, changed, problem) = match work {
-            Work::Applied(document, index) => (OutcomeKind::Applied, Some((document, index)), None),
-            Work::AppliedWithError(document, index, problem) => (
-                OutcomeKind::AppliedWithError,
-                Some((document, index)),
-                Some(problem),
-            ),
-            Work::Refused(problem) => (OutcomeKind::Refused, None, Some(problem)),
-            Work::Unchanged => (OutcomeKind::Unchanged, None, None),
-        };
         let before = &held.snapshot;
-        let document = changed
-            .as_ref()
-            .map_or(&before.document, |(document, _)| document);
+        let (changed, problem) = work.parts();
+        let document = changed.map_or(&before.document, |(document, _)| document);
         let updated = if changed.is_some() {
             at
         } else {
             before.times.updated
         };
         let answer = self.render(
-            outcome,
-            problem.as_ref(),
+            work.kind(),
+            problem,
             document,
-            version_after(before.version, outcome),
+            version_after(before.version, work.kind()),
             Times {
                 updated,
                 ..before.times
             },
         );
-        let change = changed.map(|(after, index)| Change {
-            before: before.document.clone(),
-            after,
-            index,
-            at,
-        });
-        let entry = NewEntry {
-            operation: self.acquire.operation.clone(),
-            outcome,
-            attempt: held.attempt,
-            at,
-            answer: Some(answer.clone()),
-            retention: self.node.limits.retention,
-        };
-        let settling = Settling {
+        let settle = Settle {
             claim: self.acquire.claim.clone(),
             fence: held.fence,
             step: held.step,
             version: before.version,
-            change,
-            entry,
+            entry: NewEntry {
+                operation: self.acquire.operation.clone(),
+                attempt: held.attempt,
+                at,
+                retention: self.node.limits.retention,
+            },
+            part: Part::Final {
+                end: work.into_final(&before.document, at, answer.clone()),
+                next: None,
+            },
         };
-        (settling, answer)
+        (settle, answer)
     }
 
     fn render(

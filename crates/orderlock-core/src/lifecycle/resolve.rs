@@ -12,7 +12,7 @@ use super::tries::Retry;
 use super::verbs::{Deadline, Unanswered};
 use crate::mark::MarkName;
 use crate::order::whole_microseconds;
-use crate::store::{Change, Decision, Entry, MarkEnd, OrderView, Read, Resolve, Resolved};
+use crate::store::{Decision, Entry, MarkEnd, OrderView, Read, Resolve, Resolved};
 use crate::{
     Answer, LeaseId, LeaseViewState, OperationName, OrderStore as _, OrderType, Outcome,
     OutcomeKind, Principal, SettledView, StoreError, Target, Times, Version,
@@ -201,11 +201,10 @@ impl Node {
         let Prepared { decision, .. } = self.prepare(decided, now, &entry.operation)?;
         let same = match decision {
             Decision::RunAgain { .. } => true,
-            Decision::Settle {
-                change: Some(change),
-                ..
-            } => entry.change == Some(change.after),
-            Decision::Settle { answer, .. } => entry.answer == Some(answer),
+            Decision::Settle { end, .. } => match end.outcome.change() {
+                Some(change) => entry.change.as_ref() == Some(&change.after),
+                None => entry.answer == Some(end.answer),
+            },
         };
         if !same {
             return Err(Unresolved::NotOpen);
@@ -275,17 +274,9 @@ impl Node {
         let answer = caught(|| self.answers.answer(settled));
         let panicked = || Unresolved::Unwritable("its answer cannot be rendered".to_owned());
         let answer: Answer = answer.ok_or_else(panicked)?;
-        let change = changed.map(|(document, index)| Change {
-            before: view.document.clone(),
-            after: document.clone(),
-            index: index.clone(),
-            at,
-        });
         let decision = Decision::Settle {
             version: view.version,
-            change,
-            outcome,
-            answer,
+            end: work.clone().into_final(&view.document, at, answer),
             retention: self.limits.retention,
         };
         Ok(Prepared { decision, after })

@@ -11,20 +11,8 @@ use super::node::Node;
 use super::place::Seat;
 use super::session::Chain;
 use super::tries::{Retry, Tries};
-use crate::store::{
-    Accepted, Acquire, Acquired, Change, Claim, Fate, MarkFate, NewEntry, Settle, Settled, Then,
-};
+use crate::store::{Accepted, Acquire, Acquired, Fate, MarkFate, Part, Settle, Settled};
 use crate::{Fence, OrderStore as _, OutcomeKind, StoreError, Version};
-
-/// A settle without what becomes of the lease: that is decided anew at each try.
-pub(super) struct Settling {
-    pub(super) claim: Claim,
-    pub(super) fence: Fence,
-    pub(super) step: u32,
-    pub(super) version: Version,
-    pub(super) change: Option<Change>,
-    pub(super) entry: NewEntry,
-}
 
 /// How a settle ended, before it is told.
 pub(super) enum Concluded {
@@ -64,24 +52,10 @@ struct Begun {
     fence: Option<Fence>,
 }
 
-impl Settling {
-    fn asked(&self, then: Then) -> Settle {
-        Settle {
-            claim: self.claim.clone(),
-            fence: self.fence,
-            step: self.step,
-            version: self.version,
-            change: self.change.clone(),
-            entry: self.entry.clone(),
-            then,
-        }
-    }
-}
-
 impl Node {
     /// Settles a part and keeps the lease. Returns when that is durable.
-    pub(super) async fn settle_part(&self, settling: &Settling) -> Concluded {
-        self.settle(settling, None).await
+    pub(super) async fn settle_part(&self, settle: &mut Settle) -> Concluded {
+        self.settle(settle, None).await
     }
 
     /// Settles an attempt for good and lets the next in line have the order. Returns when the
@@ -89,14 +63,14 @@ impl Node {
     pub(super) async fn conclude(
         &self,
         seat: &Seat,
-        settling: &Settling,
+        settle: &mut Settle,
     ) -> (Concluded, Option<Acquired>) {
         let mut succession = Succession {
             seat,
             next: None,
             begun: None,
         };
-        let concluded = self.settle(settling, Some(&mut succession)).await;
+        let concluded = self.settle(settle, Some(&mut succession)).await;
         if let Some(begun) = succession.begun {
             self.tell(begun, concluded.ground());
         }
@@ -111,16 +85,16 @@ impl Node {
     /// cancelled.
     async fn settle(
         &self,
-        settling: &Settling,
+        settle: &mut Settle,
         mut succession: Option<&mut Succession<'_>>,
     ) -> Concluded {
         let mut tries = Tries::new(self, Retry::MayPass, None);
         loop {
-            let then = match &mut succession {
-                Some(succession) => self.then(succession.seat),
-                None => Then::Keep,
-            };
-            let error = match self.ask(self.store.settle(settling.asked(then))).await {
+            if let (Part::Final { next, .. }, Some(succession)) = (&mut settle.part, &succession) {
+                // Who is next is decided anew at each try.
+                *next = self.offer(succession.seat).map(Box::new);
+            }
+            let error = match self.ask(self.store.settle(settle.clone())).await {
                 Ok(Settled::Accepted(accepted)) => {
                     let expires = Some(accepted.receipt.expires);
                     match self.harden(accepted, succession.as_deref_mut()).await {
@@ -143,14 +117,6 @@ impl Node {
                     Concluded::Unavailable(error)
                 };
             }
-        }
-    }
-
-    /// What is to become of the lease with the next try.
-    fn then(&self, seat: &Seat) -> Then {
-        match self.offer(seat) {
-            Some(next) => Then::HandOver(Box::new(next)),
-            None => Then::Unlock,
         }
     }
 

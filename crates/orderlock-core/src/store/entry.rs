@@ -1,6 +1,6 @@
 //! Entries of the journal, and what they are made of before a store has placed them.
 
-use super::{Claim, NewEntry};
+use super::{Claim, Create, NewEntry, Settle};
 use crate::{
     Answer, Document, Fence, Fingerprint, KeyId, Lease, Mark, OperationName, OutcomeKind,
     Principal, Target, Timestamp, Version,
@@ -85,22 +85,41 @@ impl From<&Mark> for About {
 }
 
 impl Entry {
-    /// The entry that a claim's own settle makes, for a store that keeps entries whole. The store
-    /// has still to say where it stands, which grant settled, what was changed, and until when its
-    /// answer is retained.
+    /// The entry that a creation makes, for a store that keeps entries whole. The store has still to
+    /// say where it stands, and until when its answer is retained.
     #[must_use]
-    pub fn of_claim(claim: &Claim, entry: NewEntry) -> Self {
+    pub fn of_create(request: &Create) -> Self {
+        Self {
+            answer: Some(request.answer.clone()),
+            change: Some(request.document.clone()),
+            ..Self::of_claim(&request.claim, &request.entry, OutcomeKind::Created)
+        }
+    }
+
+    /// The entry that a settle makes, for a store that keeps entries whole. The store has still to
+    /// say where it stands, and until when its answer is retained.
+    #[must_use]
+    pub fn of_settle(request: &Settle) -> Self {
+        Self {
+            fence: Some(request.fence),
+            step: request.step,
+            answer: request.answer().cloned(),
+            change: request.change().map(|change| change.after.clone()),
+            ..Self::of_claim(&request.claim, &request.entry, request.outcome())
+        }
+    }
+
+    /// What the entry of a claim's own operation says of it, placed by nobody yet.
+    #[must_use]
+    pub fn of_claim(claim: &Claim, entry: &NewEntry, outcome: OutcomeKind) -> Self {
         let about = About {
             key_id: claim.key_id,
             fingerprint: claim.fingerprint,
-            operation: entry.operation,
+            operation: entry.operation.clone(),
             attempt: entry.attempt,
         };
         let actor = claim.caller.principal.clone();
-        Self {
-            answer: entry.answer,
-            ..Self::of_act(&claim.target(), about, entry.outcome, actor, None, entry.at)
-        }
+        Self::of_act(&claim.target(), about, outcome, actor, None, entry.at)
     }
 
     /// The entry of an act that no grant made, placed by nobody yet. It carries no fence: no holder

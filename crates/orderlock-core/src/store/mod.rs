@@ -30,9 +30,9 @@ pub use decide::{
 pub use entry::{About, Entry, Position};
 pub use error::{Cause, StoreError};
 pub use request::{
-    Acquire, BreakLease, Change, Claim, Create, Decision, EntriesSince, Expire, Filter, History,
-    Join, Leases, Leave, List, Lookup, MarkEnd, MarkFate, NewEntry, Read, Release, Renew, Resolve,
-    Retention, Settle, Sweep, Then, Undo,
+    Acquire, BreakLease, Change, Claim, Create, Decision, EntriesSince, Expire, Filter, Final,
+    FinalOutcome, History, Join, Leases, Leave, List, Lookup, MarkEnd, MarkFate, NewEntry, Part,
+    Read, Release, Renew, Resolve, Retention, Settle, Sweep, Undo,
 };
 pub use result::{
     Accepted, Acquired, Broken, Created, Cursor, Durable, Entries, Expired, Fate, Grant, Joined,

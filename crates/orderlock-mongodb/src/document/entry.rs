@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use mongodb::bson::{Bson, Document as Fields, doc};
-use orderlock_core::store::{About, Claim, Entry, NewEntry, Position, Receipt, Retention};
+use orderlock_core::store::{About, Entry, Position, Receipt, Retention};
 use orderlock_core::{Answer, Document, Fence, OutcomeKind, Principal, Target, Timestamp, Version};
 
 use crate::document::fields::{Reader, after, binary, hash_hex, hex, long, micros};
@@ -28,12 +28,6 @@ impl Record {
             expires,
             forgotten: after(now, retention.tombstone),
         }
-    }
-
-    /// The record of a claim's own settle.
-    pub(crate) fn of_claim(claim: &Claim, entry: NewEntry, now: Timestamp) -> Self {
-        let retention = entry.retention;
-        Self::new(Entry::of_claim(claim, entry), retention, now)
     }
 
     /// The record of an act that no grant made.

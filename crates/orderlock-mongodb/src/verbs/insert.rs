@@ -1,7 +1,7 @@
 //! The insert of a new order, and what stands under an order's id already.
 
 use mongodb::bson::{Bson, Document as Fields, doc};
-use orderlock_core::store::{Create, Created, KeyFacts};
+use orderlock_core::store::{Create, Created, Entry, KeyFacts};
 use orderlock_core::{StoreError, Target, Version};
 
 use crate::database::calls::document_of;
@@ -103,10 +103,9 @@ pub(crate) fn derived(request: &Create) -> Target {
 fn document(inner: &Inner, request: &Create, id: &Bson) -> Result<(Fields, Record), Failure> {
     let own = json::to_fields(&request.document)?;
     let now = inner.clock.times().latest;
-    let mut record = Record::of_claim(&request.claim, request.entry.clone(), now);
+    let mut record = Record::new(Entry::of_create(request), request.entry.retention, now);
     record.entry.number = 1;
     record.entry.version = Version::FIRST;
-    record.entry.change = Some(request.document.clone());
     let mut creation = doc! {"key": hash_hex(request.claim.key_id.0)};
     creation.extend(
         Word::of(&record)

@@ -108,16 +108,14 @@ fn plan(
     let about = About::from(mark);
     let (outcome, retention) = match &request.decision {
         Decision::RunAgain { retention } => (OutcomeKind::MarkCleared, *retention),
-        Decision::Settle {
-            outcome, retention, ..
-        } => (*outcome, *retention),
+        Decision::Settle { end, retention, .. } => (end.outcome.kind(), *retention),
     };
     let act = (outcome, request.actor.clone(), Some(request.reason.clone()));
     let mut record = Record::of_act(&order.target, about, act, times.latest);
     let mut changed = None;
-    if let Decision::Settle { change, answer, .. } = &request.decision {
-        record.entry.answer = Some(answer.clone());
-        changed = change.as_ref();
+    if let Decision::Settle { end, .. } = &request.decision {
+        record.entry.answer = Some(end.answer.clone());
+        changed = end.outcome.change();
     }
     let record = Record::new(record.entry, retention, times.latest);
     let mut plan = Plan::new(order, record);

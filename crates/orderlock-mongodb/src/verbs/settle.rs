@@ -6,8 +6,8 @@ use std::sync::Arc;
 use mongodb::bson::Bson;
 use orderlock_core::StoreError;
 use orderlock_core::store::{
-    Accepted, Acquired, Durable, Loss, MarkFate, Receipt, Settle, SettleFacts, SettleVerdict,
-    Settled, Then, decide_settle,
+    Accepted, Acquired, Durable, Entry, Loss, MarkFate, Part, Receipt, Settle, SettleFacts,
+    SettleVerdict, Settled, decide_settle,
 };
 
 use crate::database::marks;
@@ -85,21 +85,20 @@ fn why_not(inner: &Inner, request: &Settle, order: &OrderDocument) -> Option<Los
 
 /// Plans a settle, on the order as its grant (or its last checkpoint) left it.
 fn plan(inner: &Inner, request: &Settle, order: &OrderDocument) -> Result<Plan, Failure> {
-    if let Some(change) = &request.change {
+    if let Some(change) = request.change() {
         inner.fits(&change.after)?;
     }
     let times = inner.clock.times();
-    let mut record = Record::of_claim(&request.claim, request.entry.clone(), times.latest);
-    record.entry.fence = Some(request.fence);
-    record.entry.step = request.step;
+    let entry = Entry::of_settle(request);
+    let record = Record::new(entry, request.entry.retention, times.latest);
     let mut plan = Plan::new(order, record);
-    if let Some(change) = &request.change {
+    if let Some(change) = request.change() {
         plan.change(change, inner.whole_orders)?;
     }
     plan.write_entry(times.earliest)?;
-    match &request.then {
-        Then::Keep => plan.keep(),
-        Then::Unlock | Then::HandOver(_) => plan.unlock(),
+    match request.part {
+        Part::Checkpoint(_) => plan.keep(),
+        Part::Final { .. } => plan.unlock(),
     }
     Ok(plan)
 }
@@ -121,16 +120,16 @@ async fn write(
         after,
         record,
     } = plan;
-    let next = match &request.then {
-        Then::HandOver(next) => Next::decide(inner, next, (order, &after)).await,
-        Then::Unlock | Then::Keep => None,
+    let next = match request.next() {
+        Some(next) => Next::decide(inner, next, (order, &after)).await,
+        None => None,
     };
     if let Some(next) = &next {
         next.add_to(inner, &mut update, &after);
     }
     let filter = order.unchanged();
-    let (written, session) = match (&request.then, &next) {
-        (Then::Keep, _) => (
+    let (written, session) = match (request.is_final(), &next) {
+        (false, _) => (
             inner.calls.change(filter, update.into_fields()).await,
             Ok(None),
         ),
@@ -157,7 +156,7 @@ async fn write(
     };
     let receipt = record.receipt();
     inner.relay.wants(id, record);
-    if order.mark.is_some() && !matches!(request.then, Then::Keep) {
+    if order.mark.is_some() && request.is_final() {
         marks::ended(&inner.calls, id, request.fence);
     }
     let next = go_on(inner, request, changed, next.map(|next| (next, session))).await;
@@ -172,7 +171,7 @@ async fn go_on(
     changed: OrderDocument,
     next: Option<(Next<'_>, Result<Option<i64>, Failure>)>,
 ) -> Option<Acquired> {
-    if matches!(request.then, Then::Keep) {
+    if !request.is_final() {
         inner.grants.keep(request.fence, changed);
         return None;
     }
@@ -210,10 +209,10 @@ async fn written_or_lost(
     let Some(record) = written else {
         return Ok(Settled::Lost(loss));
     };
-    let next = match &request.then {
-        Then::Unlock | Then::Keep => None,
+    let next = match request.next() {
+        None => None,
         // The settle is good, whatever becomes of the one that was asked with it.
-        Then::HandOver(next) => acquire(inner, next).await.ok(),
+        Some(next) => acquire(inner, next).await.ok(),
     };
     Ok(accepted(record.receipt(), next))
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mongodb::bson::doc;
-use orderlock_core::store::{Acquired, Change, Renew, Renewed, Settled};
+use orderlock_core::store::{Acquired, Renew, Renewed, Settled};
 use orderlock_core::{Document, OrderStore as _, Runtime as _, StoreError, TokioRuntime};
 use orderlock_mongodb::MongodbOptions;
 use orderlock_testkit::fixtures;
@@ -65,10 +65,7 @@ async fn an_order_near_the_size_limit_can_be_held_and_refused_but_not_changed() 
     let held = world.hold("f1", "k1").await;
     let mut settle = held.settle();
     let after = Document::encode(&serde_json::json!({"count": 1, "large": large})).unwrap();
-    settle.change = Some(Change {
-        after,
-        ..settle.change.unwrap()
-    });
+    fixtures::change_of(&mut settle).after = after;
     let settled = world.store.settle(settle).await.unwrap();
     assert!(matches!(settled, Settled::Impossible(_)), "{settled:?}");
     assert_eq!(world.view("f1").await.lease, None, "the order is let go");
@@ -107,7 +104,7 @@ async fn what_is_no_document_is_refused_with_a_word() {
     for (key, text) in [("k1", "[]"), ("k2", r#"{"locked": null}"#)] {
         let held = world.hold("o1", key).await;
         let mut settle = held.settle();
-        settle.change.as_mut().unwrap().after = Document::parse(text).unwrap();
+        fixtures::change_of(&mut settle).after = Document::parse(text).unwrap();
         let settled = world.store.settle(settle).await.unwrap();
         assert!(
             matches!(settled, Settled::Impossible(_)),
@@ -146,7 +143,7 @@ async fn a_key_that_has_left_the_order_is_found_in_the_journal() {
     let Acquired::Settled(entry) = retry else {
         panic!("not settled but {retry:?}");
     };
-    assert_eq!(entry.answer, first.settle().entry.answer);
+    assert_eq!(entry.answer, first.settle().answer().cloned());
     assert_eq!(world.view("o1").await.lease, None, "the grant was undone");
     let mut reused = world.request("o1", "k1");
     reused.claim = fixtures::asking(reused.claim, r#"{"other": 1}"#);

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use mongodb::bson::{Document as Fields, doc};
 use mongodb::event::command::CommandEvent;
 use orderlock_core::OrderStore as _;
-use orderlock_core::store::{Acquired, Settle, Settled, Then};
+use orderlock_core::store::{Acquired, Settled};
 use orderlock_mongodb::MongodbOptions;
-use orderlock_testkit::TestRuntime;
+use orderlock_testkit::{TestRuntime, fixtures};
 
 use crate::world::World;
 
@@ -128,10 +128,7 @@ async fn a_chain_is_one_write_for_each_link() {
     for turn in 1..=5 {
         sent.about_orders();
         let next = world.request("o1", &format!("k{turn}"));
-        let settle = Settle {
-            then: Then::HandOver(Box::new(next.clone())),
-            ..held.settle()
-        };
+        let settle = fixtures::handing_over(held.settle(), next.clone());
         let Settled::Accepted(accepted) = world.store.settle(settle).await.unwrap() else {
             panic!("the chain broke");
         };

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use mongodb::bson::{Bson, Document as Fields, doc};
 use orderlock_core::OrderStore as _;
-use orderlock_core::store::{Acquire, Acquired, Settle, Settled, Then};
+use orderlock_core::store::{Acquire, Acquired, Settled};
 use orderlock_mongodb::{MongodbOptions, MongodbStore};
-use orderlock_testkit::TestRuntime;
+use orderlock_testkit::{TestRuntime, fixtures};
 
 use crate::proxy::{Fate, Gate, Proxy};
 use crate::world::{Held, World, hold, join, request};
@@ -68,10 +68,7 @@ impl Nodes {
     async fn hand_over(&self, held: &Held, key: &str) -> Held {
         self.runtime.advance(STEP);
         let request = self.world.request("o1", key);
-        let settle = Settle {
-            then: Then::HandOver(Box::new(request.clone())),
-            ..held.settle()
-        };
+        let settle = fixtures::handing_over(held.settle(), request.clone());
         let settled = self.world.store.settle(settle).await.unwrap();
         let Settled::Accepted(accepted) = settled else {
             panic!("not accepted");
@@ -187,10 +184,7 @@ async fn a_node_whose_questions_take_long_has_its_turn() {
         // The way back, and a pause.
         runtime.advance(STEP * 4);
     }
-    let settle = Settle {
-        then: Then::HandOver(Box::new(world.request("o1", "a1"))),
-        ..held.settle()
-    };
+    let settle = fixtures::handing_over(held.settle(), world.request("o1", "a1"));
     let Settled::Accepted(accepted) = world.store.settle(settle).await.unwrap() else {
         panic!("not accepted");
     };

@@ -66,7 +66,7 @@ async fn an_order_needs_neither_status_nor_locked() {
     let Acquired::Settled(entry) = retry else {
         panic!("not settled but {retry:?}");
     };
-    assert_eq!(entry.answer, held.settle().entry.answer);
+    assert_eq!(entry.answer, held.settle().answer().cloned());
     assert_eq!(world.count("bare").await, 8);
 }
 

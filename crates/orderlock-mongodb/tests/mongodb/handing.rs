@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use mongodb::bson::doc;
 use orderlock_core::OrderStore as _;
-use orderlock_core::store::{Acquire, Acquired, Release, Settle, Settled, Then, Undo};
+use orderlock_core::store::{Acquire, Acquired, Release, Settled, Undo};
 use orderlock_mongodb::MongodbOptions;
 use orderlock_testkit::fixtures;
 
@@ -30,13 +30,10 @@ pub(crate) async fn spilled(world: &World) {
 
 /// Lets go of a held order in each way that there is, with this one next in line.
 async fn let_go(world: &World, how: usize, held: &Held, next: Acquire) -> Option<Acquired> {
-    let next = Box::new(next);
+    let boxed = Box::new(next.clone());
     match how {
         0 => {
-            let settle = Settle {
-                then: Then::HandOver(next),
-                ..held.settle()
-            };
+            let settle = fixtures::handing_over(held.settle(), next);
             match world.store.settle(settle).await.unwrap() {
                 Settled::Accepted(accepted) => accepted.next,
                 other => panic!("not accepted but {other:?}"),
@@ -44,7 +41,7 @@ async fn let_go(world: &World, how: usize, held: &Held, next: Acquire) -> Option
         }
         1 => {
             let release = Release {
-                next: Some(next),
+                next: Some(boxed),
                 ..held.release()
             };
             let released = world.store.release(release).await.unwrap();
@@ -55,7 +52,7 @@ async fn let_go(world: &World, how: usize, held: &Held, next: Acquire) -> Option
             let undo = Undo {
                 target: held.request.claim.target(),
                 fence: held.grant.fence,
-                next: Some(next),
+                next: Some(boxed),
             };
             let released = world.store.undo(undo).await.unwrap();
             assert!(released.held);

@@ -1,8 +1,8 @@
 //! What is written is what the published layout says.
 
 use mongodb::bson::{Bson, Document as Fields};
-use orderlock_core::store::Then;
-use orderlock_core::{Document, OrderStore as _, OutcomeKind, Recovery};
+use orderlock_core::{Document, OrderStore as _, Recovery};
+use orderlock_testkit::fixtures;
 use serde_json::Value;
 
 use crate::world::{World, hold, join};
@@ -63,10 +63,7 @@ async fn every_member_has_its_place() {
     request.mark = Some(Recovery::Resume { times: 3, within });
     let held = hold(&world.store, request).await;
     look(&world.raw("o1").await, &mut seen);
-    let mut checkpoint = held.settle();
-    checkpoint.entry.outcome = OutcomeKind::Checkpoint;
-    checkpoint.entry.answer = None;
-    checkpoint.then = Then::Keep;
+    let checkpoint = fixtures::checkpoint(&held.request, &held.grant);
     world.settle(checkpoint).await.unwrap();
     look(&world.raw("o1").await, &mut seen);
     world.store.release(held.release()).await.unwrap();
@@ -75,7 +72,7 @@ async fn every_member_has_its_place() {
     let held = hold(&world.store, request).await;
     let mut settle = held.settle();
     let exact = Document::parse(r#"{"count": 1.10}"#).unwrap();
-    settle.change.as_mut().unwrap().after = exact;
+    fixtures::change_of(&mut settle).after = exact;
     world.settle(settle).await.unwrap();
     look(&world.raw("o1").await, &mut seen);
     world.hold("o1", "k2").await;

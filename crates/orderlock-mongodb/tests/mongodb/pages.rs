@@ -56,7 +56,7 @@ async fn a_history_of_large_changes_has_more_pages() {
     for count in 1..5 {
         let held = world.hold("o1", &format!("k{count}")).await;
         let mut settle = held.settle();
-        settle.change.as_mut().unwrap().after = large(count);
+        fixtures::change_of(&mut settle).after = large(count);
         world.settle(settle).await.unwrap();
         world.history("o1").await;
     }

@@ -57,7 +57,7 @@ async fn assert_replays(world: &World, held: &Held) {
     match retry.unwrap() {
         Acquired::Settled(entry) => {
             assert_eq!(entry.key_id, held.request.claim.key_id);
-            assert_eq!(entry.answer, held.settle().entry.answer);
+            assert_eq!(entry.answer, held.settle().answer().cloned());
         }
         other => panic!("not replayed but {other:?}"),
     }

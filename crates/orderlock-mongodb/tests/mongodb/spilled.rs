@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use mongodb::bson::{Document as Fields, doc};
 use mongodb::event::command::CommandEvent;
-use orderlock_core::store::{Acquired, Decision, Resolve, Resolved};
-use orderlock_core::{OrderStore as _, OutcomeKind, Recovery, StoreError};
+use orderlock_core::store::{Acquired, Decision, Final, FinalOutcome, Resolve, Resolved};
+use orderlock_core::{OrderStore as _, Recovery, StoreError};
 use orderlock_mongodb::MongodbOptions;
 use orderlock_testkit::fixtures::{self, ids};
 
@@ -76,9 +76,10 @@ async fn a_mark_of_a_settled_key_is_no_mark() {
     let retention = fixtures::RETENTION;
     let settle = Decision::Settle {
         version: held.grant.version.next(),
-        change: None,
-        outcome: OutcomeKind::Refused,
-        answer: fixtures::answer("decided"),
+        end: Final {
+            outcome: FinalOutcome::Refused,
+            answer: fixtures::answer("decided"),
+        },
         retention,
     };
     for decision in [settle, Decision::RunAgain { retention }] {

@@ -6,8 +6,7 @@ use mongodb::bson::{Bson, DateTime, doc};
 use orderlock_core::store::{Change, Created, Settled};
 use orderlock_core::{
     Answer, Answers, Caller, CreateRequest, Document, Ended, Failed, Lifecycle, OrderStore as _,
-    OrderType, OutcomeKind, OwnedIndex, Problem, Runtime as _, SettledView, StoreError,
-    TokioRuntime,
+    OrderType, OwnedIndex, Problem, Runtime as _, SettledView, StoreError, TokioRuntime,
 };
 use orderlock_testkit::fixtures::{self, ids};
 use serde::{Deserialize, Serialize};
@@ -40,14 +39,13 @@ async fn shared(world: &World) {
 }
 
 async fn write(world: &World, held: &Held, order: &Order) -> Settled {
-    let mut settle = fixtures::refuse(&held.request, &held.grant);
-    settle.change = Some(Change {
+    let mut settle = held.settle();
+    *fixtures::change_of(&mut settle) = Change {
         before: held.grant.document.clone(),
         after: Document::encode(order).unwrap(),
         index: OwnedIndex::default(),
         at: held.grant.now,
-    });
-    settle.entry.outcome = OutcomeKind::Applied;
+    };
     world.store.settle(settle).await.unwrap()
 }
 
@@ -144,7 +142,7 @@ async fn what_was_sent_is_what_is_shown() {
         let held = world.hold(&name, "k1").await;
         let mut settle = held.settle();
         let after = sent.replace(r#""count":1"#, r#""count":2"#);
-        settle.change.as_mut().unwrap().after = Document::parse(after.clone()).unwrap();
+        fixtures::change_of(&mut settle).after = Document::parse(after.clone()).unwrap();
         world.settle(settle).await.unwrap();
         let shown = world.view(&name).await.document;
         assert_eq!(String::from_utf8_lossy(shown.as_bytes()), after);

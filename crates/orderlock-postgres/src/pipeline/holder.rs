@@ -63,7 +63,7 @@ impl Holder {
             entries: self.row.entries + 1,
         };
         let session = next.session;
-        match &request.change {
+        match request.change() {
             None => Self {
                 row,
                 session,

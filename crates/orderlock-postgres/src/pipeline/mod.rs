@@ -37,7 +37,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use orderlock_core::store::{Accepted, Acquire, Acquired, Durable, KeyFacts, Settle, Then};
+use orderlock_core::store::{Accepted, Acquire, Acquired, Durable, KeyFacts, Settle};
 use orderlock_core::{KeyId, Runtime, StoreError, Target};
 use tokio::sync::oneshot;
 
@@ -136,11 +136,9 @@ impl Pipeline {
     }
 
     async fn accept_early(self: &Arc<Self>, request: &Settle) -> Option<Accepted> {
-        let Then::HandOver(next) = &request.then else {
-            return None;
-        };
+        let next = request.next()?;
         // A mark must be durable before its operation begins, and so waits for the database anyway.
-        if next.mark.is_some() || !request.entry.outcome.is_final() {
+        if next.mark.is_some() {
             return None;
         }
         let target = request.claim.target();
@@ -185,7 +183,7 @@ impl Pipeline {
     ) -> Option<(Holder, Requester)> {
         let probe = Probe {
             next: next.clone(),
-            order: match (&holder, &request.change) {
+            order: match (&holder, request.change()) {
                 (Some(_), _) => Scope::None,
                 (None, Some(_)) => Scope::Lock,
                 (None, None) => Scope::Whole(request.fence),

@@ -77,9 +77,7 @@ impl Segment {
     /// The last change of the order, if any of its settles changes it.
     pub(crate) fn change(&self) -> Option<&orderlock_core::store::Change> {
         let changes = self.links.iter().rev();
-        changes
-            .filter_map(|link| link.settle.change.as_ref())
-            .next()
+        changes.filter_map(|link| link.settle.change()).next()
     }
 
     pub(crate) fn index(&self) -> Option<&OwnedIndex> {

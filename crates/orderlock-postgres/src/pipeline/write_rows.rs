@@ -1,6 +1,7 @@
 //! The statement that writes segments of chains, and its parameters.
 
 use orderlock_core::Timestamp;
+use orderlock_core::store::Settle;
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::pipeline::write::{Link, RowState, Segment};
@@ -9,7 +10,7 @@ use crate::sql::fragments::{here, moves, owned, position, requests};
 use crate::sql::rows::{Id, signed};
 use crate::sql::statement::{Batched, Sql};
 use crate::verbs::fairness::kept_for_another;
-use crate::verbs::new_entries::NewEntries;
+use crate::verbs::new_entries::{NewEntries, NewEntryRow};
 
 macro_rules! segment {
     ($rows:ident) => {
@@ -296,7 +297,7 @@ impl<'a> Links<'a> {
     fn of(links: &[(i64, i64, &'a Link)]) -> Self {
         let all = || links.iter().map(|(_, _, link)| *link);
         let settles = || all().map(|link| &link.settle);
-        let changes = || settles().map(|it| it.change.as_ref());
+        let changes = || settles().map(Settle::change);
         Self {
             places: links.iter().map(|(place, _, _)| *place).collect(),
             numbers: links.iter().map(|(_, number, _)| *number).collect(),
@@ -307,7 +308,7 @@ impl<'a> Links<'a> {
                 .map(|it| it.map(|it| &it.after.as_bytes()[..]))
                 .collect(),
             settled: all().map(|it| it.settled).collect(),
-            entries: NewEntries::of(settles().map(|it| (&it.claim, &it.entry))),
+            entries: NewEntries::of(settles().map(NewEntryRow::of_settle)),
         }
     }
 }

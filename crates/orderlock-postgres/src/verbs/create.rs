@@ -18,7 +18,7 @@ use crate::sql::error::{Failure, TransactionError};
 use crate::sql::fragments::here;
 use crate::sql::rows::{Columns, key_hash, place};
 use crate::sql::statement::{Commit, Sql};
-use crate::verbs::new_entries::{NewEntries, unwritable};
+use crate::verbs::new_entries::{NewEntries, NewEntryRow, unwritable};
 use crate::verbs::views::read::{KeyRecord, LOOKUP};
 
 /// Inserts every order whose id is free and whose key has made no other, with its first entry and what
@@ -110,7 +110,7 @@ pub(crate) fn refusal(request: &Create, document_bytes_max: usize) -> Option<Fai
         request.index.status.as_deref(),
         request.index.customer.as_deref(),
     ];
-    unwritable(index, request.entry.answer.as_ref()).map(Failure::impossible)
+    unwritable(index, Some(&request.answer)).map(Failure::impossible)
 }
 
 impl Work for CreateBatch {
@@ -125,8 +125,7 @@ impl Work for CreateBatch {
     }
 
     fn bytes(request: &Create) -> usize {
-        let answer = request.entry.answer.as_ref();
-        1_024 + request.document.size() * 2 + answer.map_or(0, |answer| answer.body.len())
+        1_024 + request.document.size() * 2 + request.answer.body.len()
     }
 
     fn ask<'a>(
@@ -263,7 +262,7 @@ impl<'a> Rows<'a> {
             statuses: all().map(|it| it.index.status.as_deref()).collect(),
             customers: all().map(|it| it.index.customer.as_deref()).collect(),
             documents: all().map(|it| &it.document.as_bytes()[..]).collect(),
-            entries: NewEntries::of(all().map(|it| (&it.claim, &it.entry))),
+            entries: NewEntries::of(all().map(NewEntryRow::of_create)),
         }
     }
 

@@ -1,12 +1,41 @@
 //! The part of an entry that the lifecycle decides, as the parameters of the statements that write
 //! entries and what is remembered of their keys.
 
-use orderlock_core::store::{Claim, NewEntry};
-use orderlock_core::{Answer, Timestamp};
+use orderlock_core::store::{Claim, Create, NewEntry, Settle};
+use orderlock_core::{Answer, OutcomeKind, Timestamp};
 use tokio_postgres::types::ToSql;
 
 use crate::sql::clock::span_to_sql;
 use crate::sql::rows::{key_hash, signed};
+
+/// One new entry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NewEntryRow<'a> {
+    claim: &'a Claim,
+    entry: &'a NewEntry,
+    outcome: OutcomeKind,
+    answer: Option<&'a Answer>,
+}
+
+impl<'a> NewEntryRow<'a> {
+    pub(crate) fn of_create(request: &'a Create) -> Self {
+        Self {
+            claim: &request.claim,
+            entry: &request.entry,
+            outcome: OutcomeKind::Created,
+            answer: Some(&request.answer),
+        }
+    }
+
+    pub(crate) fn of_settle(request: &'a Settle) -> Self {
+        Self {
+            claim: &request.claim,
+            entry: &request.entry,
+            outcome: request.outcome(),
+            answer: request.answer(),
+        }
+    }
+}
 
 /// New entries, a column for each of their parts.
 #[derive(Debug)]
@@ -29,15 +58,15 @@ pub(crate) struct NewEntries<'a> {
 }
 
 impl<'a> NewEntries<'a> {
-    pub(crate) fn of(new: impl Iterator<Item = (&'a Claim, &'a NewEntry)>) -> Self {
+    pub(crate) fn of(new: impl Iterator<Item = NewEntryRow<'a>>) -> Self {
         let new: Vec<_> = new.collect();
-        let claims = || new.iter().map(|(claim, _)| *claim);
-        let entries = || new.iter().map(|(_, entry)| *entry);
-        let answers = || entries().map(|entry| entry.answer.as_ref());
+        let claims = || new.iter().map(|row| row.claim);
+        let entries = || new.iter().map(|row| row.entry);
+        let answers = || new.iter().map(|row| row.answer);
         Self {
             actors: claims().map(|it| it.caller.principal.as_str()).collect(),
             operations: entries().map(|it| it.operation.as_str()).collect(),
-            outcomes: entries().map(|it| it.outcome.as_str()).collect(),
+            outcomes: new.iter().map(|it| it.outcome.as_str()).collect(),
             attempts: entries().map(|it| it.attempt.into()).collect(),
             times: entries().map(|it| it.at).collect(),
             key_hashes: claims().map(|it| key_hash(it.key_id)).collect(),

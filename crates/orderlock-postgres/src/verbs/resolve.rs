@@ -124,15 +124,13 @@ impl<'a> Parts<'a> {
             },
             Decision::Settle {
                 version,
-                change,
-                outcome,
-                answer,
+                end,
                 retention,
             } => Self {
-                outcome: *outcome,
+                outcome: end.outcome.kind(),
                 version: Some(*version),
-                change: change.as_ref(),
-                answer: Some(answer),
+                change: end.outcome.change(),
+                answer: Some(&end.answer),
                 retention: *retention,
             },
         }
@@ -140,10 +138,6 @@ impl<'a> Parts<'a> {
 
     /// Whether the store can take it at all.
     fn check(&self, reason: &str, document_bytes_max: usize) -> Result<(), StoreError> {
-        if self.answer.is_some() && !self.outcome.is_final() {
-            let why = "a mark is settled by a final outcome only";
-            return Err(StoreError::Unsupported(why));
-        }
         let size = self.change.map_or(0, |change| change.after.size());
         if size > document_bytes_max {
             let why = format!("an order of {size} bytes is too large");

@@ -5,7 +5,7 @@
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use orderlock_core::store::{Accepted, Acquire, Acquired, Durable, Receipt, Settle, Settled, Then};
+use orderlock_core::store::{Accepted, Acquired, Durable, Receipt, Settle, Settled};
 use orderlock_core::{StoreError, Target};
 use tokio_postgres::Row;
 
@@ -125,7 +125,7 @@ impl SettleBatch {
         let rows = Rows::of(requests, &self.grants.clock);
         let sql = connection.form(&SETTLE, requests.len());
         let settle = rows.to_settle();
-        let nexts: Vec<_> = requests.iter().filter_map(next_of).collect();
+        let nexts: Vec<_> = requests.iter().filter_map(Settle::next).collect();
         if nexts.is_empty() {
             let settled = connection.write(sql, &settle).await?;
             return receipts(requests.len(), &settled).map_err(TransactionError::Unknown);
@@ -148,7 +148,7 @@ impl SettleBatch {
             .map_err(TransactionError::Unknown)?;
         let mut answers = answers.into_iter();
         for (request, applied) in requests.iter().zip(&mut applied) {
-            if next_of(request).is_some()
+            if request.next().is_some()
                 && let Some(answer) = answers.next()
                 && let Some((_, told)) = applied
             {
@@ -161,7 +161,7 @@ impl SettleBatch {
     /// The answer to a settle that is there. A next in line that was not asked for in the same step,
     /// because the settle is a repeat or somebody else was faster, is asked for now.
     async fn accepted(&self, request: &Settle, receipt: Receipt, told: Reply<Acquired>) -> Settled {
-        let next = match (next_of(request), told) {
+        let next = match (request.next(), told) {
             (Some(_), Some(answer)) => or_none(answer),
             (Some(next), None) => self.grants.one(next).await,
             (None, _) => None,
@@ -203,13 +203,6 @@ impl SettleBatch {
 /// Whether a settle was found that an earlier try has written.
 pub(crate) fn is_repeat(found: &Result<SettleFate, Failure>) -> bool {
     matches!(found, Ok(SettleFate::Repeat(_)))
-}
-
-fn next_of(request: &Settle) -> Option<&Acquire> {
-    match &request.then {
-        Then::HandOver(next) => Some(next),
-        Then::Unlock | Then::Keep => None,
-    }
 }
 
 /// The receipts that a settling statement has given.

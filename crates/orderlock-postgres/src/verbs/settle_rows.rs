@@ -1,17 +1,16 @@
 //! Settles as the parameters of statements, and what makes one impossible.
 
 use orderlock_core::Timestamp;
-use orderlock_core::store::{Settle, Then};
+use orderlock_core::store::Settle;
 use tokio_postgres::types::ToSql;
 
 use crate::sql::clock::ObservedClock;
 use crate::sql::rows::{Id, signed};
-use crate::verbs::new_entries::{NewEntries, unwritable};
+use crate::verbs::new_entries::{NewEntries, NewEntryRow, unwritable};
 
 /// Roughly how much of a batch's room a settle takes.
 pub(crate) fn bytes(request: &Settle) -> usize {
-    let change = request.change.as_ref();
-    let answer = request.entry.answer.as_ref();
+    let (change, answer) = (request.change(), request.answer());
     // The document is written twice, into the order and into the entry.
     1_024
         + change.map_or(0, |change| change.after.size()) * 2
@@ -20,7 +19,7 @@ pub(crate) fn bytes(request: &Settle) -> usize {
 
 /// Why the store can never take a settle, if it cannot.
 pub(crate) fn impossible(request: &Settle, document_bytes_max: usize) -> Option<String> {
-    let change = request.change.as_ref();
+    let change = request.change();
     let size = change.map_or(0, |change| change.after.size());
     if size > document_bytes_max {
         return Some(format!(
@@ -32,7 +31,7 @@ pub(crate) fn impossible(request: &Settle, document_bytes_max: usize) -> Option<
         index.and_then(|index| index.status.as_deref()),
         index.and_then(|index| index.customer.as_deref()),
     ];
-    unwritable(texts, request.entry.answer.as_ref()).map(str::to_owned)
+    unwritable(texts, request.answer()).map(str::to_owned)
 }
 
 /// A batch of settles, a column for each of their parts.
@@ -59,7 +58,7 @@ impl<'a> Rows<'a> {
     pub(crate) fn of(requests: &'a [Settle], clock: &ObservedClock) -> Self {
         let all = || requests.iter();
         let claims = || all().map(|request| &request.claim);
-        let changes = || all().map(|request| request.change.as_ref());
+        let changes = || all().map(Settle::change);
         Self {
             now: clock.parameter(),
             tenants: claims().map(|it| it.caller.tenant.as_str()).collect(),
@@ -67,15 +66,15 @@ impl<'a> Rows<'a> {
             fences: all().map(|it| it.fence.into()).collect(),
             steps: all().map(|it| it.step.into()).collect(),
             versions: all().map(|it| signed(it.version.0)).collect(),
-            keeps: all().map(|it| matches!(it.then, Then::Keep)).collect(),
-            finals: all().map(|it| it.entry.outcome.is_final()).collect(),
+            keeps: all().map(|it| !it.is_final()).collect(),
+            finals: all().map(Settle::is_final).collect(),
             changes: changes()
                 .map(|it| it.map(|it| &it.after.as_bytes()[..]))
                 .collect(),
             changed: changes().map(|it| it.map(|it| it.at)).collect(),
             statuses: changes().map(|it| it?.index.status.as_deref()).collect(),
             customers: changes().map(|it| it?.index.customer.as_deref()).collect(),
-            entries: NewEntries::of(all().map(|it| (&it.claim, &it.entry))),
+            entries: NewEntries::of(all().map(NewEntryRow::of_settle)),
             believed: clock.believed(),
         }
     }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use orderlock_core::store::{Acquired, MarkFate, Release, Settle, Settled, Then};
+use orderlock_core::store::{Acquired, MarkFate, Release, Settled};
 use orderlock_core::{OrderStore as _, StoreError};
 use orderlock_postgres::PostgresOptions;
+use orderlock_testkit::fixtures;
 
 use crate::values::noise;
 use crate::world::{Held, World, applied, granted};
@@ -59,7 +60,7 @@ async fn values_that_the_database_refuses_fail_alone() {
         .map(|(place, held)| {
             let mut settle = held.settle();
             if place == 17 {
-                let change = settle.change.as_mut().unwrap();
+                let change = fixtures::change_of(&mut settle);
                 change.index.status = Some(noise());
             }
             world.settle(settle)
@@ -153,10 +154,7 @@ async fn nobody_suffers_for_the_next_in_line() {
     damage(&world, "o1").await;
     let next = || Box::new(world.request("o1", "damaged"));
     let held = world.hold("o1", "k1").await;
-    let settle = Settle {
-        then: Then::HandOver(next()),
-        ..held.settle()
-    };
+    let settle = fixtures::handing_over(held.settle(), *next());
     let Settled::Accepted(accepted) = world.store.settle(settle).await.unwrap() else {
         panic!("not accepted");
     };

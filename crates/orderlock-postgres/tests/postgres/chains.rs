@@ -4,7 +4,7 @@ use orderlock_core::OrderStore as _;
 use orderlock_core::StoreError;
 use orderlock_core::store::{
     Accepted, Acquired, Durable, Fate, History, Known, Leave, Lookup, Loss, MarkFate, Read,
-    Release, Settle, Settled, Then,
+    Release, Settled,
 };
 use orderlock_postgres::PostgresOptions;
 use orderlock_testkit::fixtures::{self, ids};
@@ -16,10 +16,7 @@ use crate::world::{Held, World, applied, granted, hold, join, request};
 /// Settles, and hands the order to this key; the next holder, and what becomes of the settle.
 async fn hand_over(world: &World, held: &Held, key: &str) -> (Held, Accepted) {
     let request = world.request("o1", key);
-    let settle = Settle {
-        then: Then::HandOver(Box::new(request.clone())),
-        ..held.settle()
-    };
+    let settle = fixtures::handing_over(held.settle(), request.clone());
     let Settled::Accepted(mut accepted) = world.store.settle(settle).await.unwrap() else {
         panic!("not accepted");
     };
@@ -141,10 +138,7 @@ async fn a_key_of_the_chain_is_answered_once_it_is_durable() {
     let world = World::new().await;
     world.order("o1").await;
     let (last, chain) = unwritten(&world, 2).await;
-    let settle = Settle {
-        then: Then::HandOver(Box::new(world.request("o1", "k1"))),
-        ..last.settle()
-    };
+    let settle = fixtures::handing_over(last.settle(), world.request("o1", "k1"));
     let settle = world.settle(settle);
     world.blocked(1).await;
     world.commit().await;
@@ -300,10 +294,7 @@ async fn a_key_that_the_chain_has_settled_is_not_new_any_more() {
     assert_eq!(accepted.durable.await.unwrap(), Fate::Durable);
     let (third, accepted) = hand_over(&world, &second, "k3").await;
     assert_eq!(accepted.durable.await.unwrap(), Fate::Durable);
-    let settle = Settle {
-        then: Then::HandOver(Box::new(world.request("o1", "k2"))),
-        ..third.settle()
-    };
+    let settle = fixtures::handing_over(third.settle(), world.request("o1", "k2"));
     let Settled::Accepted(accepted) = world.store.settle(settle).await.unwrap() else {
         panic!("not accepted");
     };
@@ -324,10 +315,7 @@ async fn what_was_looked_up_before_the_order_was_lost_does_not_count() {
     let session = join(&other, "b").await;
     let elsewhere = hold(&other, request(session, "o1", "k2")).await;
     applied(other.settle(elsewhere.settle()).await.unwrap()).await;
-    let settle = Settle {
-        then: Then::HandOver(Box::new(world.request("o1", "k2"))),
-        ..held.settle()
-    };
+    let settle = fixtures::handing_over(held.settle(), world.request("o1", "k2"));
     match world.store.settle(settle).await.unwrap() {
         Settled::Accepted(accepted) => {
             let fate = accepted.durable.await.unwrap();
@@ -345,10 +333,7 @@ async fn a_new_session_is_looked_at() {
     world.store.lookup(key("o1", "k2")).await.unwrap();
     let session = join(&world.store, "another").await;
     world.store.leave(Leave { session }).await.unwrap();
-    let settle = Settle {
-        then: Then::HandOver(Box::new(request(session, "o1", "k2"))),
-        ..held.settle()
-    };
+    let settle = fixtures::handing_over(held.settle(), request(session, "o1", "k2"));
     let Settled::Accepted(accepted) = world.store.settle(settle).await.unwrap() else {
         panic!("not accepted");
     };

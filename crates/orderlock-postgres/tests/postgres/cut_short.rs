@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use orderlock_core::store::{Accepted, Settle, Settled, Then};
+use orderlock_core::store::{Accepted, Settled};
 use orderlock_core::{OrderStore as _, Runtime, Timestamp, TokioRuntime};
 use orderlock_postgres::PostgresOptions;
+use orderlock_testkit::fixtures;
 
 use crate::world::{World, granted};
 
@@ -83,10 +84,7 @@ async fn the_order_goes_on(end: End) {
     // The first task asks about the next in line, the second one writes.
     runtime.end_after(1, end);
     let next = world.request("o1", "k1");
-    let settle = Settle {
-        then: Then::HandOver(Box::new(next.clone())),
-        ..held.settle()
-    };
+    let settle = fixtures::handing_over(held.settle(), next.clone());
     let Settled::Accepted(accepted) = world.store.settle(settle).await.unwrap() else {
         panic!("not accepted");
     };

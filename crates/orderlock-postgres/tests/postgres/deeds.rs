@@ -5,8 +5,7 @@ use std::sync::Mutex;
 use futures_util::future::join_all;
 use orderlock_core::store::{
     BreakLease, Create, Cursor, Decision, Entries, EntriesSince, Expire, Filter, History, Leases,
-    Leave, List, Lookup, MarkEnd, MarkFate, Read, Release, Renew, Resolve, Settle, Settled, Sweep,
-    Then, Undo,
+    Leave, List, Lookup, MarkEnd, MarkFate, Read, Release, Renew, Resolve, Settled, Sweep, Undo,
 };
 use orderlock_core::{
     OrderStore as _, Principal, Recovery, Runtime as _, SessionId, Tenant, TokioRuntime,
@@ -165,10 +164,7 @@ impl Round<'_> {
         let mut durable = Vec::new();
         for _ in 0..2 {
             let request = request(self.session, &self.order(number), &key());
-            let settle = Settle {
-                then: Then::HandOver(Box::new(request.clone())),
-                ..held.settle()
-            };
+            let settle = fixtures::handing_over(held.settle(), request.clone());
             let Settled::Accepted(accepted) = self.store.settle(settle).await.unwrap() else {
                 panic!("not accepted");
             };

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use orderlock_core::OrderStore as _;
-use orderlock_core::store::{Acquire, Acquired, Settle, Settled, Sweep, Then};
+use orderlock_core::store::{Acquire, Acquired, Settled, Sweep};
 use orderlock_postgres::{PostgresOptions, PostgresStore};
-use orderlock_testkit::TestRuntime;
+use orderlock_testkit::{TestRuntime, fixtures};
 
 use crate::proxy::Proxy;
 use crate::world::{Held, World, applied, granted, hold, join, request};
@@ -61,10 +61,7 @@ impl Nodes {
     async fn hand_over(&self, held: &Held, key: &str) -> Held {
         self.runtime.advance(STEP);
         let request = self.world.request("o1", key);
-        let settle = Settle {
-            then: Then::HandOver(Box::new(request.clone())),
-            ..held.settle()
-        };
+        let settle = fixtures::handing_over(held.settle(), request.clone());
         let settled = self.world.store.settle(settle).await.unwrap();
         let Settled::Accepted(mut accepted) = settled else {
             panic!("not accepted");
@@ -140,10 +137,7 @@ async fn a_node_whose_questions_take_long_has_its_turn() {
             }
         }
         let request = nodes.world.request("o1", &format!("a{round}"));
-        let settle = Settle {
-            then: Then::HandOver(Box::new(request.clone())),
-            ..held.settle()
-        };
+        let settle = fixtures::handing_over(held.settle(), request.clone());
         let settled = nodes.world.store.settle(settle).await.unwrap();
         let Settled::Accepted(mut accepted) = settled else {
             panic!("not accepted");

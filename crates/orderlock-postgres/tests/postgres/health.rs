@@ -1,8 +1,9 @@
 //! What an operation costs, and what it leaves behind in the tables.
 
 use orderlock_core::OrderStore as _;
-use orderlock_core::store::{Acquired, Fate, Settle, Settled, Then};
+use orderlock_core::store::{Acquired, Fate, Settled};
 use orderlock_postgres::PostgresOptions;
+use orderlock_testkit::fixtures;
 
 use crate::place::Place;
 use crate::proxy::Proxy;
@@ -22,10 +23,7 @@ async fn an_acquire_and_a_settle_are_a_round_trip_each() {
         let held = world.hold("o1", &format!("k{round}")).await;
         let acquired = proxy.turns();
         let next = world.request("o1", &format!("n{round}"));
-        let settle = Settle {
-            then: Then::HandOver(Box::new(next.clone())),
-            ..held.settle()
-        };
+        let settle = fixtures::handing_over(held.settle(), next.clone());
         let Settled::Accepted(accepted) = world.store.settle(settle).await.unwrap() else {
             panic!("not accepted");
         };

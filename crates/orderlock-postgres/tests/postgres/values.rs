@@ -4,9 +4,10 @@
 use std::iter::successors;
 
 use orderlock_core::store::{
-    BreakLease, Change, Create, Created, Decision, Filter, List, MarkFate, Read, Release, Resolve,
+    BreakLease, Change, Create, Created, Decision, Filter, Final, FinalOutcome, List, MarkFate,
+    Read, Release, Resolve,
 };
-use orderlock_core::{OrderStore as _, OutcomeKind, OwnedIndex, Recovery, StoreError};
+use orderlock_core::{OrderStore as _, OwnedIndex, Recovery, StoreError};
 use orderlock_core::{Runtime as _, TokioRuntime, Version};
 use orderlock_postgres::PostgresOptions;
 use orderlock_testkit::fixtures::{self, ids};
@@ -43,7 +44,7 @@ async fn an_order_that_cannot_be_kept_is_not_made() {
     odd[0].index.customer = Some(NUL.into());
     odd[1].index.status = Some(NUL.into());
     odd[2].index.customer = Some(noise());
-    odd[3].entry.answer.as_mut().unwrap().location = Some(NUL.into());
+    odd[3].answer.location = Some(NUL.into());
     odd[4].document = orderlock_core::Document::encode(&"x".repeat(1_000)).unwrap();
     for create in odd {
         assert_for_good(&world.store.create(create).await);
@@ -76,14 +77,15 @@ async fn a_decision_that_cannot_be_kept_leaves_the_mark() {
         since: held.grant.now,
         decision: Decision::Settle {
             version: Version(1),
-            change: Some(Change {
-                before: held.grant.document.clone(),
-                after: fixtures::document(1),
-                index,
-                at: held.grant.now,
-            }),
-            outcome: OutcomeKind::Applied,
-            answer: fixtures::answer("done"),
+            end: Final {
+                outcome: FinalOutcome::Applied(Change {
+                    before: held.grant.document.clone(),
+                    after: fixtures::document(1),
+                    index,
+                    at: held.grant.now,
+                }),
+                answer: fixtures::answer("done"),
+            },
             retention: fixtures::RETENTION,
         },
         actor: ids::principal("operator"),

@@ -96,10 +96,11 @@ mod tests {
             body: vec![b'x'; bytes].into(),
             ..fixtures::answer("done")
         };
-        let entry = fixtures::new_entry(OutcomeKind::Refused, EXPIRES, Some(answer));
+        let entry = fixtures::new_entry(EXPIRES);
         Entry {
+            answer: Some(answer),
             expires: Some(EXPIRES),
-            ..Entry::of_claim(&claim, entry)
+            ..Entry::of_claim(&claim, &entry, OutcomeKind::Refused)
         }
     }
 

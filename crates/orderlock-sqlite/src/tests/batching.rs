@@ -2,6 +2,7 @@
 
 use orderlock_core::store::{Loss, Settled};
 use orderlock_core::{Document, OrderStore as _, Version};
+use orderlock_testkit::fixtures;
 use serde_json::json;
 
 use super::{Bench, accepted, start};
@@ -84,7 +85,7 @@ async fn one_that_fails_never_fails_its_neighbours() {
     let good = bench.held("good", "k").await;
     let mut large = bench.held("large", "k").await;
     let text = "x".repeat(2 * 1024 * 1024);
-    let change = large.change.as_mut().unwrap();
+    let change = fixtures::change_of(&mut large);
     change.after = Document::encode(&json!({ "count": 1, "text": text })).unwrap();
     let mut stale = bench.held("stale", "k").await;
     stale.version = Version(7);

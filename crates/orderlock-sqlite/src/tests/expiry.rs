@@ -17,10 +17,10 @@ impl Bench {
             let request = self.request("o", &format!("k{round}-{number}"));
             let grant = granted(self.store.acquire(request.clone()).await.unwrap());
             let mut settle = fixtures::refuse(&request, &grant);
-            settle.entry.answer = Some(Answer {
+            fixtures::end_of(&mut settle).answer = Answer {
                 body: vec![b'x'; bytes].into(),
                 ..fixtures::answer("")
-            });
+            };
             accepted(self.store.settle(settle).await.unwrap());
         }
     }

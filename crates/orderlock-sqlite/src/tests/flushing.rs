@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use futures_util::FutureExt as _;
 use orderlock_core::store::{
     Acquired, EntriesSince, Fate, History, Known, List, Lookup, MarkFate, Read, Release, Settle,
-    Settled, Then,
+    Settled,
 };
 use orderlock_core::{Fence, OrderStore as _, StoreError, Version};
 use orderlock_testkit::fixtures;
@@ -93,10 +93,10 @@ impl Flushing {
 
     /// A settle that hands `o` over to another key, and that one's fence.
     async fn handing_over(&self, key: &str, next: &str) -> (Settle, Fence) {
-        let mut settle = self.bench.held("o", key).await;
+        let settle = self.bench.held("o", key).await;
         let next = self.bench.request("o", next);
         let fence = next.fence;
-        settle.then = Then::HandOver(Box::new(next));
+        let settle = fixtures::handing_over(settle, next);
         (settle, fence)
     }
 }
@@ -128,9 +128,9 @@ async fn a_chain_is_one_write() {
         let grant = granted(last.next.take().unwrap());
         let mut request = flushing.bench.request("o", &format!("k{number}"));
         request.fence = grant.fence;
-        let mut settle = fixtures::settle(&request, &grant);
+        let settle = fixtures::settle(&request, &grant);
         let next = flushing.bench.request("o", &format!("k{}", number + 1));
-        settle.then = Then::HandOver(Box::new(next));
+        let settle = fixtures::handing_over(settle, next);
         let accepted = accepted(flushing.bench.store.settle(settle).await.unwrap());
         fates.push(std::mem::replace(&mut last, accepted).durable);
     }
@@ -155,9 +155,9 @@ async fn a_key_whose_settle_is_being_flushed_is_granted_to_nobody() {
     flushing.begun().await;
     let mut request = flushing.bench.request("o", "next");
     request.fence = fence;
-    let mut second = fixtures::settle(&request, &granted(first.next.unwrap()));
+    let second = fixtures::settle(&request, &granted(first.next.unwrap()));
     let again = flushing.bench.request("o", "first");
-    second.then = Then::HandOver(Box::new(again));
+    let second = fixtures::handing_over(second, again);
     let store = &flushing.bench.store;
     let second = start(store, move |store| store.settle(second)).await;
     drop(flushing.bench.queue_stop().reached().await.go());

@@ -15,7 +15,7 @@ async fn a_full_disk_is_said_to_be_full_until_there_is_room() {
     bench.order("o").await;
     let mut settle = bench.held("o", "k").await;
     let text = "x".repeat(512 * 1024);
-    settle.change.as_mut().unwrap().after =
+    fixtures::change_of(&mut settle).after =
         Document::encode(&json!({ "count": 1, "text": text })).unwrap();
     let limit = |pages: i64| {
         bench.on_writer(move |turn| {
@@ -46,7 +46,7 @@ async fn a_full_disk_fails_no_renewal_in_the_same_batch() {
     bench.order("o").await;
     let mut settle = bench.held("o", "k").await;
     let text = "x".repeat(512 * 1024);
-    settle.change.as_mut().unwrap().after =
+    fixtures::change_of(&mut settle).after =
         Document::encode(&json!({ "count": 1, "text": text })).unwrap();
     let (session, known) = (bench.session, vec![settle.fence]);
     bench

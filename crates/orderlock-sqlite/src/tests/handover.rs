@@ -1,8 +1,8 @@
 //! A hand-over to a request that cannot be served, and one whose end nobody knows.
 
-use orderlock_core::store::{Acquire, MarkFate, Release, Settle, Then, Undo};
+use orderlock_core::store::{Acquire, MarkFate, Release, Settle, Undo};
 use orderlock_core::{LeaseViewState, OrderStore as _, Recovery, StoreError, Version};
-use orderlock_testkit::fixtures::ids::target;
+use orderlock_testkit::fixtures::{self, ids::target};
 
 use super::flushing::{Flushing, Go};
 use super::{Bench, accepted, granted, start};
@@ -24,8 +24,8 @@ async fn bench() -> Bench {
 #[tokio::test]
 async fn a_settle_does_not_suffer_for_the_next_in_line() {
     let bench = bench().await;
-    let mut settle = bench.held("o", "k").await;
-    settle.then = Then::HandOver(Box::new(bench.request("o", "damaged")));
+    let settle = bench.held("o", "k").await;
+    let settle = fixtures::handing_over(settle, bench.request("o", "damaged"));
     let accepted = accepted(bench.store.settle(settle).await.unwrap());
     assert!(accepted.next.is_none(), "it asks for itself, and is told");
     let view = bench.view("o").await;
@@ -55,10 +55,10 @@ async fn a_release_does_not_suffer_for_the_next_in_line() {
 /// asked for that one.
 async fn handed_over_without_a_flush() -> (Flushing, Settle, Acquire) {
     let mut flushing = Flushing::new().await;
-    let mut settle = flushing.bench.held("o", "first").await;
+    let settle = flushing.bench.held("o", "first").await;
     let mut next = flushing.bench.request("o", "next");
     next.mark = Some(Recovery::Reconcile);
-    settle.then = Then::HandOver(Box::new(next.clone()));
+    let settle = fixtures::handing_over(settle, next.clone());
     let store = &flushing.bench.store;
     let first = accepted(store.settle(settle.clone()).await.unwrap());
     flushing.begun().await;

@@ -124,7 +124,7 @@ async fn an_order_is_listed_by_what_it_has_become() {
             customer: customer.map(Into::into),
         };
         let mut settle = bench.held("o", &format!("k{number}")).await;
-        settle.change.as_mut().unwrap().index = index.clone();
+        fixtures::change_of(&mut settle).index = index.clone();
         accepted(bench.store.settle(settle).await.unwrap());
         bench.agree();
         for (status, customer) in all.iter().flatten() {

@@ -122,7 +122,7 @@ async fn a_full_disk_is_trouble_until_there_is_room() {
     let mut settle = bench.held("o", "k").await;
     let text = "x".repeat(512 * 1024);
     let large = orderlock_core::Document::encode(&serde_json::json!({"count": 1, "text": text}));
-    settle.change.as_mut().unwrap().after = large.unwrap();
+    fixtures::change_of(&mut settle).after = large.unwrap();
     let limit = |pages: i64| {
         bench.on_writer(move |turn| {
             let set = (None, "max_page_count", pages);
@@ -178,9 +178,9 @@ async fn an_order_is_free_at_once_after_a_write_that_failed() {
     for repeats in [true, false] {
         let bench = Bench::new().await;
         bench.order("o").await;
-        let mut settle = bench.held("o", "k").await;
+        let plain = bench.held("o", "k").await;
         let next = bench.request("o", "next");
-        settle.then = orderlock_core::store::Then::HandOver(Box::new(next));
+        let settle = fixtures::handing_over(plain.clone(), next);
         let aside = bench.folder.path().join("aside");
         fs::rename(bench.path(), &aside).unwrap();
         match bench.store.settle(settle.clone()).await {
@@ -195,8 +195,7 @@ async fn an_order_is_free_at_once_after_a_write_that_failed() {
         }
         fs::rename(&aside, bench.path()).unwrap();
         if repeats {
-            settle.then = orderlock_core::store::Then::Unlock;
-            accepted(bench.store.settle(settle).await.unwrap());
+            accepted(bench.store.settle(plain).await.unwrap());
         } else {
             let release = orderlock_core::store::Release {
                 target: settle.claim.target(),

@@ -1,7 +1,7 @@
 //! What may happen while a commit is under way.
 
 use orderlock_core::store::{
-    Acquired, BreakLease, Broken, Leave, Loss, MarkFate, Release, Renew, Settled, Sweep, Then,
+    Acquired, BreakLease, Broken, Leave, Loss, MarkFate, Release, Renew, Settled, Sweep,
 };
 use orderlock_core::{LeaseId, OrderStore as _, Recovery, Version};
 use orderlock_testkit::fixtures;
@@ -164,11 +164,11 @@ async fn a_hand_over_is_seen_by_the_next_job_of_its_batch() {
     let bench = Bench::new().await;
     bench.order("o").await;
     let other = join(&bench.store, &bench.runtime, "other").await;
-    let mut settle = bench.held("o", "k").await;
+    let settle = bench.held("o", "k").await;
     let mut next = bench.request("o", "next");
     next.session = other;
     let fence = next.fence;
-    settle.then = Then::HandOver(Box::new(next));
+    let settle = fixtures::handing_over(settle, next);
     let stopped = bench.stop().await;
     let settled = start(&bench.store, move |store| store.settle(settle)).await;
     let leave = Leave { session: other };

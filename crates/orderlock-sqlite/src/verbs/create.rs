@@ -1,7 +1,7 @@
 //! `create`: the order and its first entry in one write.
 
 use orderlock_core::store::{Claim, Create, Created, KeyFacts};
-use orderlock_core::{Document, OrderId, Target, Times, Version};
+use orderlock_core::{Document, OrderId, OutcomeKind, Target, Times, Version};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::file::error::Fault;
@@ -134,7 +134,7 @@ fn insert(turn: &mut Turn<'_>, request: &Create) -> Result<Created, Fault> {
     let entry = &request.entry;
     let append = Append {
         operation: &entry.operation,
-        outcome: entry.outcome,
+        outcome: OutcomeKind::Created,
         actor: &claim.caller.principal,
         reason: None,
         at: entry.at,
@@ -143,7 +143,7 @@ fn insert(turn: &mut Turn<'_>, request: &Create) -> Result<Created, Fault> {
         fingerprint: claim.fingerprint,
         grant: None,
         memory: Some(Memory {
-            answer: entry.answer.as_ref(),
+            answer: Some(&request.answer),
             retention: entry.retention,
         }),
     };

@@ -1,7 +1,7 @@
 //! What an operator decides: to break a lease, to end a mark. Both stand in the journal.
 
 use orderlock_core::store::{BreakLease, Broken, Decision, Resolve, Resolved};
-use orderlock_core::{LeaseEvent, LeaseState, Mark, OutcomeKind, StoreError, Target};
+use orderlock_core::{LeaseEvent, LeaseState, Mark, OutcomeKind, Target};
 
 use crate::file::error::Fault;
 use crate::file::journal::{self, Append, Memory};
@@ -75,9 +75,7 @@ pub(crate) fn resolve(turn: &mut Turn<'_>, request: &Resolve) -> Result<Resolved
         },
         Decision::Settle {
             version,
-            change,
-            outcome,
-            answer,
+            end,
             retention,
         } => {
             if *version != order.version {
@@ -85,21 +83,18 @@ pub(crate) fn resolve(turn: &mut Turn<'_>, request: &Resolve) -> Result<Resolved
                     current: order.version,
                 });
             }
-            if !outcome.is_final() {
-                let why = "a mark is settled by a final outcome only";
-                return Err(Fault::Refused(StoreError::Unsupported(why)));
-            }
-            let size = change.as_ref().map_or(0, |change| change.after.size());
+            let change = end.outcome.change();
+            let size = change.map_or(0, |change| change.after.size());
             if size > turn.document_bytes_max {
                 return Err(Fault::refused(format!(
                     "an order of {size} bytes is too large"
                 )));
             }
-            changed = change.as_ref();
+            changed = change;
             Append {
-                outcome: *outcome,
+                outcome: end.outcome.kind(),
                 memory: Some(Memory {
-                    answer: Some(answer),
+                    answer: Some(&end.answer),
                     retention: *retention,
                 }),
                 ..cleared(turn, request, mark)

@@ -2,9 +2,9 @@
 
 use orderlock_core::store::{
     Accepted, Acquire, Durable, KeyFacts, Loss, MarkFate, Receipt, Release, Released, Settle,
-    SettleFacts, SettleVerdict, Settled, Then, Undo, decide_settle,
+    SettleFacts, SettleVerdict, Settled, Undo, decide_settle,
 };
-use orderlock_core::{Fence, LeaseEvent, LeaseState, StoreError, Target};
+use orderlock_core::{Fence, LeaseEvent, LeaseState, Target};
 
 use crate::file::error::{Fault, refuses_the_values};
 use crate::file::journal::{self, Append, Memory, Written};
@@ -17,10 +17,6 @@ use crate::verbs::acquire::{acquire, hand_over, lock_state, run_of};
 
 /// A settle on the writer.
 pub(crate) fn settle(turn: &mut Turn<'_>, request: &Settle) -> Result<Settled, Fault> {
-    if matches!(request.then, Then::Keep) && request.entry.outcome.is_final() {
-        let why = "a final settle cannot keep its lease: only a checkpoint does";
-        return Err(Fault::Refused(StoreError::Unsupported(why)));
-    }
     let target = request.claim.target();
     let held = turn.held(&target);
     let Some(latest) = turn.order(&target)? else {
@@ -115,7 +111,7 @@ fn write(
 }
 
 fn too_large(turn: &Turn<'_>, request: &Settle) -> Option<String> {
-    let size = request.change.as_ref()?.after.size();
+    let size = request.change()?.after.size();
     let most = turn.document_bytes_max;
     (size > most).then(|| format!("the order has {size} bytes, and the store takes {most}"))
 }
@@ -131,7 +127,7 @@ fn write_rows(
         let entry = &request.entry;
         let append = Append {
             operation: &entry.operation,
-            outcome: entry.outcome,
+            outcome: request.outcome(),
             actor: &request.claim.caller.principal,
             reason: None,
             at: entry.at,
@@ -140,16 +136,15 @@ fn write_rows(
             fingerprint: request.claim.fingerprint,
             grant: Some((request.fence, request.step)),
             memory: Some(Memory {
-                answer: entry.answer.as_ref(),
+                answer: request.answer(),
                 retention: entry.retention,
             }),
         };
-        let change = request.change.as_ref();
-        journal::append(connection, latest, change, &append, turn.now)
+        journal::append(connection, latest, request.change(), &append, turn.now)
     })
 }
 
-/// What the settle does to the lock. A settle that is not final leaves the mark.
+/// What the settle does to the lock.
 fn end_grant(
     turn: &mut Turn<'_>,
     request: &Settle,
@@ -157,13 +152,7 @@ fn end_grant(
     state: &LeaseState,
     held: Option<&Held>,
 ) -> Result<(), Fault> {
-    let is_final = request.entry.outcome.is_final();
-    let event = match request.then {
-        Then::Keep => LeaseEvent::Checkpointed(request.fence),
-        Then::Unlock | Then::HandOver(_) if is_final => LeaseEvent::Settled(request.fence),
-        Then::Unlock | Then::HandOver(_) => LeaseEvent::Released(request.fence),
-    };
-    stage(turn, order, state, held, event)
+    stage(turn, order, state, held, request.event())
 }
 
 /// Puts the lock into the state after an event, in memory and, where a mark ends, in the file.
@@ -186,9 +175,9 @@ fn stage(
 
 /// Everything is in the transaction; the answer leaves after its commit.
 fn accepted(turn: &mut Turn<'_>, request: &Settle, receipt: Receipt) -> Result<Settled, Fault> {
-    let next = match &request.then {
-        Then::HandOver(next) => hand_over(acquire(turn, next))?,
-        Then::Unlock | Then::Keep => None,
+    let next = match request.next() {
+        Some(next) => hand_over(acquire(turn, next))?,
+        None => None,
     };
     Ok(Settled::Accepted(Accepted {
         receipt,

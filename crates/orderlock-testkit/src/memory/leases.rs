@@ -181,19 +181,14 @@ impl State {
             Decision::Settle { version, .. } if version != current => {
                 return Resolved::VersionMismatch { current };
             }
-            Decision::Settle {
-                change,
-                outcome,
-                answer,
-                retention,
-                ..
-            } => {
+            Decision::Settle { end, retention, .. } => {
                 self.unmark(&target, request.key_id);
+                let outcome = end.outcome.kind();
                 let mut entry = Entry::of_act(&target, about, outcome, actor, reason, now);
-                entry.answer = Some(answer);
-                if let Some(change) = change {
-                    self.change(&target, &change);
-                    entry.change = Some(change.after);
+                entry.answer = Some(end.answer);
+                if let Some(change) = end.outcome.change() {
+                    self.change(&target, change);
+                    entry.change = Some(change.after.clone());
                 }
                 self.append(entry, retention)
             }

@@ -11,7 +11,7 @@ impl State {
     pub(super) fn create(&mut self, request: Create, now: Timestamp) -> Created {
         let target = request.claim.target();
         let derived = Target {
-            order: request.derived,
+            order: request.derived.clone(),
             ..target.clone()
         };
         let made = self.made(&derived);
@@ -27,10 +27,11 @@ impl State {
         if derived != target {
             self.reserved.insert(derived, target.clone());
         }
+        let (entry, retention) = (Entry::of_create(&request), request.entry.retention);
         let order = Order {
             serial: self.orders.len() as u64 + 1,
             version: Version::FIRST,
-            document: request.document.clone(),
+            document: request.document,
             index: request.index,
             times: request.times,
             lock: LeaseState::Free,
@@ -38,9 +39,6 @@ impl State {
             entries: Vec::new(),
         };
         self.orders.insert(target, order);
-        let retention = request.entry.retention;
-        let mut entry = Entry::of_claim(&request.claim, request.entry);
-        entry.change = Some(request.document);
         Created::Inserted(self.append(entry, retention))
     }
 

@@ -2,8 +2,7 @@
 
 use jiff::Timestamp;
 use orderlock_core::store::{
-    Accepted, Durable, Entry, Receipt, Settle, SettleFacts, SettleVerdict, Settled, Then,
-    decide_settle,
+    Accepted, Durable, Entry, Receipt, Settle, SettleFacts, SettleVerdict, Settled, decide_settle,
 };
 use orderlock_core::{LeaseEvent, LeaseState, Target};
 
@@ -31,20 +30,14 @@ impl State {
             (SettleVerdict::Lost(loss), _) => return Settled::Lost(loss),
             (SettleVerdict::Repeat | SettleVerdict::Apply, Some(receipt)) => receipt,
             (SettleVerdict::Repeat | SettleVerdict::Apply, None) => {
-                let size = request
-                    .change
-                    .as_ref()
-                    .map_or(0, |change| change.after.size());
+                let size = request.change().map_or(0, |change| change.after.size());
                 if size > document_bytes_max {
                     return self.refuse_for_good(&target, request);
                 }
                 self.apply(&target, request)
             }
         };
-        let next = match &request.then {
-            Then::Unlock | Then::Keep => None,
-            Then::HandOver(next) => Some(self.acquire(next, now)),
-        };
+        let next = request.next().map(|next| self.acquire(next, now));
         self.hint(&target);
         Settled::Accepted(Accepted {
             receipt,
@@ -54,20 +47,12 @@ impl State {
     }
 
     fn apply(&mut self, target: &Target, request: &Settle) -> Receipt {
-        let event = match request.then {
-            Then::Unlock | Then::HandOver(_) => LeaseEvent::Settled(request.fence),
-            Then::Keep => LeaseEvent::Checkpointed(request.fence),
-        };
-        self.step(target, event)
+        self.step(target, request.event())
             .expect("the verdict says that this fence holds the order");
-        let mut entry = Entry::of_claim(&request.claim, request.entry.clone());
-        entry.fence = Some(request.fence);
-        entry.step = request.step;
-        if let Some(change) = &request.change {
+        if let Some(change) = request.change() {
             self.change(target, change);
-            entry.change = Some(change.after.clone());
         }
-        self.append(entry, request.entry.retention)
+        self.append(Entry::of_settle(request), request.entry.retention)
     }
 
     /// What can never be applied ends the lease all the same: its holder has nothing left to say.

@@ -1,7 +1,9 @@
 //! What a holder does with its lease, alive or not.
 
-use orderlock_core::store::{Acquire, Acquired, Change, MarkFate, Release, Settle, Then};
-use orderlock_core::{Document, LeaseId, OutcomeKind, Timestamp, Version};
+use orderlock_core::store::{
+    Acquire, Acquired, Change, Final, FinalOutcome, MarkFate, NewEntry, Part, Release, Settle,
+};
+use orderlock_core::{Document, LeaseId, Timestamp, Version};
 
 use super::pair::{Difference, Pair, RETENTION};
 use super::plain::{Plain, without_expiry};
@@ -69,7 +71,7 @@ impl Pair {
                 let mut next = self.request(ask).await;
                 let same = self.runs[place].request.claim.order.clone();
                 next.claim = fixtures::claim(same.as_str(), &format!("k{}", ask.key));
-                settle.then = Then::HandOver(Box::new(next.clone()));
+                settle = fixtures::handing_over(settle, next.clone());
                 Some(next)
             }
             _ => None,
@@ -79,9 +81,9 @@ impl Pair {
         if let Ended::Applied(_, told) = ended {
             run.last = Some((self.now, settle.clone()));
             run.step += 1;
-            if let Some(change) = settle.change {
+            if let Some(change) = settle.change() {
                 run.version = run.version.next();
-                run.document = change.after;
+                run.document = change.after.clone();
             }
             if let (Some(request), Some(acquired)) = (next, told) {
                 self.note(request, acquired);
@@ -98,7 +100,7 @@ impl Pair {
         let Some((then, settle)) = last else {
             return Ok(());
         };
-        if matches!(settle.then, Then::HandOver(_)) && *then + 1 < self.now {
+        if settle.next().is_some() && *then + 1 < self.now {
             return Ok(());
         }
         self.ask_settle(settle).await.map(drop)
@@ -107,7 +109,7 @@ impl Pair {
     pub(super) async fn ask_settle(&self, settle: &Settle) -> Result<Ended, String> {
         let ask = async |verbs: &Verbs| {
             let ended = verbs.settle(settle.clone()).await.plain();
-            match settle.entry.outcome.is_final() {
+            match settle.is_final() {
                 true => ended,
                 false => without_expiry(ended),
             }
@@ -155,32 +157,34 @@ impl Pair {
 impl Run {
     fn settle(&self, how: How) -> Settle {
         let count = fixtures::count(&self.document) + 1;
-        let outcome = match how {
-            How::Apply => OutcomeKind::Applied,
-            How::ApplyWithError => OutcomeKind::AppliedWithError,
-            How::Refuse => OutcomeKind::Refused,
-            How::Checkpoint => OutcomeKind::Checkpoint,
+        let change = || Change {
+            before: self.document.clone(),
+            after: fixtures::document(count),
+            index: fixtures::index(&format!("count{count}")),
+            at: self.now,
         };
-        let answer = fixtures::answer(&format!("{} of {}", self.step, self.request.fence));
-        let answer = (how != How::Checkpoint).then_some(answer);
-        let mut entry = fixtures::new_entry(outcome, self.now, answer);
-        entry.attempt = self.attempt;
-        entry.retention = RETENTION;
+        let end = |outcome| Part::Final {
+            end: Final {
+                outcome,
+                answer: fixtures::answer(&format!("{} of {}", self.step, self.request.fence)),
+            },
+            next: None,
+        };
         Settle {
             claim: self.request.claim.clone(),
             fence: self.request.fence,
             step: self.step,
             version: self.version,
-            change: (how != How::Refuse).then(|| Change {
-                before: self.document.clone(),
-                after: fixtures::document(count),
-                index: fixtures::index(&format!("count{count}")),
-                at: self.now,
-            }),
-            entry,
-            then: match how {
-                How::Checkpoint => Then::Keep,
-                _ => Then::Unlock,
+            entry: NewEntry {
+                attempt: self.attempt,
+                retention: RETENTION,
+                ..fixtures::new_entry(self.now)
+            },
+            part: match how {
+                How::Apply => end(FinalOutcome::Applied(change())),
+                How::ApplyWithError => end(FinalOutcome::AppliedWithError(change())),
+                How::Refuse => end(FinalOutcome::Refused),
+                How::Checkpoint => Part::Checkpoint(change()),
             },
         }
     }

@@ -1,7 +1,7 @@
 //! What an operator does to leases and marks.
 
-use orderlock_core::store::{BreakLease, Change, Decision, Resolve, Resolved};
-use orderlock_core::{LeaseId, OutcomeKind, Runtime as _, Timestamp, Version};
+use orderlock_core::store::{BreakLease, Change, Decision, Final, FinalOutcome, Resolve, Resolved};
+use orderlock_core::{LeaseId, Runtime as _, Timestamp, Version};
 
 use super::pair::{Difference, Pair, RETENTION, claim, order};
 use super::plain::Plain;
@@ -58,9 +58,10 @@ impl Pair {
         };
         let settled = Decision::Settle {
             version,
-            change: Some(change),
-            outcome: OutcomeKind::Applied,
-            answer: fixtures::answer("resolved"),
+            end: Final {
+                outcome: FinalOutcome::Applied(change),
+                answer: fixtures::answer("resolved"),
+            },
             retention: RETENTION,
         };
         let run_again = Decision::RunAgain {

@@ -75,7 +75,7 @@ pub(crate) async fn a_settled_key_wins_over_everything(world: World) {
     let mut retry = node.request(fixtures::claim("o1", "k1"));
     retry.expected = Some(Version(77));
     let entry = replayed(world.acquire(retry).await);
-    assert_eq!(entry.answer, first.settle().entry.answer);
+    assert_eq!(entry.answer, first.settle().answer().cloned());
     let reused = fixtures::asking(fixtures::claim("o1", "k1"), r#"{"other": 1}"#);
     assert_eq!(world.acquire(node.request(reused)).await, Acquired::Reused);
 }

@@ -15,11 +15,10 @@ fn later(settle: Settle, steps: u32) -> Settle {
         version,
         ..settle
     };
-    if let Some(change) = &mut settle.change {
-        let count = fixtures::count(&change.after) + u64::from(steps);
-        change.before = fixtures::document(count - 1);
-        change.after = fixtures::document(count);
-    }
+    let change = fixtures::change_of(&mut settle);
+    let count = fixtures::count(&change.after) + u64::from(steps);
+    change.before = fixtures::document(count - 1);
+    change.after = fixtures::document(count);
     settle
 }
 

@@ -34,7 +34,7 @@ pub(crate) async fn makes_an_order_at_version_one(world: World) {
     assert_eq!(entry.key_id, request.claim.key_id);
     assert_eq!(entry.fingerprint, request.claim.fingerprint);
     assert_eq!(entry.change.as_ref(), Some(&request.document));
-    assert_eq!(entry.answer, request.entry.answer);
+    assert_eq!(entry.answer.as_ref(), Some(&request.answer));
     assert_eq!(entry.expires, Some(expires));
     assert_eq!(entry.fence, None);
 }
@@ -47,7 +47,7 @@ pub(crate) async fn a_repeat_gets_the_first_answer(world: World) {
         ..first.clone()
     };
     match world.create(again).await {
-        Created::Settled(entry) => assert_eq!(entry.answer, first.entry.answer),
+        Created::Settled(entry) => assert_eq!(entry.answer, Some(first.answer.clone())),
         other => panic!("not settled but {other:?}"),
     }
     assert_eq!(world.count("o1").await, 0);
@@ -81,7 +81,7 @@ fn chosen(world: &World, id: &str) -> Create {
         },
         ..first
     };
-    create.entry.answer = Some(answer);
+    create.answer = answer;
     create
 }
 
@@ -96,7 +96,7 @@ pub(crate) async fn a_key_makes_one_order_whatever_its_id(mut world: World) {
         match world.create(chosen(&world, "chosen-2")).await {
             Created::Settled(entry) => {
                 assert_eq!(entry.target.order, ids::order("chosen-1"));
-                assert_eq!(entry.answer, first.entry.answer);
+                assert_eq!(entry.answer, Some(first.answer.clone()));
             }
             other => panic!("not settled but {other:?}"),
         }
@@ -167,7 +167,7 @@ pub(crate) async fn one_of_many_equal_requests_makes_it(world: World) {
     for task in tasks {
         match task.await.unwrap() {
             Created::Inserted(_) => inserted += 1,
-            Created::Settled(entry) => assert_eq!(entry.answer, request.entry.answer),
+            Created::Settled(entry) => assert_eq!(entry.answer.as_ref(), Some(&request.answer)),
             other => panic!("neither inserted nor settled but {other:?}"),
         }
     }

@@ -1,7 +1,7 @@
 //! Hand-over: a grant like any other, with every check of `acquire`, in the same step as the
 //! unlock.
 
-use orderlock_core::store::{Acquire, Acquired, Settle, Then};
+use orderlock_core::store::{Acquire, Acquired, Settle};
 use orderlock_core::{Recovery, Version};
 
 use super::node::{Held, Node};
@@ -10,10 +10,7 @@ use crate::fixtures;
 
 /// The settle that hands the order over to the next request.
 pub(super) fn over(settle: Settle, next: &Acquire) -> Settle {
-    Settle {
-        then: Then::HandOver(Box::new(next.clone())),
-        ..settle
-    }
+    fixtures::handing_over(settle, next.clone())
 }
 
 async fn begin(world: &World) -> (Node, Held) {
@@ -85,7 +82,7 @@ pub(crate) async fn passes_over_a_settled_key(world: World) {
     let settled = node.request(fixtures::claim("o1", "k1"));
     let next = handed(world.settle(over(second.settle(), &settled)).await);
     match next {
-        Acquired::Settled(entry) => assert_eq!(entry.answer, held.settle().entry.answer),
+        Acquired::Settled(entry) => assert_eq!(entry.answer, held.settle().answer().cloned()),
         other => panic!("not settled but {other:?}"),
     }
     assert_eq!(world.view("o1").await.lease, None, "nobody holds it");

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use orderlock_core::store::{
-    Acquired, BreakLease, Broken, Change, Decision, Known, Loss, MarkEnd, MarkFate, Resolve,
-    Resolved,
+    Acquired, BreakLease, Broken, Change, Decision, Final, FinalOutcome, Known, Loss, MarkEnd,
+    MarkFate, Resolve, Resolved,
 };
 use orderlock_core::{LeaseId, LeaseViewState, OutcomeKind, Recovery, Version};
 
@@ -38,14 +38,15 @@ fn settle_it(held: &Held, version: Version) -> Resolve {
     Resolve {
         decision: Decision::Settle {
             version,
-            change: Some(Change {
-                before,
-                after: fixtures::document(41),
-                index: fixtures::index("resolved"),
-                at: held.grant.now,
-            }),
-            outcome: OutcomeKind::Applied,
-            answer: fixtures::answer("resolved"),
+            end: Final {
+                outcome: FinalOutcome::Applied(Change {
+                    before,
+                    after: fixtures::document(41),
+                    index: fixtures::index("resolved"),
+                    at: held.grant.now,
+                }),
+                answer: fixtures::answer("resolved"),
+            },
             retention: RETENTION,
         },
         ..run_again(held)

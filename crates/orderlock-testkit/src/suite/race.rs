@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use orderlock_core::store::{Acquire, Acquired, Loss, MarkFate, Settle, Then};
+use orderlock_core::store::{Acquire, Acquired, Loss, MarkFate};
 
 use super::node::{Held, Node};
 use super::world::{Ended, World, granted, single};
@@ -134,10 +134,7 @@ pub(crate) async fn chains_and_newcomers_share_an_order(world: World) {
             let mut held = insist(&node, &request(0)).await.unwrap();
             for turn in 1..TURNS {
                 let next = request(turn);
-                let settle = Settle {
-                    then: Then::HandOver(Box::new(next.clone())),
-                    ..held.settle()
-                };
+                let settle = fixtures::handing_over(held.settle(), next.clone());
                 let Ended::Applied(_, Some(acquired)) = node.settle(settle).await else {
                     panic!("the chain broke");
                 };

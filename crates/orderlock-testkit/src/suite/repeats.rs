@@ -2,7 +2,7 @@
 //! answer, or does no harm.
 
 use futures_util::FutureExt as _;
-use orderlock_core::store::{Broken, Created, MarkFate, Renew, Resolve, Resolved, Settle, Then};
+use orderlock_core::store::{Broken, Created, MarkFate, Renew, Resolve, Resolved};
 use orderlock_core::{Recovery, Runtime as _};
 
 use super::world::{World, applied, extended, granted, handed};
@@ -20,7 +20,7 @@ pub(crate) async fn of_a_create(world: World) {
         };
         assert_eq!(entry.number, receipt.number);
         assert_eq!(entry.expires, Some(receipt.expires));
-        assert_eq!(entry.answer, request.entry.answer);
+        assert_eq!(entry.answer.as_ref(), Some(&request.answer));
     }
 }
 
@@ -88,10 +88,7 @@ pub(crate) async fn of_a_hand_over(world: World) {
     let node = world.join("a").await;
     let held = node.hold("o1", "k1").await;
     let next = node.request(fixtures::claim("o1", "k2"));
-    let settle = Settle {
-        then: Then::HandOver(Box::new(next.clone())),
-        ..held.settle()
-    };
+    let settle = fixtures::handing_over(held.settle(), next.clone());
     let first = world.settle(settle.clone()).await;
     assert_eq!(world.settle(settle).await, first);
     let grant = granted(handed(first));

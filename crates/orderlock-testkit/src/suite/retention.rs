@@ -32,7 +32,7 @@ pub(crate) async fn an_answer_is_kept_for_its_time(world: World) {
     let Acquired::Settled(entry) = retry(&node).await else {
         panic!("its time is not over");
     };
-    assert_eq!(entry.answer, held.settle().entry.answer);
+    assert_eq!(entry.answer, held.settle().answer().cloned());
     // A replay does not extend it.
     world.pass(MOMENT);
     assert_eq!(retry(&node).await, Acquired::Expired);
@@ -89,7 +89,7 @@ pub(crate) async fn after_its_tombstone_a_key_is_unknown(world: World) {
     let Acquired::Settled(entry) = retry(&node).await else {
         panic!("it was settled just now");
     };
-    assert_eq!(entry.answer, again.settle().entry.answer);
+    assert_eq!(entry.answer, again.settle().answer().cloned());
     assert_eq!(world.expire().await, (0, 0));
 }
 
@@ -199,7 +199,7 @@ pub(crate) async fn a_clock_that_is_ahead_for_a_moment_ends_nothing(world: World
         let Acquired::Settled(entry) = retry(&node).await else {
             panic!("the key is forgotten, and its time was not over");
         };
-        assert_eq!(entry.answer, held.settle().entry.answer);
+        assert_eq!(entry.answer, held.settle().answer().cloned());
     }
 }
 
@@ -256,5 +256,5 @@ pub(crate) async fn what_is_settled_while_the_clock_is_behind_is_kept(world: Wor
     let Acquired::Settled(entry) = retry(&node).await else {
         panic!("it was settled an hour ago");
     };
-    assert_eq!(entry.answer, held.settle().entry.answer);
+    assert_eq!(entry.answer, held.settle().answer().cloned());
 }

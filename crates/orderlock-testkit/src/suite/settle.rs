@@ -1,6 +1,6 @@
 //! `settle`: one write that changes, records and unlocks; or nothing.
 
-use orderlock_core::store::{Acquired, Known, Loss, Settle};
+use orderlock_core::store::{Acquired, FinalOutcome, Known, Loss, Settle};
 use orderlock_core::{OutcomeKind, Recovery, Version};
 
 use super::create::over_the_limit;
@@ -16,7 +16,8 @@ pub(crate) async fn changes_records_and_unlocks(world: World) {
     let receipt = applied(world.settle(request.clone()).await);
     assert_eq!(receipt.number, 2);
     assert_eq!(receipt.expires, held.grant.now + RETENTION.answer);
-    let (view, change) = (world.view("o1").await, request.change.unwrap());
+    let view = world.view("o1").await;
+    let change = request.change().unwrap();
     assert_eq!(view.version, Version(2));
     assert_eq!(view.document, change.after);
     assert_eq!(view.index, change.index);
@@ -36,8 +37,8 @@ pub(crate) async fn changes_records_and_unlocks(world: World) {
     assert_eq!(entry.fingerprint, request.claim.fingerprint);
     assert_eq!(entry.fence, Some(request.fence));
     assert_eq!(entry.step, 0);
-    assert_eq!(entry.change, Some(change.after));
-    assert_eq!(entry.answer, request.entry.answer);
+    assert_eq!(entry.change.as_ref(), Some(&change.after));
+    assert_eq!(entry.answer.as_ref(), request.answer());
     assert_eq!(entry.expires, Some(receipt.expires));
     let retry = node.request(held.request.claim.clone());
     assert_eq!(replayed(world.acquire(retry).await), entry);
@@ -54,7 +55,7 @@ pub(crate) async fn a_refusal_changes_nothing_and_is_kept(world: World) {
     assert_eq!(world.view("o1").await, before);
     let retry = node.request(held.request.claim.clone());
     let entry = replayed(world.acquire(retry).await);
-    assert_eq!(entry.answer, held.refuse().entry.answer);
+    assert_eq!(entry.answer, held.refuse().answer().cloned());
     assert_eq!(entry.change, None);
     assert_eq!(entry.version, Version(1));
     assert_eq!(entry.number, 2);
@@ -71,11 +72,15 @@ pub(crate) async fn every_kind_of_outcome_is_kept(world: World) {
     ];
     for kind in kinds {
         let held = node.hold("o1", kind.as_str()).await;
-        let mut request = match kind.moves_version() {
-            true => held.settle(),
-            false => held.refuse(),
+        let mut request = held.settle();
+        let change = fixtures::change_of(&mut request).clone();
+        fixtures::end_of(&mut request).outcome = match kind {
+            OutcomeKind::Applied => FinalOutcome::Applied(change),
+            OutcomeKind::AppliedWithError => FinalOutcome::AppliedWithError(change),
+            OutcomeKind::Refused => FinalOutcome::Refused,
+            _ => FinalOutcome::Unchanged,
         };
-        request.entry.outcome = kind;
+        assert_eq!(request.outcome(), kind);
         applied(world.settle(request).await);
         let known = world.known(&held.request.claim).await;
         let Known::Settled(entry) = known else {
@@ -107,7 +112,7 @@ pub(crate) async fn answers_are_kept_byte_for_byte(world: World) {
             version: Some(Version(3)),
             body: bytes::Bytes::copy_from_slice(body),
         };
-        request.entry.answer = Some(answer.clone());
+        fixtures::end_of(&mut request).answer = answer.clone();
         applied(world.settle(request).await);
         let retry = node.request(held.request.claim.clone());
         let entry = replayed(world.acquire(retry).await);
@@ -122,7 +127,7 @@ pub(crate) async fn documents_are_kept_as_written(world: World) {
         r#"{"b":1.10,"a":12345678901234567890.5,"c":"\u00e9","nested":{"z":[1,  2],"a":null}}"#;
     let mut request = held.settle();
     let document = orderlock_core::Document::parse(text).unwrap();
-    request.change.as_mut().unwrap().after = document.clone();
+    fixtures::change_of(&mut request).after = document.clone();
     applied(world.settle(request).await);
     assert_eq!(
         world.view("o1").await.document,
@@ -172,14 +177,14 @@ pub(crate) async fn the_impossible_frees_the_order(world: World) {
     let node = world.join("a").await;
     let held = node.hold("o1", "k1").await;
     let mut request = held.settle();
-    request.change.as_mut().unwrap().after = document.clone();
+    fixtures::change_of(&mut request).after = document.clone();
     assert_eq!(world.settle(request).await, Ended::Impossible);
     assert_eq!(world.count("o1").await, 0);
     assert_eq!(world.history("o1").await.len(), 1);
     assert_eq!(world.known(&held.request.claim).await, Known::Unknown);
     let held = node.mark("o1", "k2", Recovery::Reconcile).await;
     let mut request = held.settle();
-    request.change.as_mut().unwrap().after = document;
+    fixtures::change_of(&mut request).after = document;
     assert_eq!(world.settle(request).await, Ended::Impossible);
     // Something may have happened outside, so the mark stays.
     let next = world

@@ -12,8 +12,8 @@ use clock::Believing;
 use futures_util::FutureExt as _;
 use orderlock_core::store::{
     Acquire, Acquired, BreakLease, Broken, Create, Created, Decision, Entries, EntriesSince, Known,
-    Leases, List, Lookup, MarkFate, OrderView, Page, Read, Release, Released, Renew, Renewed,
-    Resolve, Resolved, Retention, Settle, Settled, StoreFuture, Sweep, Then, Undo,
+    Leases, List, Lookup, MarkFate, OrderView, Page, Part, Read, Release, Released, Renew, Renewed,
+    Resolve, Resolved, Retention, Settle, Settled, StoreFuture, Sweep, Undo,
 };
 use orderlock_core::{
     Fence, KeyId, LeaseView, OrderStore, SessionId, StoreError, Target, Tenant, forward,
@@ -105,8 +105,16 @@ impl Planted {
 
     async fn settle_badly(&self, mut request: Settle) -> Result<Settled, StoreError> {
         let target = request.claim.target();
-        if self.has(Bug::UnlocksAtCheckpoints) && matches!(request.then, Then::Keep) {
-            request.then = Then::Unlock;
+        if self.has(Bug::UnlocksAtCheckpoints) && !request.is_final() {
+            let release = Release {
+                target,
+                fence: request.fence,
+                mark: MarkFate::Clear,
+                next: None,
+            };
+            let settled = self.inner.settle(request).await?;
+            self.inner.release(release).await?;
+            return Ok(settled);
         }
         if self.has(Bug::SettlesWithoutFence)
             && let Some(lease) = self.holder(target.clone()).await
@@ -131,9 +139,11 @@ impl Planted {
             }
         }
         if self.has(Bug::HandsOverBlindly)
-            && let Then::HandOver(next) = request.then
+            && let Part::Final {
+                next: Some(next), ..
+            } = &mut request.part
         {
-            request.then = Then::HandOver(Box::new(self.disguised(*next)));
+            **next = self.disguised((**next).clone());
         }
         self.inner.settle(request).await
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use orderlock_core::store::{
-    Acquire, Acquired, MarkFate, Release, Released, Settle, Settled, Then, kept_for_another,
+    Acquire, Acquired, MarkFate, Part, Release, Released, Settle, Settled, kept_for_another,
 };
 use orderlock_core::{OrderStore as _, Runtime as _, SessionId, StoreError, Target};
 
@@ -67,14 +67,16 @@ impl Planted {
 
     pub(crate) async fn settle_in_turn(&self, mut request: Settle) -> Result<Settled, StoreError> {
         let target = request.claim.target();
-        let kept = match &request.then {
-            Then::HandOver(next) => self.keeps_for_another(&target, next.session),
-            _ => false,
+        let kept = match request.next() {
+            Some(next) => self.keeps_for_another(&target, next.session),
+            None => false,
         };
         if !kept || self.has(Bug::HandsOverOutOfTurn) {
             return self.inner.settle(request).await;
         }
-        request.then = Then::Unlock;
+        if let Part::Final { next, .. } = &mut request.part {
+            *next = None;
+        }
         let mut settled = self.inner.settle(request).await?;
         if let Settled::Accepted(accepted) = &mut settled {
             accepted.next = Some(self.kept(target));

@@ -41,7 +41,7 @@ impl Closed {
         let number = self.entries.len() as u64 + 1;
         let change = outcome.moves_version();
         let change = change.then(|| Document::encode(&self.order).unwrap());
-        let new = new_entry(outcome, Timestamp::UNIX_EPOCH, Some(answer(key)));
+        let new = new_entry(Timestamp::UNIX_EPOCH);
         self.entries.push(Entry {
             number,
             position: Position(number),
@@ -49,7 +49,8 @@ impl Closed {
             fence: Some(Fence(u128::from(number))),
             attempt,
             change,
-            ..Entry::of_claim(&claim, new)
+            answer: Some(answer(key)),
+            ..Entry::of_claim(&claim, &new, outcome)
         });
         self
     }

@@ -1,6 +1,6 @@
 //! Who has held the order, and at which version.
 
-use orderlock_core::store::{Fate, Loss, MarkFate, Then};
+use orderlock_core::store::{Fate, Loss, MarkFate};
 
 use super::script::{Script, in_doubt, lost, next, not_applied};
 
@@ -28,7 +28,7 @@ fn one_may_hold_after_the_other() {
 fn whoever_lost_the_order_has_not_held_it_to_the_end() {
     let mut script = Script::default();
     let (one, other) = (script.holds("a", None), script.holds("b", None));
-    let settle = script.settles(&one, Then::Unlock);
+    let settle = script.settles(&one, None);
     script.settled(&settle, &lost());
     script.ends(&other);
     script.is_well();
@@ -56,9 +56,9 @@ fn taken_back(of_the_second: &Result<Fate, orderlock_core::StoreError>) -> Scrip
     let mut script = Script::default();
     let one = script.holds("a", None);
     let other = next(script.request("b", None), 2);
-    let handing = script.settles(&one, Then::HandOver(Box::new(other.asked.clone())));
+    let handing = script.settles(&one, Some(&other));
     script.accepted_early(&handing, Some(&other));
-    let ending = script.settles(&other, Then::Unlock);
+    let ending = script.settles(&other, None);
     script.accepted_early(&ending, None);
     script.hardened(&handing, Some(&other), &Err(not_applied()));
     script.hardened(&ending, None, of_the_second);
@@ -86,7 +86,7 @@ fn a_hand_over_that_becomes_durable_was_held_from_when_it_was_told() {
         let mut script = Script::default();
         let one = script.holds("a", None);
         let other = next(script.request("b", None), 2);
-        let handing = script.settles(&one, Then::HandOver(Box::new(other.asked.clone())));
+        let handing = script.settles(&one, Some(&other));
         script.accepted_early(&handing, Some(&other));
         let third = script.holds("c", None);
         script.hardened(&handing, Some(&other), &Ok(Fate::Durable));
@@ -137,7 +137,7 @@ fn a_version_is_not_known_before_it_is_durable() {
     for fate in [Ok(Fate::Durable), Err(not_applied())] {
         let mut script = Script::default();
         let one = script.holds("a", None);
-        let settle = script.settles(&one, Then::Unlock);
+        let settle = script.settles(&one, None);
         script.accepted_early(&settle, None);
         script.reads(1, None);
         script.is_well();

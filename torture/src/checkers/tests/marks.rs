@@ -1,7 +1,7 @@
 //! Which marks are certainly open.
 
 use orderlock_core::Recovery::Reconcile;
-use orderlock_core::store::{Decision, MarkFate, Resolve, Resolved, Retention, Then};
+use orderlock_core::store::{Decision, MarkFate, Resolve, Resolved, Retention};
 use orderlock_core::{Timestamp, Version};
 use orderlock_testkit::fixtures::ids;
 
@@ -21,7 +21,7 @@ fn a_mark_does_not_vanish() {
 fn a_settle_that_was_sent_may_have_ended_it() {
     let mut script = Script::default();
     let run = script.holds("a", Some(Reconcile));
-    let settle = script.settles(&run, Then::Unlock);
+    let settle = script.settles(&run, None);
     script.reads(1, None);
     script.settled(&settle, &Err(in_doubt()));
     script.reads(1, None);
@@ -33,7 +33,7 @@ fn a_settle_that_was_not_applied_has_not_ended_it() {
     for told in [lost(), Err(not_applied())] {
         let mut script = Script::default();
         let run = script.holds("a", Some(Reconcile));
-        let settle = script.settles(&run, Then::Unlock);
+        let settle = script.settles(&run, None);
         script.settled(&settle, &told);
         script.reads(1, None);
         script.breaks("has vanished");
@@ -44,7 +44,7 @@ fn a_settle_that_was_not_applied_has_not_ended_it() {
 fn a_settle_that_was_taken_back_has_not_ended_it() {
     let mut script = Script::default();
     let run = script.holds("a", Some(Reconcile));
-    let settle = script.settles(&run, Then::Unlock);
+    let settle = script.settles(&run, None);
     script.accepted_early(&settle, None);
     script.reads(1, None);
     script.is_well();
@@ -88,7 +88,7 @@ fn a_hand_over_has_no_mark_before_it_is_durable() {
     let mut script = Script::default();
     let one = script.holds("a", None);
     let other = next(script.request("b", Some(Reconcile)), 2);
-    let handing = script.settles(&one, Then::HandOver(Box::new(other.asked.clone())));
+    let handing = script.settles(&one, Some(&other));
     script.accepted_early(&handing, Some(&other));
     script.reads(1, None);
     script.is_well();
@@ -240,7 +240,7 @@ fn nobody_knows_of_a_mark_that_a_decision_may_have_met() {
     script.book.resolved(&decision, &told, (sent, now));
     let run = script.granted(asked, 1, 1);
     script.reads(1, None);
-    let settle = script.settles(&run, Then::Unlock);
+    let settle = script.settles(&run, None);
     script.settled(&settle, &lost());
     script.reads(1, None);
     script.is_well();

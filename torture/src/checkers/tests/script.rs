@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use orderlock_core::store::{
     Accepted, Acquire, Acquired, Durable, Fate, Grant, Loss, MarkFate, OrderView, Receipt, Release,
-    Released, Settle, Settled, StoreError, Then, Undo,
+    Released, Settle, Settled, StoreError, Undo,
 };
 use orderlock_core::{
     Caller, Fence, LeaseId, LeaseView, LeaseViewState, Recovery, SessionId, Times, Timestamp,
@@ -72,11 +72,11 @@ impl Script {
         self.granted(asked, 1, 1)
     }
 
-    pub(super) fn settles(&mut self, run: &Run, then: Then) -> Settle {
-        let settle = Settle {
-            then,
-            ..fixtures::settle(&run.asked, &run.grant)
-        };
+    pub(super) fn settles(&mut self, run: &Run, next: Option<&Run>) -> Settle {
+        let mut settle = fixtures::settle(&run.asked, &run.grant);
+        if let Some(next) = next {
+            settle = fixtures::handing_over(settle, next.asked.clone());
+        }
         let now = self.moment();
         self.book.settles(&settle, now);
         settle
@@ -114,7 +114,7 @@ impl Script {
 
     /// Settled for good, at once.
     pub(super) fn ends(&mut self, run: &Run) {
-        let settle = self.settles(run, Then::Unlock);
+        let settle = self.settles(run, None);
         self.accepted(&settle, None);
     }
 

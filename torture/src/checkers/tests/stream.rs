@@ -11,12 +11,12 @@ use crate::ledger::Ledger;
 /// The n-th entry of the order, at this place of the journal.
 fn entry(number: u64, position: u64) -> Entry {
     let claim: Claim = claim(ORDER, &format!("k{number}"));
-    let new = new_entry(OutcomeKind::Applied, Timestamp::UNIX_EPOCH, None);
+    let new = new_entry(Timestamp::UNIX_EPOCH);
     Entry {
         number,
         position: Position(position),
         version: Version(number),
-        ..Entry::of_claim(&claim, new)
+        ..Entry::of_claim(&claim, &new, OutcomeKind::Applied)
     }
 }
 

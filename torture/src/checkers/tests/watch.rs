@@ -7,13 +7,13 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use orderlock_core::store::{
     Accepted, Acquire, Acquired, Durable, Expire, Fate, Receipt, Release, Released, Settle,
-    Settled, StoreError, StoreFuture, Then,
+    Settled, StoreError, StoreFuture,
 };
 use orderlock_core::{OrderStore, Timestamp, forward};
-use orderlock_testkit::{MemoryStore, TestRuntime};
+use orderlock_testkit::{MemoryStore, TestRuntime, fixtures};
 
 use super::super::watch::Watched;
-use super::script::{Script, next};
+use super::script::{Run, Script, next};
 use crate::clock::{Clock, NodeRuntime};
 use crate::faults::Fault;
 use crate::plan::Plan;
@@ -73,10 +73,8 @@ impl OrderStore for Agreeing {
     }
 
     fn settle(&self, request: Settle) -> StoreFuture<'_, Settled> {
-        let next = match request.then {
-            Then::HandOver(asked) => Some(Acquired::Granted(Box::new(next(*asked, 2).grant))),
-            _ => None,
-        };
+        let asked = request.next().cloned();
+        let next = asked.map(|asked| Acquired::Granted(Box::new(next(asked, 2).grant)));
         let keeps = self.keeps;
         let durable = Durable::later(async move {
             match keeps {
@@ -143,11 +141,11 @@ impl Stage {
         }
     }
 
-    async fn settle(&self, run: &super::script::Run, then: Then) -> Accepted {
-        let settle = Settle {
-            then,
-            ..orderlock_testkit::fixtures::settle(&run.asked, &run.grant)
-        };
+    async fn settle(&self, run: &Run, next: Option<&Run>) -> Accepted {
+        let mut settle = fixtures::settle(&run.asked, &run.grant);
+        if let Some(next) = next {
+            settle = fixtures::handing_over(settle, next.asked.clone());
+        }
         match self.watched.settle(settle).await {
             Ok(Settled::Accepted(accepted)) => accepted,
             other => panic!("{other:?}"),
@@ -181,9 +179,8 @@ async fn handed_over(keeps: bool) -> Vec<String> {
     let mut stage = stage(keeps);
     let one = stage.grant("a").await;
     let other = next(stage.script.request("b", None), 2);
-    let then = Then::HandOver(Box::new(other.asked.clone()));
-    let handing = stage.settle(&one, then).await;
-    let ending = stage.settle(&other, Then::Unlock).await;
+    let handing = stage.settle(&one, Some(&other)).await;
+    let ending = stage.settle(&other, None).await;
     for accepted in [handing, ending] {
         assert_eq!(accepted.durable.await.is_ok(), keeps);
     }

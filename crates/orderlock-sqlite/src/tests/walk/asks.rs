@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use orderlock_core::store::{
-    Acquire, Acquired, BreakLease, Change, Decision, Expire, Grant, MarkFate, Release, Resolve,
-    Settle, Settled, StoreFuture, Then,
+    Acquire, Acquired, BreakLease, Change, Decision, Expire, Final, FinalOutcome, Grant, MarkFate,
+    Release, Resolve, Settle, Settled, StoreFuture,
 };
-use orderlock_core::{LeaseId, OrderStore as _, OutcomeKind, Recovery, Runtime as _};
+use orderlock_core::{LeaseId, OrderStore as _, Recovery, Runtime as _};
 use orderlock_testkit::fixtures;
 use tokio::task::JoinHandle;
 
@@ -59,9 +59,9 @@ impl Walk {
         };
         settle.step = *step;
         settle.entry.attempt = grant.attempt;
-        if settle.entry.outcome.is_final() && self.one_in(2) {
+        if settle.is_final() && self.one_in(2) {
             let next = self.request(request.claim.order.as_str());
-            settle.then = Then::HandOver(Box::new(next));
+            settle = fixtures::handing_over(settle, next);
         }
         Some(settle)
     }
@@ -92,14 +92,15 @@ impl Walk {
             },
             _ => Decision::Settle {
                 version: view.order.version,
-                change: Some(Change {
-                    after: fixtures::document(fixtures::count(&view.document) + 1),
-                    before: view.document,
-                    index: fixtures::index("resolved"),
-                    at: self.bench.runtime.wall(),
-                }),
-                outcome: OutcomeKind::Applied,
-                answer: fixtures::answer("resolved"),
+                end: Final {
+                    outcome: FinalOutcome::Applied(Change {
+                        after: fixtures::document(fixtures::count(&view.document) + 1),
+                        before: view.document,
+                        index: fixtures::index("resolved"),
+                        at: self.bench.runtime.wall(),
+                    }),
+                    answer: fixtures::answer("resolved"),
+                },
                 retention: fixtures::RETENTION,
             },
         };

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use orderlock_core::store::{Acquire, Acquired, Grant, History, Settle, Settled, Sweep, Then};
+use orderlock_core::store::{Acquire, Acquired, Grant, History, Part, Settle, Settled, Sweep};
 use orderlock_core::{OrderStore as _, Runtime as _};
 use orderlock_testkit::fixtures;
 use tokio::sync::oneshot;
@@ -124,20 +124,18 @@ impl Walk {
                     self.settles.push(settle);
                     return;
                 };
-                if let Then::HandOver(next) = &settle.then {
-                    self.granted((**next).clone(), accepted.next);
+                if let Some(next) = settle.next() {
+                    self.granted(next.clone(), accepted.next);
                 }
                 // Durable, lost or unknown.
                 let _ = accepted.durable.await;
                 let held = self.grants.iter_mut().find(|it| it.1.fence == settle.fence);
-                if let (Then::Keep, Some((_, grant, step))) = (&settle.then, held)
+                if let (Part::Checkpoint(change), Some((_, grant, step))) = (&settle.part, held)
                     && *step == settle.step
                 {
                     *step += 1;
-                    if let Some(change) = &settle.change {
-                        grant.version = grant.version.next();
-                        grant.document = change.after.clone();
-                    }
+                    grant.version = grant.version.next();
+                    grant.document = change.after.clone();
                 }
                 self.settles.push(settle);
             }
