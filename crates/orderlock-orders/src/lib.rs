@@ -61,7 +61,7 @@ pub use money::{Amount, Currency, InvalidCurrency};
 pub use operation::{BodyShape, OperationRow, OrderOperation, To};
 pub use operations::{Command, Done, create, decide, run};
 pub use payment::{Payment, PaymentKind, PaymentRecord};
-pub use problems::{PROBLEMS, ProblemKind};
+pub use problems::{PROBLEMS, ProcessProblem};
 pub use process::{ProcessConfig, TABLE, allowed, available};
 pub use refusal::Refusal;
 pub use render::markdown;

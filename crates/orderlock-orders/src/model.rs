@@ -1,5 +1,5 @@
 //! The order as it is stored and shown. The envelope (id, version, times) is not part of it: the
-//! answer puts it round the document.
+//! answer adds it.
 
 use orderlock_core::{Index, OrderType};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use crate::problems::TRANSITION_NOT_ALLOWED;
 use crate::process::{ProcessConfig, available};
-use crate::{Order, ProblemKind, Refusal, Room, Status};
+use crate::{Order, ProcessProblem, Refusal, Room, Status};
 
 macro_rules! operations {
     ($($(#[$doc:meta])* $variant:ident = $name:literal;)*) => {
@@ -163,7 +163,7 @@ pub struct OperationRow {
     /// When it is refused although the state is right; empty for never.
     pub refused_when: &'static str,
     /// How it is refused although the state is right.
-    pub(crate) refusals: &'static [&'static ProblemKind],
+    pub(crate) refusals: &'static [&'static ProcessProblem],
     /// Whether the order allows the operation at all, apart from its state and the body.
     pub(crate) guard: fn(&Order, &ProcessConfig) -> Result<(), Refusal>,
 }
@@ -180,7 +180,7 @@ impl OperationRow {
     }
 
     /// Every kind of problem that an order can refuse the operation with.
-    pub fn problems(&self) -> impl Iterator<Item = &'static ProblemKind> + use<> {
+    pub fn problems(&self) -> impl Iterator<Item = &'static ProcessProblem> + use<> {
         let anywhere =
             self.operation == OrderOperation::Create || self.from.len() == Status::ALL.len();
         let state = (!anywhere).then_some(&TRANSITION_NOT_ALLOWED);

@@ -4,7 +4,7 @@
 /// A kind of problem, with the texts that are the same for every order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct ProblemKind {
+pub struct ProcessProblem {
     /// The last part of the problem's `type`.
     pub kind: &'static str,
     /// The HTTP status, from 400 to 499.
@@ -19,13 +19,13 @@ pub struct ProblemKind {
 
 macro_rules! problems {
     ($($name:ident = $status:literal $kind:literal, $title:literal, $happened:literal, $advice:literal;)*) => {
-        $(pub(crate) const $name: ProblemKind = ProblemKind {
+        $(pub(crate) const $name: ProcessProblem = ProcessProblem {
             kind: $kind, status: $status, title: $title, happened: $happened, advice: $advice,
         };)*
 
         /// Every kind of problem of the order process. 422 says that the body is wrong for any
         /// order, 409 that this order does not allow the operation now.
-        pub const PROBLEMS: &[ProblemKind] = &[$($name),*];
+        pub const PROBLEMS: &[ProcessProblem] = &[$($name),*];
     };
 }
 

@@ -4,7 +4,7 @@ use orderlock_core::{AppliedPart, Outcome, Problem};
 use serde_json::{Value, json};
 
 use crate::operations::Done;
-use crate::problems::{self, ProblemKind};
+use crate::problems::{self, ProcessProblem};
 use crate::{Amount, BodyError, Currency, Order, OrderOperation, Status};
 
 /// An operation that the order does not take. Nothing was changed.
@@ -119,7 +119,7 @@ pub enum Refusal {
 impl Refusal {
     /// What kind of problem it is.
     #[must_use]
-    pub fn kind(&self) -> &'static ProblemKind {
+    pub fn kind(&self) -> &'static ProcessProblem {
         match self {
             Self::TransitionNotAllowed { .. } => &problems::TRANSITION_NOT_ALLOWED,
             Self::OrderIncomplete { .. } => &problems::ORDER_INCOMPLETE,
@@ -251,7 +251,7 @@ impl Refusal {
     }
 }
 
-impl ProblemKind {
+impl ProcessProblem {
     fn problem(&self, detail: &str) -> Problem {
         Problem::new(self.status, self.kind, self.title)
             .with_detail(format!("{detail} {}", self.advice))

@@ -1,6 +1,6 @@
-//! How large an order may become, and by what. What an order is made of stops growing first, news of
-//! it later, and what moves or ends it always finds room: an order that is full can still be
-//! cancelled, and its money can go back.
+//! How large an order may become. Edits reach their limit first, records of payments and deliveries
+//! later, and operations that move or end an order always have room: an order that is full can
+//! still be cancelled, and its money can go back.
 
 use std::io::{self, Write};
 

@@ -14,9 +14,9 @@ use crate::config::{FILE_VARIABLE, Given, Settings, hide, masked};
 #[derive(Debug, Parser)]
 #[command(name = "orderlock", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
-    /// What to do; without a verb, `serve`.
+    /// The command; without one, `serve`.
     #[command(subcommand)]
-    verb: Option<Verb>,
+    action: Option<Action>,
 
     #[command(flatten)]
     serve: Serve,
@@ -24,7 +24,7 @@ pub struct Cli {
 
 /// What the program can do.
 #[derive(Debug, Subcommand)]
-pub enum Verb {
+pub enum Action {
     /// Serves orders over HTTP
     Serve(Serve),
     /// Prints the OpenAPI document
@@ -52,7 +52,7 @@ pub struct Serve {
 /// The arguments of `orderlock health`.
 #[derive(Debug, Args)]
 pub struct Health {
-    /// Where the server listens; otherwise where the settings say that it does
+    /// The server's URL; otherwise the address in the settings
     #[arg(long, value_name = "URL")]
     pub server: Option<String>,
 
@@ -64,12 +64,12 @@ pub struct Health {
 impl Cli {
     /// Reads the command line; ends the program if it is wrong or only asks for help.
     #[must_use]
-    pub fn read() -> Verb {
+    pub fn read() -> Action {
         let matches = command()
             .try_get_matches()
             .unwrap_or_else(|error| without_secrets(error).exit());
         let cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-        cli.verb.unwrap_or(Verb::Serve(cli.serve))
+        cli.action.unwrap_or(Action::Serve(cli.serve))
     }
 }
 
@@ -118,13 +118,13 @@ fn command() -> clap::Command {
 mod tests {
     use super::*;
 
-    fn parse(arguments: &[&str]) -> Result<Verb, clap::Error> {
+    fn parse(arguments: &[&str]) -> Result<Action, clap::Error> {
         let all = ["orderlock"].iter().chain(arguments);
         let matches = command()
             .try_get_matches_from(all)
             .map_err(without_secrets)?;
         let cli = Cli::from_arg_matches(&matches)?;
-        Ok(cli.verb.unwrap_or(Verb::Serve(cli.serve)))
+        Ok(cli.action.unwrap_or(Action::Serve(cli.serve)))
     }
 
     #[test]
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn without_a_verb_it_serves() {
         for arguments in [&["--line-limit", "7"][..], &["serve", "--line-limit", "7"]] {
-            let Verb::Serve(serve) = parse(arguments).unwrap() else {
+            let Action::Serve(serve) = parse(arguments).unwrap() else {
                 panic!("{arguments:?} does not serve");
             };
             assert_eq!(serve.settings.line_limit.map(|limit| limit.0), Some(7));

@@ -21,7 +21,7 @@ pub use http::{BodyLimits, Context, app};
 /// Why the program failed, in one paragraph for the person who started it. It may contain the store's
 /// address, but never its password.
 #[derive(Debug, thiserror::Error)]
-pub enum Failed {
+pub enum ProgramError {
     /// The command line or a setting is wrong: exit code 2.
     #[error("{0}")]
     Usage(#[from] config::ConfigError),

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use orderlock_server::cli::{Cli, Verb};
-use orderlock_server::{Failed, log, probe, serve};
+use orderlock_server::cli::{Action, Cli};
+use orderlock_server::{ProgramError, log, probe, serve};
 
 /// An operation passes through several threads, and each takes and gives back memory of the others.
 #[global_allocator]
@@ -11,16 +11,16 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let ended = match Cli::read() {
-        Verb::Serve(arguments) => serve::run(arguments),
-        Verb::Openapi => serve::openapi(),
-        Verb::Health(arguments) => probe::run(arguments),
+        Action::Serve(arguments) => serve::run(arguments),
+        Action::Openapi => serve::openapi(),
+        Action::Health(arguments) => probe::run(arguments),
     };
     let (words, code) = match ended {
         Ok(()) => (String::new(), 0),
         Err(failed) => {
             let code = match failed {
-                Failed::Usage(_) => 2,
-                Failed::Running(_) => 1,
+                ProgramError::Usage(_) => 2,
+                ProgramError::Running(_) => 1,
             };
             (format!("orderlock: {failed}"), code)
         }

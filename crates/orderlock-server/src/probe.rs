@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 
-use crate::Failed;
+use crate::ProgramError;
 use crate::cli::Health;
 use crate::config::{self, Given};
 use crate::serve::print;
@@ -21,9 +21,9 @@ const ANSWER_MAX: u64 = 4_096;
 /// Asks `/readyz` of a server.
 ///
 /// # Errors
-/// [`Failed::Usage`] if the settings cannot be read, [`Failed::Running`] if it cannot be reached,
+/// [`ProgramError::Usage`] if the settings cannot be read, [`ProgramError::Running`] if it cannot be reached,
 /// or is not ready.
-pub fn run(arguments: Health) -> Result<(), Failed> {
+pub fn run(arguments: Health) -> Result<(), ProgramError> {
     let server = match arguments.server {
         Some(server) => server,
         None => {

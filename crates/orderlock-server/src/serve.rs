@@ -17,7 +17,7 @@ use crate::connections::{self, Aside, Bounds, Door, Listening, Timeouts};
 use crate::opened::Opened;
 use crate::signals::Signals;
 use crate::welcome::{self, Trial};
-use crate::{BodyLimits, Context, Failed, app, descriptors, http, log};
+use crate::{BodyLimits, Context, ProgramError, app, descriptors, http, log};
 
 /// How long the last answers may take to leave, once they are there.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
@@ -27,8 +27,8 @@ const AT_ONCE: &str = "a second signal ended it at once";
 /// Prints the OpenAPI document.
 ///
 /// # Errors
-/// [`Failed::Running`] if it cannot be printed.
-pub fn openapi() -> Result<(), Failed> {
+/// [`ProgramError::Running`] if it cannot be printed.
+pub fn openapi() -> Result<(), ProgramError> {
     let document = http::document().context("the document cannot be written")?;
     print(&format!("{document}\n")).context("the document cannot be printed")?;
     Ok(())
@@ -37,8 +37,8 @@ pub fn openapi() -> Result<(), Failed> {
 /// Serves until a signal ends it.
 ///
 /// # Errors
-/// [`Failed::Usage`] for a wrong setting, [`Failed::Running`] for everything else.
-pub fn run(arguments: Serve) -> Result<(), Failed> {
+/// [`ProgramError::Usage`] for a wrong setting, [`ProgramError::Running`] for everything else.
+pub fn run(arguments: Serve) -> Result<(), ProgramError> {
     let file = arguments.config.as_deref();
     let loaded = config::load(arguments.settings, file, config::environment())?;
     if arguments.print_config {

@@ -34,7 +34,7 @@ pub struct Asked {
     pub wait: Option<Duration>,
 }
 
-/// Tells a client how its request ended.
+/// The HTTP answer to a request that has ended.
 ///
 /// # Errors
 /// The handler's own error, if that is the client's answer.
@@ -47,19 +47,19 @@ pub fn answer<E>(answers: &dyn Answers, asked: &Asked, ended: Ended<E>) -> Resul
     Ok(reply)
 }
 
-/// Tells a client a problem that is not stored. `Retry-After` comes with the kinds that may pass,
-/// `Accept-Encoding: identity` with those of an encoded body.
+/// The HTTP answer for a problem that is not stored. `Retry-After` comes with the kinds that may
+/// pass, `Accept-Encoding: identity` with those of an encoded body.
 #[must_use]
 pub fn problem_reply(answers: &dyn Answers, problem: &Problem) -> Reply {
     of_problem(reply(&answers.problem(problem, None)), problem)
 }
 
-/// The kind of the problem that an answer tells: an extension of the answer, for the log of those
-/// who send it on.
+/// The kind of problem in an answer: an extension of the response, for logging middleware.
+/// `order-locked`, for example.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told(Box<str>);
+pub struct ReplyProblem(Box<str>);
 
-impl Told {
+impl ReplyProblem {
     /// The last part of the problem's `type`.
     #[must_use]
     pub fn kind(&self) -> &str {
@@ -67,7 +67,7 @@ impl Told {
     }
 }
 
-/// Tells a client a stored answer.
+/// The HTTP answer for a stored answer.
 #[must_use]
 pub fn reply(answer: &Answer) -> Reply {
     let mut reply = Response::new(Full::new(answer.body.clone()));
@@ -166,7 +166,9 @@ fn unstored(
 }
 
 fn of_problem(mut reply: Reply, problem: &Problem) -> Reply {
-    reply.extensions_mut().insert(Told(problem.kind().into()));
+    reply
+        .extensions_mut()
+        .insert(ReplyProblem(problem.kind().into()));
     if problem.kind() == problems::MEDIA_TYPE_UNSUPPORTED.kind {
         set(&mut reply, header::ACCEPT_ENCODING, "identity");
     }

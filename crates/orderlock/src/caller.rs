@@ -1,4 +1,4 @@
-//! Who asks, and for which order: the two things that only the application knows.
+//! The caller and the order of a request: the two things that only the application knows.
 
 use std::fmt;
 
@@ -10,8 +10,9 @@ use orderlock_core::{Caller, OrderId, Problem};
 
 use crate::problems;
 
-/// Says who asks: a lasting identity, never a credential. It is part of every key's scope, and it
-/// is asked again before every replay, so that rights that were withdrawn are withdrawn.
+/// Names the caller of a request: a stable identity such as a user's id, never a credential. The
+/// caller is part of every key's scope. The source is called for each request, replays included, so
+/// that withdrawn rights take effect at once.
 ///
 /// It is implemented for [`SingleTenant`] and for functions
 /// `Fn(&Parts) -> Result<Caller, Problem>`. What needs to wait, a look-up in a session store for

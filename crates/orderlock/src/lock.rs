@@ -1,4 +1,5 @@
-//! The lock as an application holds it: one store, one caller source, and the doors to it.
+//! The lock as an application uses it: one store, one caller source, and the routes and layers made
+//! from it.
 
 use std::convert::Infallible;
 use std::error::Error;

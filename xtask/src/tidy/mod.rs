@@ -15,6 +15,7 @@ mod readme_example;
 mod skipped_tests;
 mod sleeping;
 mod source;
+mod type_names;
 mod versions;
 mod words;
 
@@ -33,7 +34,7 @@ struct Project<'a> {
 /// A law, by its name.
 type Law = (&'static str, fn(&Project<'_>) -> Result<Vec<Finding>>);
 
-const LAWS: [Law; 15] = [
+const LAWS: [Law; 16] = [
     ("file length", |p| Ok(file_length::check(&p.sources))),
     ("function length", |p| {
         Ok(function_length::check(&p.sources))
@@ -44,6 +45,7 @@ const LAWS: [Law; 15] = [
     ("core runtime", |p| Ok(core_runtime::check(&p.sources))),
     ("skipped tests", |p| Ok(skipped_tests::check(&p.sources))),
     ("sleeping", |p| Ok(sleeping::check(&p.sources))),
+    ("type names", |p| Ok(type_names::check(&p.sources))),
     ("versions", |p| Ok(versions::check(p.workspace))),
     ("dependency table", |p| dependency_table::check(&p.sources)),
     ("links", |p| Ok(links::check(&p.sources))),

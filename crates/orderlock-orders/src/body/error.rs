@@ -1,4 +1,4 @@
-//! What is wrong with a body, and where.
+//! The errors of a body, each with its JSON pointer.
 
 use std::fmt::Write as _;
 

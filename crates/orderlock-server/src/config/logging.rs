@@ -1,4 +1,4 @@
-//! What is logged, and how.
+//! The level and the format of the log.
 
 use std::fmt;
 use std::str::FromStr;

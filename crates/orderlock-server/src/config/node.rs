@@ -1,4 +1,4 @@
-//! What a node is called.
+//! A node's name.
 
 use std::fmt;
 use std::net::SocketAddr;

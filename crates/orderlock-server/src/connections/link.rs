@@ -1,4 +1,4 @@
-//! What one connection is about: whether it rests or has a request, and whether its client reads.
+//! The state of one connection: whether it is idle or has a request, and whether its client reads.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
-//! Conditions that a request is bound to (RFC 9110, 13). One that is passed over would do what its
-//! client wanted to rule out, so what is not compared is refused.
+//! Conditions that a request is bound to (RFC 9110, 13). If an unsupported condition were ignored,
+//! the request could do exactly what its client wanted to prevent. So it is refused.
 
 use axum::extract::FromRequestParts;
 use http::header::{IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};

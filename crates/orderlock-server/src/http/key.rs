@@ -1,4 +1,4 @@
-//! What became of a key.
+//! The result of an idempotency key.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! The request headers of the contract: `Idempotency-Key`, `If-Match`, `Prefer: wait`, and what a
-//! request says of its body.
+//! The request headers of the contract: `Idempotency-Key`, `If-Match`, `Prefer: wait`, and the
+//! headers about the body.
 
 mod conditions;
 mod content;

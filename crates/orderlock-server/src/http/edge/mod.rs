@@ -1,5 +1,5 @@
 //! What every request passes first: its id, its span, its line in the log, the check of its head,
-//! the bounds of its body and its answer, and the last net under a fault.
+//! the bounds of its body and its answer, and the handling of panics.
 
 mod bodies;
 mod head;
@@ -14,7 +14,7 @@ use axum::extract::{MatchedPath, Request};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use orderlock::answer::Told;
+use orderlock::answer::ReplyProblem;
 use orderlock::problems::{IDEMPOTENCY_KEY_IN_PROGRESS, SHUTTING_DOWN};
 use orderlock::{Runtime as _, TokioRuntime};
 use tokio_util::sync::CancellationToken;
@@ -129,7 +129,10 @@ async fn observe(edge: &Edge, request: Request, next: Next) -> Response {
         let unknown = route.is_none().then(|| path::shown(uri.path()));
         tracing::info!(
             status = status.as_u16(),
-            problem = response.extensions().get::<Told>().map(Told::kind),
+            problem = response
+                .extensions()
+                .get::<ReplyProblem>()
+                .map(ReplyProblem::kind),
             path = unknown,
             microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
             "answered"
