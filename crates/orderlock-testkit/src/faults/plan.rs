@@ -1,4 +1,4 @@
-//! What shall go wrong, and when.
+//! The plan of faults: which calls fail, and how.
 
 use tokio::sync::watch;
 
