@@ -2,17 +2,16 @@
 //! promises broke.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::watch;
 
 use crate::faults::Fault;
+use crate::pace::{Pace, UnderWay};
 
 /// How many lines of what happened are kept.
 const LINES_MAX: usize = 400;
-/// A verb that takes longer than this is noted.
-const SLOW: Duration = Duration::from_secs(1);
 /// How many broken promises are kept.
 const BROKEN_MAX: usize = 50;
 
@@ -26,32 +25,7 @@ pub(crate) struct Ledger {
     begun: Instant,
     pages: Mutex<Pages>,
     broken: watch::Sender<bool>,
-    /// How often each verb of the store is being asked at the moment.
-    asking: Mutex<BTreeMap<&'static str, usize>>,
-}
-
-/// A verb is being asked until this is dropped, by whoever has its answer or has lost patience.
-#[derive(Debug)]
-pub(crate) struct UnderWay {
-    verb: &'static str,
-    begun: Instant,
-    ledger: Weak<Ledger>,
-}
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        let Some(ledger) = self.ledger.upgrade() else {
-            return;
-        };
-        if let Some(times) = lock(&ledger.asking).get_mut(self.verb) {
-            *times -= 1;
-        }
-        let took = self.begun.elapsed();
-        if took > SLOW {
-            let millis = took.as_millis();
-            ledger.line(&format!("{} took {millis} ms", self.verb));
-        }
-    }
+    pace: Arc<Pace>,
 }
 
 /// What is counted.
@@ -74,13 +48,13 @@ pub(crate) struct Pages {
 }
 
 impl Ledger {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
+    pub(crate) fn new() -> Self {
+        Self {
             begun: Instant::now(),
             pages: Mutex::default(),
             broken: watch::Sender::new(false),
-            asking: Mutex::default(),
-        })
+            pace: Arc::default(),
+        }
     }
 
     pub(crate) fn ended(&self, word: String) {
@@ -92,20 +66,18 @@ impl Ledger {
     }
 
     /// Counts a verb as being asked.
-    pub(crate) fn asks(self: &Arc<Self>, verb: &'static str) -> UnderWay {
-        *lock(&self.asking).entry(verb).or_default() += 1;
-        UnderWay {
-            verb,
-            begun: Instant::now(),
-            ledger: Arc::downgrade(self),
-        }
+    pub(crate) fn asks(&self, verb: &'static str) -> UnderWay {
+        self.pace.asks(verb)
     }
 
     /// How often one of these verbs is being asked.
     pub(crate) fn asked_now(&self, verbs: &[&str]) -> usize {
-        let asking = lock(&self.asking);
-        let asked = verbs.iter().filter_map(|verb| asking.get(verb));
-        asked.sum()
+        self.pace.asked_now(verbs)
+    }
+
+    /// Whether the store takes its time with everybody.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.pace.is_slow()
     }
 
     /// How often the store has answered a verb so far.

@@ -11,6 +11,7 @@ mod faults;
 mod full;
 mod ledger;
 mod node;
+mod pace;
 mod plan;
 mod planted;
 mod report;

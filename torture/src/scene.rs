@@ -21,7 +21,7 @@ use crate::tale::Tale;
 pub(crate) struct Scene {
     pub(crate) plan: Plan,
     pub(crate) bed: Arc<dyn Bed>,
-    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) ledger: Ledger,
     pub(crate) streams: Streams,
     weather: watch::Sender<Weather>,
     nodes: Vec<Mutex<Option<Arc<Node>>>>,

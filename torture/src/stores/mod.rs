@@ -69,9 +69,6 @@ pub(crate) trait Bed: Send + Sync {
     /// Deals a fault of this store.
     fn strike(self: Arc<Self>, fault: Fault, scene: Arc<Scene>) -> BoxFuture<'static, Struck>;
 
-    /// Has its server do a small piece of work that has nothing to do with the nodes.
-    fn pulse(&self) -> BoxFuture<'_, Result<()>>;
-
     /// Ends whatever goes on going wrong by itself.
     fn calm(&self) -> BoxFuture<'_, Result<()>>;
 }

@@ -237,11 +237,6 @@ impl Bed for Sqlite {
         .boxed()
     }
 
-    fn pulse(&self) -> BoxFuture<'_, Result<()>> {
-        // There is no server.
-        async { Ok(()) }.boxed()
-    }
-
     fn calm(&self) -> BoxFuture<'_, Result<()>> {
         async { Ok(()) }.boxed()
     }

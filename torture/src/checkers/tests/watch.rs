@@ -46,10 +46,6 @@ impl Bed for NoBed {
         async { Ok(None) }.boxed()
     }
 
-    fn pulse(&self) -> BoxFuture<'_, anyhow::Result<()>> {
-        async { Ok(()) }.boxed()
-    }
-
     fn calm(&self) -> BoxFuture<'_, anyhow::Result<()>> {
         async { Ok(()) }.boxed()
     }

@@ -106,10 +106,6 @@ impl Bed for Mongodb {
         .boxed()
     }
 
-    fn pulse(&self) -> BoxFuture<'_, Result<()>> {
-        self.old_service.pulse().boxed()
-    }
-
     fn calm(&self) -> BoxFuture<'_, Result<()>> {
         self.links.calm();
         async move { self.old_service.let_go().await }.boxed()

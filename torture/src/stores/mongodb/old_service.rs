@@ -18,7 +18,6 @@ use crate::scene::Scene;
 /// The old service.
 pub(super) struct OldService {
     orders: Collection<Document>,
-    pulse: Collection<Document>,
     turns: AtomicU64,
     /// Locks that it has, or may have died with, each with its order and since when: it comes back
     /// for them.
@@ -36,7 +35,6 @@ impl OldService {
         let client = Client::with_uri_str(address).await?;
         Ok(Self {
             orders: client.database(DATABASE).collection(ORDERS),
-            pulse: client.database(DATABASE).collection("pulse"),
             turns: AtomicU64::new(0),
             left: Mutex::default(),
         })
@@ -169,14 +167,6 @@ impl OldService {
         let done = doc! {"$set": {"locked": null}};
         self.orders.update_one(mine, done).await?;
         lock(&self.left).remove(key);
-        Ok(())
-    }
-
-    /// Writes to a collection of its own.
-    pub(super) async fn pulse(&self) -> Result<()> {
-        let beats = doc! {"$inc": {"beats": 1}};
-        let update = self.pulse.update_one(doc! {"_id": 0}, beats).upsert(true);
-        update.await?;
         Ok(())
     }
 

@@ -12,7 +12,6 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use orderlock_core::OrderStore;
 use orderlock_postgres::{PostgresOptions, PostgresStore};
-use tokio_postgres::Client;
 
 use super::{Bed, Struck};
 use crate::clients::{one_row, row};
@@ -32,7 +31,6 @@ pub(super) struct Postgres {
     servers: Servers,
     links: Links,
     signals: Signals,
-    pulse: tokio::sync::Mutex<Option<Client>>,
 }
 
 impl Postgres {
@@ -44,7 +42,6 @@ impl Postgres {
             servers,
             links,
             signals: Signals::new()?,
-            pulse: tokio::sync::Mutex::default(),
         })
     }
 
@@ -125,21 +122,6 @@ impl Bed for Postgres {
                 Fault::OneRow => self.one_row(scene).await,
                 _ => Ok(None),
             }
-        }
-        .boxed()
-    }
-
-    fn pulse(&self) -> BoxFuture<'_, Result<()>> {
-        async move {
-            let mut pulse = self.pulse.lock().await;
-            let hand = match pulse.take() {
-                Some(hand) => hand,
-                None => self.servers.hand().await?,
-            };
-            // It has a number, and so its commit is flushed and confirmed.
-            hand.query_one("SELECT pg_current_xact_id()", &[]).await?;
-            *pulse = Some(hand);
-            Ok(())
         }
         .boxed()
     }
