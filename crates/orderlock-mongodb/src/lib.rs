@@ -6,6 +6,19 @@
 //! of the settle. The journal entry is written with the change, into the order's own document; a
 //! relay moves it to the journal's collection afterwards.
 //!
+//! ```text
+//!            the filter                          what is written
+//! acquire    _id, locked: null                   locked: this grant, orderlock.lease, orderlock.mark
+//!   |
+//! handler
+//!   |
+//! settle     _id, locked: this grant,            own fields, version, orderlock.keys, orderlock.entries.e7;
+//!   |          the revision as it was read         locked: null, or the next grant
+//! answer
+//!   .
+//! relay      _id, entries.e7 as it was read      e7 into the journal first, then out of the order
+//! ```
+//!
 //! The collection may be one that a team has already. The document's own fields, `_id` and
 //! `locked` stay where other services expect them, and all that Orderlock adds is in one
 //! sub-document, `orderlock`. `docs/mongodb-layout.md` describes it.

@@ -7,7 +7,7 @@ use orderlock_core::{Document, Target};
 use tokio::sync::broadcast;
 
 use crate::database::calls::Calls;
-use crate::database::clock::Clock;
+use crate::database::clock::StoreClock;
 use crate::database::grant_cache::GrantCache;
 use crate::database::unreadable::Unreadable;
 use crate::document::order::OrderDocument;
@@ -25,7 +25,7 @@ const HINTS: usize = 1_024;
 /// A store that is open.
 pub(crate) struct Inner {
     pub(crate) calls: Arc<Calls>,
-    pub(crate) clock: Arc<Clock>,
+    pub(crate) clock: Arc<StoreClock>,
     pub(crate) ids: IdShape,
     pub(crate) epoch: String,
     pub(crate) location: String,
@@ -53,7 +53,7 @@ impl std::fmt::Debug for Inner {
 impl Inner {
     pub(crate) fn new(opened: Opened, options: MongodbOptions) -> Self {
         let calls = opened.calls;
-        let clock = Arc::new(Clock::new(options.time, opened.seen));
+        let clock = Arc::new(StoreClock::new(options.time, opened.seen));
         let unreadable = Arc::new(Unreadable::default());
         let relay = Relay::new(
             Arc::clone(&calls),

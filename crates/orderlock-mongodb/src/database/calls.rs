@@ -23,7 +23,7 @@ const BATCH: u32 = 100;
 
 /// A collection whose documents are read as they are: the driver's own reading takes a client's data
 /// for values of other types, and fails at what only looks like one.
-pub(crate) type Stored = Collection<RawDocumentBuf>;
+pub(crate) type RawCollection = Collection<RawDocumentBuf>;
 
 /// The fields of a document as it was read.
 pub(crate) fn fields_of(document: &RawDocumentBuf) -> Result<Fields, Failure> {
@@ -39,26 +39,26 @@ pub(crate) fn document_of(fields: &Fields) -> Result<RawDocumentBuf, Failure> {
 /// The store's collections, and what its commands need beside them.
 #[derive(Debug)]
 pub(crate) struct Calls {
-    pub(crate) orders: Stored,
-    pub(crate) journal: Stored,
+    pub(crate) orders: RawCollection,
+    pub(crate) journal: RawCollection,
     /// By connections of their own.
-    pub(crate) sessions: Stored,
+    pub(crate) sessions: RawCollection,
     /// Where nodes of 0.1 had them.
-    pub(crate) old_sessions: Stored,
-    pub(crate) reservations: Stored,
-    pub(crate) marks: Stored,
-    pub(crate) meta: Stored,
+    pub(crate) old_sessions: RawCollection,
+    pub(crate) reservations: RawCollection,
+    pub(crate) marks: RawCollection,
+    pub(crate) meta: RawCollection,
     pub(crate) patience: Duration,
     pub(crate) runtime: Arc<dyn Runtime>,
 }
 
 /// What a query finds, one document after the other.
-pub(crate) struct Rows<'a> {
+pub(crate) struct RowCursor<'a> {
     calls: &'a Calls,
     cursor: Cursor<RawDocumentBuf>,
 }
 
-impl Rows<'_> {
+impl RowCursor<'_> {
     pub(crate) async fn next(&mut self) -> Result<Option<Fields>, Failure> {
         let found = self.calls.bounded(self.cursor.try_next()).await?;
         found.as_ref().map(fields_of).transpose()
@@ -92,10 +92,13 @@ impl Calls {
     }
 
     /// What a query finds, as it is read: however much that is, little of it is in memory.
-    pub(crate) async fn rows(&self, query: Find<'_, RawDocumentBuf>) -> Result<Rows<'_>, Failure> {
+    pub(crate) async fn rows(
+        &self,
+        query: Find<'_, RawDocumentBuf>,
+    ) -> Result<RowCursor<'_>, Failure> {
         let query = query.batch_size(BATCH).max_time(self.patience);
         let cursor = self.bounded(query).await?;
-        Ok(Rows {
+        Ok(RowCursor {
             calls: self,
             cursor,
         })
@@ -123,7 +126,7 @@ impl Calls {
     /// Inserts a document, unless one of its id is there. Says whether it did.
     pub(crate) async fn insert_once(
         &self,
-        collection: &Stored,
+        collection: &RawCollection,
         document: &Fields,
     ) -> Result<bool, StoreError> {
         let document = document_of(document).map_err(Failure::not_applied)?;

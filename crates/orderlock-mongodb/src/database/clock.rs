@@ -9,14 +9,14 @@ use orderlock_core::{Runtime, Timestamp};
 
 use crate::document::fields::{after, from_micros};
 
-type Heard = Arc<Mutex<Option<(Timestamp, Instant)>>>;
+type LastHeard = Arc<Mutex<Option<(Timestamp, Instant)>>>;
 
 /// Where the store gets its time from. Clones are the same clock.
 #[derive(Clone, Debug)]
 pub(crate) struct TimeSource {
     runtime: Arc<dyn Runtime>,
     /// The last time that the server told, and when it was heard; none for a clock that is given.
-    heard: Option<Heard>,
+    heard: Option<LastHeard>,
 }
 
 impl TimeSource {
@@ -61,12 +61,12 @@ impl TimeSource {
 /// The clock of a store that is open: what time it is, and by what time answers and keys are
 /// forgotten.
 #[derive(Debug)]
-pub(crate) struct Clock {
+pub(crate) struct StoreClock {
     source: TimeSource,
     retention: Mutex<RetentionClock>,
 }
 
-impl Clock {
+impl StoreClock {
     /// `seen`: the time that any node has seen last.
     pub(crate) fn new(source: TimeSource, seen: Timestamp) -> Self {
         let retention = RetentionClock::new(seen, source.now(), source.runtime.now());

@@ -5,7 +5,7 @@ use mongodb::bson::{Bson, Document as Fields, RawDocumentBuf, doc};
 use orderlock_core::{Fence, KeyId, OutcomeKind, Target};
 
 use crate::database::calls::Calls;
-use crate::document::entry::Record;
+use crate::document::entry::StoredEntry;
 use crate::document::fields::{hash_hex, hex, long, micros};
 use crate::error::Failure;
 
@@ -22,7 +22,7 @@ impl Calls {
         id: &Bson,
         target: &Target,
         number: u64,
-    ) -> Result<Option<Record>, Failure> {
+    ) -> Result<Option<StoredEntry>, Failure> {
         let filter = doc! {"order": id, "number": long(number)};
         self.record(self.journal.find_one(filter), target).await
     }
@@ -32,7 +32,7 @@ impl Calls {
         &self,
         id: &Bson,
         target: &Target,
-    ) -> Result<Option<Record>, Failure> {
+    ) -> Result<Option<StoredEntry>, Failure> {
         let query = self.journal.find_one(doc! {"order": id});
         self.record(query.sort(doc! {"number": -1}), target).await
     }
@@ -43,7 +43,7 @@ impl Calls {
         id: &Bson,
         target: &Target,
         key_id: KeyId,
-    ) -> Result<Option<Record>, Failure> {
+    ) -> Result<Option<StoredEntry>, Failure> {
         let filter = doc! {"order": id, "key": hash_hex(key_id.0), "speaks": 1};
         let query = self.journal.find_one(filter).sort(doc! {"number": -1});
         self.record(query, target).await
@@ -55,7 +55,7 @@ impl Calls {
         id: &Bson,
         target: &Target,
         key_id: KeyId,
-    ) -> Result<Option<Record>, Failure> {
+    ) -> Result<Option<StoredEntry>, Failure> {
         let outcome = OutcomeKind::Checkpoint.as_str();
         let filter = doc! {"order": id, "key": hash_hex(key_id.0), "outcome": outcome};
         let query = self.journal.find_one(filter).sort(doc! {"number": -1});
@@ -69,7 +69,7 @@ impl Calls {
         target: &Target,
         key_id: KeyId,
         (fence, step): (Fence, u32),
-    ) -> Result<Option<Record>, Failure> {
+    ) -> Result<Option<StoredEntry>, Failure> {
         let filter = doc! {
             "order": id,
             "key": hash_hex(key_id.0),
@@ -80,7 +80,7 @@ impl Calls {
     }
 
     /// Whether the journal has this very entry, under whatever number.
-    pub(crate) async fn has_entry(&self, id: &Bson, record: &Record) -> Result<bool, Failure> {
+    pub(crate) async fn has_entry(&self, id: &Bson, record: &StoredEntry) -> Result<bool, Failure> {
         let entry = &record.entry;
         let filter = doc! {
             "order": id,
@@ -90,7 +90,7 @@ impl Calls {
         };
         let found = self.all(self.journal.find(filter).limit(ALIKE_MAX)).await?;
         for fields in &found {
-            if Record::from_fields(fields, &entry.target)?.is_same(record) {
+            if StoredEntry::from_fields(fields, &entry.target)?.is_same(record) {
                 return Ok(true);
             }
         }
@@ -101,7 +101,7 @@ impl Calls {
         &self,
         query: FindOne<'_, RawDocumentBuf>,
         target: &Target,
-    ) -> Result<Option<Record>, Failure> {
+    ) -> Result<Option<StoredEntry>, Failure> {
         let found = self.one(query).await?;
         found.map(|fields| read_entry(&fields, target)).transpose()
     }
@@ -127,7 +127,7 @@ impl Calls {
 }
 
 /// Reads an entry of the journal.
-pub(crate) fn read_entry(fields: &Fields, target: &Target) -> Result<Record, Failure> {
-    let read = Record::from_fields(fields, target);
+pub(crate) fn read_entry(fields: &Fields, target: &Target) -> Result<StoredEntry, Failure> {
+    let read = StoredEntry::from_fields(fields, target);
     read.map_err(|failure| failure.in_document("the journal", fields.get("_id")))
 }

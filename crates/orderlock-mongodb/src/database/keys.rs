@@ -4,8 +4,8 @@
 use orderlock_core::{KeyId, OutcomeKind, StoreError, Timestamp};
 
 use crate::database::calls::Calls;
-use crate::document::entry::Record;
-use crate::document::keys::{Known, Word};
+use crate::document::entry::StoredEntry;
+use crate::document::keys::{KeyEntry, ListedKey};
 use crate::document::order::OrderDocument;
 use crate::error::Failure;
 
@@ -16,14 +16,14 @@ impl Calls {
         order: &OrderDocument,
         key_id: KeyId,
         now: Timestamp,
-    ) -> Result<Option<Word>, StoreError> {
+    ) -> Result<Option<KeyEntry>, StoreError> {
         match order.keys.known(key_id, now) {
-            Known::Word(word) => Ok(Some(word)),
-            Known::New => Ok(None),
-            Known::AskTheJournal => {
+            ListedKey::Entry(word) => Ok(Some(word)),
+            ListedKey::New => Ok(None),
+            ListedKey::AskTheJournal => {
                 let last = self.last_of_key(&order.id, &order.target, key_id).await;
                 let last = last.map_err(Failure::not_applied)?;
-                let word = last.as_ref().and_then(Word::of);
+                let word = last.as_ref().and_then(KeyEntry::of);
                 Ok(word.filter(|word| word.is_known(now)))
             }
         }
@@ -37,8 +37,8 @@ impl Calls {
         order: &OrderDocument,
         key_id: KeyId,
         number: u64,
-    ) -> Result<Record, StoreError> {
-        let of_key = |record: &Record| record.entry.key_id == key_id;
+    ) -> Result<StoredEntry, StoreError> {
+        let of_key = |record: &StoredEntry| record.entry.key_id == key_id;
         let pending = order.pending(number).map_err(Failure::not_applied)?;
         if let Some(record) = pending.filter(of_key) {
             return Ok(record);
@@ -60,8 +60,8 @@ impl Calls {
         &self,
         order: &OrderDocument,
         key_id: KeyId,
-        word: &Word,
-    ) -> Result<Option<Record>, StoreError> {
+        word: &KeyEntry,
+    ) -> Result<Option<StoredEntry>, StoreError> {
         if !word.cleared {
             return self
                 .entry_of_key(order, key_id, word.number)
@@ -70,7 +70,7 @@ impl Calls {
         }
         // A decision was the last that was said of the key: a checkpoint may stand before it.
         let pending = order.pending_all().map_err(Failure::not_applied)?;
-        let checkpoint = |record: &Record| {
+        let checkpoint = |record: &StoredEntry| {
             record.entry.key_id == key_id && record.entry.outcome == OutcomeKind::Checkpoint
         };
         match pending.into_iter().rfind(checkpoint) {

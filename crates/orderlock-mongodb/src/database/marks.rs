@@ -12,8 +12,8 @@ use mongodb::bson::{Bson, Document as Fields, doc};
 use orderlock_core::{Fence, Mark, StoreError};
 
 use crate::database::calls::Calls;
-use crate::document::fields::{Reader, hash_hex, hex, micros};
-use crate::document::keys::Word;
+use crate::document::fields::{FieldReader, hash_hex, hex, micros};
+use crate::document::keys::KeyEntry;
 use crate::document::lease::{mark_from_fields, mark_to_fields};
 use crate::document::order::OrderDocument;
 use crate::error::Failure;
@@ -70,7 +70,7 @@ pub(crate) async fn kept(calls: &Calls, order: &OrderDocument) -> Result<Option<
     let Some(fields) = found else {
         return Ok(None);
     };
-    let mark = Reader::new("a mark beside its order", &fields).document("mark");
+    let mark = FieldReader::new("a mark beside its order", &fields).document("mark");
     let mark = mark.and_then(|mark| {
         mark.map(|mark| mark_from_fields(mark, &order.target.tenant))
             .transpose()
@@ -83,7 +83,7 @@ pub(crate) async fn kept(calls: &Calls, order: &OrderDocument) -> Result<Option<
         .last_of_key(&order.id, &order.target, mark.key_id)
         .await
         .map_err(Failure::not_applied)?;
-    let settled = last.as_ref().and_then(Word::of);
+    let settled = last.as_ref().and_then(KeyEntry::of);
     let settled = settled.is_some_and(|word| word.progress.is_none());
     Ok(Some(mark).filter(|_| !settled))
 }

@@ -4,7 +4,7 @@ use mongodb::bson::{Bson, Document as Fields, doc};
 use mongodb::options::ReturnDocument;
 
 use crate::database::calls::{Calls, fields_of};
-use crate::document::fields::Reader;
+use crate::document::fields::FieldReader;
 use crate::document::order::OrderDocument;
 use crate::error::Failure;
 
@@ -61,7 +61,7 @@ impl Calls {
                 return Err(Failure::impossible(failure.to_string()));
             }
         }
-        let found = Reader::new("the answer to an update", &reply).number("n")?;
+        let found = FieldReader::new("the answer to an update", &reply).number("n")?;
         usize::try_from(found).map_err(|_| Failure::unreadable("the answer to an update"))
     }
 }

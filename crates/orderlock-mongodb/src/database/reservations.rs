@@ -15,7 +15,7 @@ use orderlock_core::{KeyId, StoreError, Target, Timestamp};
 
 use crate::database::calls::Calls;
 use crate::database::retry::{RetryBudget, busy};
-use crate::document::fields::Reader;
+use crate::document::fields::FieldReader;
 use crate::document::order::OrderDocument;
 use crate::document::order_id;
 use crate::error::Failure;
@@ -29,7 +29,7 @@ pub(crate) struct Reservation {
 
 impl Reservation {
     fn read(fields: &Fields) -> Result<Self, Failure> {
-        let reader = Reader::new("a reservation", fields);
+        let reader = FieldReader::new("a reservation", fields);
         let order = reader.get("order").cloned();
         Ok(Self {
             order: order.ok_or_else(|| Failure::unreadable("`order` of a reservation"))?,
@@ -59,7 +59,7 @@ pub(crate) async fn find_all(
     let query = calls.reservations.find(doc! {"_id": {"$in": names}});
     let found = calls.all(query).await.map_err(Failure::not_applied)?;
     let read = found.iter().map(|fields| {
-        let name = Reader::new("a reservation", fields).text("_id")?;
+        let name = FieldReader::new("a reservation", fields).text("_id")?;
         Ok((name.to_owned(), Reservation::read(fields)?))
     });
     read.collect::<Result<_, _>>().map_err(Failure::not_applied)

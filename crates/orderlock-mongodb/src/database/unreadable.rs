@@ -43,9 +43,9 @@ mod tests {
     #[test]
     fn each_is_named_once_and_few_are_remembered() {
         let unreadable = Unreadable::default();
-        for turn in 0..3 * NAMED_MAX {
-            assert!(unreadable.is_news(&turn.to_string()));
-            assert!(!unreadable.is_news(&turn.to_string()));
+        for number in 0..3 * NAMED_MAX {
+            assert!(unreadable.is_news(&number.to_string()));
+            assert!(!unreadable.is_news(&number.to_string()));
         }
         assert!(unreadable.0.lock().unwrap().len() <= NAMED_MAX);
     }

@@ -9,7 +9,7 @@ use crate::error::Failure;
 
 /// What changes of the fields, as paths for `$set` and `$unset`, and the fields after it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Difference {
+pub(crate) struct FieldChanges {
     pub(crate) set: Fields,
     pub(crate) unset: Vec<String>,
     pub(crate) after: Fields,
@@ -33,13 +33,13 @@ pub(crate) fn difference(
     before: &Fields,
     returned: &Fields,
     absent: Absent,
-) -> Result<Difference, Failure> {
-    let mut difference = Difference::default();
+) -> Result<FieldChanges, Failure> {
+    let mut difference = FieldChanges::default();
     difference.after = difference.walk("", before, returned, absent)?;
     Ok(difference)
 }
 
-impl Difference {
+impl FieldChanges {
     fn walk(
         &mut self,
         path: &str,

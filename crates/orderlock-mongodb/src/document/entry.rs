@@ -5,12 +5,12 @@ use mongodb::bson::{Bson, Document as Fields, doc};
 use orderlock_core::store::{About, Entry, Position, Receipt, Retention};
 use orderlock_core::{Answer, Document, Fence, OutcomeKind, Principal, Target, Timestamp, Version};
 
-use crate::document::fields::{Reader, after, binary, hash_hex, hex, long, micros};
+use crate::document::fields::{FieldReader, after, binary, hash_hex, hex, long, micros};
 use crate::error::Failure;
 
 /// An entry, and what only the store knows of it.
 #[derive(Clone, Debug)]
-pub(crate) struct Record {
+pub(crate) struct StoredEntry {
     pub(crate) entry: Entry,
     /// When its answer is no longer given.
     pub(crate) expires: Timestamp,
@@ -18,7 +18,7 @@ pub(crate) struct Record {
     pub(crate) forgotten: Timestamp,
 }
 
-impl Record {
+impl StoredEntry {
     /// The record of an entry that is about to be written, whose retention begins now.
     pub(crate) fn new(mut entry: Entry, retention: Retention, now: Timestamp) -> Self {
         let expires = after(now, retention.answer);
@@ -137,7 +137,7 @@ impl Record {
 
     /// Reads an entry of an order; its position is 0 while it has none.
     pub(crate) fn from_fields(fields: &Fields, target: &Target) -> Result<Self, Failure> {
-        let reader = Reader::new("a journal entry", fields);
+        let reader = FieldReader::new("a journal entry", fields);
         let outcome = OutcomeKind::parse(reader.text("outcome")?)
             .ok_or_else(|| Failure::unreadable("`outcome` of a journal entry"))?;
         let expires = reader.time("expires")?;
@@ -189,7 +189,7 @@ fn answer_to_fields(answer: &Answer) -> Fields {
 }
 
 fn answer_from_fields(fields: &Fields) -> Result<Answer, Failure> {
-    let reader = Reader::new("a stored answer", fields);
+    let reader = FieldReader::new("a stored answer", fields);
     let version = match reader.get("version") {
         Some(Bson::Null) | None => None,
         Some(_) => Some(Version(reader.count("version")?)),

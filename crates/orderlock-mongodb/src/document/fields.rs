@@ -11,12 +11,12 @@ use crate::error::Failure;
 
 /// A sub-document, and how it is called in an error.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Reader<'a> {
+pub(crate) struct FieldReader<'a> {
     pub(crate) fields: &'a Fields,
     pub(crate) what: &'static str,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> FieldReader<'a> {
     pub(crate) fn new(what: &'static str, fields: &'a Fields) -> Self {
         Self { fields, what }
     }

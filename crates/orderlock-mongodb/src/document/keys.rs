@@ -6,8 +6,8 @@ use mongodb::bson::{Document as Fields, doc};
 use orderlock_core::store::KeyFacts;
 use orderlock_core::{Fingerprint, KeyId, OutcomeKind, Timestamp};
 
-use crate::document::entry::Record;
-use crate::document::fields::{Reader, hash_hex, long, micros};
+use crate::document::entry::StoredEntry;
+use crate::document::fields::{FieldReader, hash_hex, long, micros};
 use crate::error::Failure;
 
 /// How many keys a document lists. A longer list would make every write of a long-lived order
@@ -16,7 +16,7 @@ pub(crate) const KEYS_MAX: usize = 32;
 
 /// What the last entry of a key says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Word {
+pub(crate) struct KeyEntry {
     /// Which entry.
     pub(crate) number: u64,
     pub(crate) fingerprint: Fingerprint,
@@ -29,9 +29,9 @@ pub(crate) struct Word {
     pub(crate) cleared: bool,
 }
 
-impl Word {
+impl KeyEntry {
     /// What an entry says of its key; none if it says nothing.
-    pub(crate) fn of(record: &Record) -> Option<Self> {
+    pub(crate) fn of(record: &StoredEntry) -> Option<Self> {
         let entry = &record.entry;
         let binds = entry.outcome.binds();
         (binds || entry.outcome.is_final()).then(|| Self {
@@ -84,7 +84,7 @@ impl Word {
     }
 
     pub(crate) fn from_fields(fields: &Fields) -> Result<Self, Failure> {
-        let reader = Reader::new("a key", fields);
+        let reader = FieldReader::new("a key", fields);
         let progress = match reader.has("progress") {
             true => Some(reader.count("progress")?),
             false => None,
@@ -103,18 +103,18 @@ impl Word {
 /// The keys that a document lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Keys {
-    listed: BTreeMap<String, Word>,
+    listed: BTreeMap<String, KeyEntry>,
     /// Whether keys have left the list that are still known.
     pub(crate) spilled: bool,
     /// The key that made the order.
-    pub(crate) creation: Option<(KeyId, Word)>,
+    pub(crate) creation: Option<(KeyId, KeyEntry)>,
 }
 
 /// What is known of a key without the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Known {
+pub(crate) enum ListedKey {
     /// Its last entry says this.
-    Word(Word),
+    Entry(KeyEntry),
     /// It has no entry that counts.
     New,
     /// Only the journal knows.
@@ -131,7 +131,7 @@ impl Keys {
         }
     }
 
-    pub(crate) fn from_fields(fields: Reader<'_>) -> Result<Self, Failure> {
+    pub(crate) fn from_fields(fields: FieldReader<'_>) -> Result<Self, Failure> {
         // Builds of 0.1 took an order for a new one that somebody had replaced, and did not ask.
         let asked = fields.has("creation") || fields.has("adopted");
         let mut keys = Self {
@@ -139,42 +139,43 @@ impl Keys {
             ..Self::default()
         };
         if let Some(creation) = fields.document("creation")? {
-            let key = Reader::new("the creation's key", creation).key_id("key")?;
-            keys.creation = Some((key, Word::from_fields(creation)?));
+            let key = FieldReader::new("the creation's key", creation).key_id("key")?;
+            keys.creation = Some((key, KeyEntry::from_fields(creation)?));
         }
         for (key, word) in fields.document("keys")?.into_iter().flatten() {
             let word = word
                 .as_document()
                 .ok_or_else(|| Failure::unreadable("a key of an order"))?;
-            keys.listed.insert(key.clone(), Word::from_fields(word)?);
+            keys.listed
+                .insert(key.clone(), KeyEntry::from_fields(word)?);
         }
         Ok(keys)
     }
 
     /// What is known of a key, at a time by which keys are forgotten.
-    pub(crate) fn known(&self, key_id: KeyId, now: Timestamp) -> Known {
+    pub(crate) fn known(&self, key_id: KeyId, now: Timestamp) -> ListedKey {
         if let Some((_, word)) = self.creation.as_ref().filter(|(key, _)| *key == key_id) {
-            return Known::Word(word.clone());
+            return ListedKey::Entry(word.clone());
         }
         match self.listed.get(&hash_hex(key_id.0)) {
-            Some(word) if word.is_known(now) => Known::Word(word.clone()),
+            Some(word) if word.is_known(now) => ListedKey::Entry(word.clone()),
             // What is past its tombstone hides nothing: an older entry is forgotten as well.
-            Some(_) => Known::New,
-            None if self.spilled => Known::AskTheJournal,
-            None => Known::New,
+            Some(_) => ListedKey::New,
+            None if self.spilled => ListedKey::AskTheJournal,
+            None => ListedKey::New,
         }
     }
 
     /// Whether the list itself says that a key is settled.
     pub(crate) fn is_settled(&self, key_id: KeyId, now: Timestamp) -> bool {
         match self.known(key_id, now) {
-            Known::Word(word) => word.progress.is_none(),
-            Known::New | Known::AskTheJournal => false,
+            ListedKey::Entry(word) => word.progress.is_none(),
+            ListedKey::New | ListedKey::AskTheJournal => false,
         }
     }
 
     /// The entry that is listed for a key.
-    pub(crate) fn listed(&self, key_id: KeyId) -> Option<&Word> {
+    pub(crate) fn listed(&self, key_id: KeyId) -> Option<&KeyEntry> {
         self.listed.get(&hash_hex(key_id.0))
     }
 
@@ -183,7 +184,7 @@ impl Keys {
     pub(crate) fn list(
         &mut self,
         key_id: KeyId,
-        word: Word,
+        word: KeyEntry,
         waits_for_relay: impl Fn(u64) -> bool,
         now: Timestamp,
     ) -> Vec<String> {
@@ -218,8 +219,8 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-    fn word(number: u64) -> Word {
-        Word {
+    fn word(number: u64) -> KeyEntry {
+        KeyEntry {
             number,
             fingerprint: Fingerprint([1; 32]),
             expires: NOW,
@@ -240,25 +241,29 @@ mod tests {
             let taken = keys.list(key(number), word(u64::from(number)), |_| true, NOW);
             assert_eq!(taken, [""; 0]);
         }
-        assert_eq!(keys.known(key(99), NOW), Known::New, "the list is complete");
+        assert_eq!(
+            keys.known(key(99), NOW),
+            ListedKey::New,
+            "the list is complete"
+        );
         // Nothing has arrived in the journal: nothing may leave.
         assert_eq!(keys.list(key(100), word(100), |_| true, NOW), [""; 0]);
         assert!(!keys.spilled);
         let taken = keys.list(key(101), word(101), |number| number > 2, NOW);
         assert_eq!(taken, [hash_hex([1; 32]), hash_hex([2; 32])]);
-        assert_eq!(keys.known(key(1), NOW), Known::AskTheJournal);
-        assert_eq!(keys.known(key(3), NOW), Known::Word(word(3)));
+        assert_eq!(keys.known(key(1), NOW), ListedKey::AskTheJournal);
+        assert_eq!(keys.known(key(3), NOW), ListedKey::Entry(word(3)));
     }
 
     #[test]
     fn what_is_forgotten_leaves_first_and_hides_nothing() {
         let mut keys = Keys::default();
-        let old = Word {
+        let old = KeyEntry {
             forgotten: Some(NOW),
             ..word(1)
         };
         keys.list(key(1), old, |_| true, Timestamp::MIN);
-        assert_eq!(keys.known(key(1), NOW), Known::New);
+        assert_eq!(keys.known(key(1), NOW), ListedKey::New);
         let taken = keys.list(key(2), word(2), |_| true, NOW);
         assert_eq!(taken, [hash_hex([1; 32])]);
         assert!(!keys.spilled);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mongodb::bson::{Document as Fields, doc};
 use orderlock_core::{Caller, Fence, Lease, Mark, Recovery, Resumed, Tenant};
 
-use crate::document::fields::{Reader, hash_hex, hex, micros, span_to_micros};
+use crate::document::fields::{FieldReader, hash_hex, hex, micros, span_to_micros};
 use crate::error::Failure;
 
 /// What stands in `locked` while Orderlock holds an order.
@@ -15,12 +15,12 @@ pub(crate) fn locked_by(fence: Fence) -> String {
 
 /// A lease, and how often its session had been renewed when it was granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Granted {
+pub(crate) struct GrantedLease {
     pub(crate) lease: Lease,
     pub(crate) renewals: i64,
 }
 
-impl Granted {
+impl GrantedLease {
     pub(crate) fn to_fields(&self) -> Fields {
         let lease = &self.lease;
         let mut fields = doc! {
@@ -44,7 +44,7 @@ impl Granted {
     }
 
     pub(crate) fn from_fields(fields: &Fields, tenant: &Tenant) -> Result<Self, Failure> {
-        let reader = Reader::new("a lease", fields);
+        let reader = FieldReader::new("a lease", fields);
         Ok(Self {
             renewals: reader.number("renewals")?,
             lease: Lease {
@@ -86,11 +86,11 @@ fn put_recovery(fields: &mut Fields, recovery: Recovery) {
     }
 }
 
-fn recovery(reader: Reader<'_>) -> Result<Recovery, Failure> {
+fn recovery(reader: FieldReader<'_>) -> Result<Recovery, Failure> {
     let Some(resume) = reader.document("resume")? else {
         return Ok(Recovery::Reconcile);
     };
-    let resume = Reader::new("a mark's recovery", resume);
+    let resume = FieldReader::new("a mark's recovery", resume);
     Ok(Recovery::Resume {
         times: resume.count("times")?,
         within: Duration::from_micros(resume.count("within")?),
@@ -99,7 +99,7 @@ fn recovery(reader: Reader<'_>) -> Result<Recovery, Failure> {
 
 /// What an undo of a lease puts back.
 fn resumed(fields: &Fields) -> Result<Resumed, Failure> {
-    let reader = Reader::new("what stood before a lease", fields);
+    let reader = FieldReader::new("what stood before a lease", fields);
     Ok(Resumed {
         attempt: reader.count("attempt")?,
         recovery: recovery(reader)?,
@@ -107,7 +107,7 @@ fn resumed(fields: &Fields) -> Result<Resumed, Failure> {
 }
 
 pub(crate) fn mark_from_fields(fields: &Fields, tenant: &Tenant) -> Result<Mark, Failure> {
-    let reader = Reader::new("a mark", fields);
+    let reader = FieldReader::new("a mark", fields);
     Ok(Mark {
         caller: Caller {
             tenant: tenant.clone(),

@@ -9,13 +9,14 @@ use orderlock_core::{
     Target, Times, Timestamp, Version,
 };
 
-use crate::document::entry::Record;
-use crate::document::fields::{Reader, from_micros, nested, size};
+use crate::document::entry::StoredEntry;
+use crate::document::fields::{FieldReader, from_micros, nested, size};
 use crate::document::json::{self, Doubles};
 use crate::document::keys::Keys;
-use crate::document::lease::{Granted, locked_by, mark_from_fields};
+use crate::document::lease::{GrantedLease, locked_by, mark_from_fields};
 use crate::document::order_id;
-use crate::document::waits::Waits;
+use crate::document::update::REVISION;
+use crate::document::waits::WaitList;
 use crate::error::Failure;
 
 /// What stands in `locked`.
@@ -41,7 +42,7 @@ pub(crate) struct OrderDocument {
     locked_value: Bson,
     /// Counts Orderlock's writes; none in a document that it has never written, or of which somebody
     /// has dropped what it had written.
-    pub(crate) turn: Option<i64>,
+    pub(crate) revision: Option<i64>,
     pub(crate) version: Version,
     /// Versions up to this one have been given to another state of the order.
     pub(crate) floor: Option<Version>,
@@ -57,13 +58,13 @@ pub(crate) struct OrderDocument {
     text: Option<String>,
     /// What lists find the order by, where its own fields do not say it.
     index: Option<OwnedIndex>,
-    pub(crate) granted: Option<Granted>,
+    pub(crate) granted: Option<GrantedLease>,
     pub(crate) mark: Option<Mark>,
     pub(crate) keys: Keys,
     /// Entries that wait for the relay, by their number.
     pub(crate) entries: BTreeMap<u64, Fields>,
     /// The nodes that wait for the order, as far as had been written when it was read.
-    pub(crate) waits: Waits,
+    pub(crate) waits: WaitList,
 }
 
 impl OrderDocument {
@@ -89,22 +90,22 @@ impl OrderDocument {
             Bson::Document(kept) => kept,
             _ => return Err(Failure::unreadable("`orderlock` of an order is not ours")),
         };
-        let reader = Reader::new("an order", kept);
+        let reader = FieldReader::new("an order", kept);
         let tenant = &target.tenant;
         let lease = reader.document("lease")?;
         let granted = lease
-            .map(|lease| Granted::from_fields(lease, tenant))
+            .map(|lease| GrantedLease::from_fields(lease, tenant))
             .transpose()?;
         let mark = reader.document("mark")?;
         let mark = mark
             .map(|mark| mark_from_fields(mark, tenant))
             .transpose()?;
         let version = reader.optional_number("version")?;
-        let turn = reader.optional_number("turn")?;
+        let revision = reader.optional_number("turn")?;
         Ok(Self {
             locked: locked(&locked_value, granted.as_ref()),
             locked_value,
-            turn,
+            revision,
             version: version.map_or(Version::FIRST, |version| Version(version.unsigned_abs())),
             floor: match reader.has("floor") {
                 true => Some(Version(reader.count("floor")?)),
@@ -122,12 +123,12 @@ impl OrderDocument {
             index: reader.document("index")?.map(index_of),
             granted,
             mark,
-            keys: match turn {
+            keys: match revision {
                 Some(_) => Keys::from_fields(reader)?,
                 None => Keys::dropped(),
             },
             entries: entries(reader)?,
-            waits: Waits::read(reader.get("waits")),
+            waits: WaitList::read(reader.get("waits")),
             own: fields,
             target,
             id,
@@ -145,7 +146,7 @@ impl OrderDocument {
     }
 
     /// The grant that holds the order.
-    pub(crate) fn lease(&self) -> Option<&Granted> {
+    pub(crate) fn lease(&self) -> Option<&GrantedLease> {
         self.granted
             .as_ref()
             .filter(|_| self.locked == Locked::Ours)
@@ -165,7 +166,7 @@ impl OrderDocument {
 
     /// A filter for the order as long as it is as it was read, whoever holds it.
     pub(crate) fn unchanged(&self) -> Fields {
-        doc! {"_id": &self.id, "locked": &self.locked_value, "orderlock.turn": self.turn}
+        doc! {"_id": &self.id, "locked": &self.locked_value, REVISION: self.revision}
     }
 
     /// The order once nobody holds it, with the mark that then stands.
@@ -257,10 +258,10 @@ impl OrderDocument {
     }
 
     /// An entry that waits for the relay.
-    pub(crate) fn pending(&self, number: u64) -> Result<Option<Record>, Failure> {
+    pub(crate) fn pending(&self, number: u64) -> Result<Option<StoredEntry>, Failure> {
         let fields = self.entries.get(&number);
         fields
-            .map(|fields| Record::from_fields(fields, &self.target))
+            .map(|fields| StoredEntry::from_fields(fields, &self.target))
             .transpose()
     }
 
@@ -270,10 +271,10 @@ impl OrderDocument {
     }
 
     /// Every entry that waits for the relay, the oldest first.
-    pub(crate) fn pending_all(&self) -> Result<Vec<Record>, Failure> {
+    pub(crate) fn pending_all(&self) -> Result<Vec<StoredEntry>, Failure> {
         let entries = self.entries.values();
         entries
-            .map(|fields| Record::from_fields(fields, &self.target))
+            .map(|fields| StoredEntry::from_fields(fields, &self.target))
             .collect()
     }
 }
@@ -314,7 +315,7 @@ pub(crate) fn order_of(lease: &LeaseId) -> Option<OrderId> {
     name.grant().map(|(_, order)| order)
 }
 
-fn locked(value: &Bson, granted: Option<&Granted>) -> Locked {
+fn locked(value: &Bson, granted: Option<&GrantedLease>) -> Locked {
     match value {
         Bson::Null => Locked::Free,
         Bson::String(text)
@@ -335,7 +336,7 @@ pub(crate) fn index_of(fields: &Fields) -> OwnedIndex {
     }
 }
 
-pub(crate) fn entries(reader: Reader<'_>) -> Result<BTreeMap<u64, Fields>, Failure> {
+pub(crate) fn entries(reader: FieldReader<'_>) -> Result<BTreeMap<u64, Fields>, Failure> {
     let entries = reader.document("entries")?.into_iter().flatten();
     entries
         .map(|(name, entry)| {

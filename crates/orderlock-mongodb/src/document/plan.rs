@@ -4,11 +4,11 @@ use mongodb::bson::{Document as Fields, doc};
 use orderlock_core::store::Change;
 use orderlock_core::{Document, OwnedIndex, Timestamp, Version};
 
-use crate::document::difference::{Absent, Difference, difference};
-use crate::document::entry::Record;
+use crate::document::difference::{Absent, FieldChanges, difference};
+use crate::document::entry::StoredEntry;
 use crate::document::fields::{hash_hex, long, micros, size};
 use crate::document::json::{self, Doubles};
-use crate::document::keys::Word;
+use crate::document::keys::KeyEntry;
 use crate::document::order::{Locked, OrderDocument, index_of};
 use crate::document::update::Update;
 use crate::error::Failure;
@@ -18,14 +18,14 @@ const BYTES_MAX: usize = 16 * 1024 * 1024 - 64 * 1024;
 
 /// A step that changes one order: what is written, and the order as it is then.
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub(crate) struct StepPlan {
     pub(crate) update: Update,
     pub(crate) after: OrderDocument,
-    pub(crate) record: Record,
+    pub(crate) record: StoredEntry,
 }
 
-impl Plan {
-    pub(crate) fn new(order: &OrderDocument, mut record: Record) -> Self {
+impl StepPlan {
+    pub(crate) fn new(order: &OrderDocument, mut record: StoredEntry) -> Self {
         record.entry.number = order.number + 1;
         record.entry.version = order.version;
         Self {
@@ -48,7 +48,7 @@ impl Plan {
             false => Absent::Kept,
         };
         let returned = json::to_fields(&change.after)?;
-        let Difference { set, unset, after } = difference(&self.after.own, &returned, absent)?;
+        let FieldChanges { set, unset, after } = difference(&self.after.own, &returned, absent)?;
         self.update.set.extend(set);
         unset.into_iter().for_each(|path| self.update.unset(path));
         let version = self.after.version.next();
@@ -124,7 +124,7 @@ impl Plan {
     /// are forgotten.
     pub(crate) fn write_entry(&mut self, now: Timestamp) -> Result<(), Failure> {
         self.append()?;
-        if let Some(word) = Word::of(&self.record) {
+        if let Some(word) = KeyEntry::of(&self.record) {
             let key_id = self.record.entry.key_id;
             let entries = &self.after.entries;
             let waits = |number| entries.contains_key(&number);

@@ -2,11 +2,12 @@
 
 use mongodb::bson::{Bson, Document as Fields, doc};
 
-/// Where an order's turn stands.
-pub(crate) const TURN: &str = "orderlock.turn";
+/// Where an order's revision stands: a count of Orderlock's writes, under the name that it has always had
+/// in documents.
+pub(crate) const REVISION: &str = "orderlock.turn";
 
-/// An update of one order. Every one of Orderlock's own counts its turn, so that whoever has read
-/// the order before can tell that it has gone on.
+/// An update of one order. Each is a new revision of it, so that whoever has read the order before can
+/// tell that it has gone on.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Update {
     pub(crate) set: Fields,
@@ -32,8 +33,8 @@ impl Update {
 
     pub(crate) fn into_fields(self) -> Fields {
         let mut update = doc! {};
-        if !self.set.contains_key(TURN) {
-            update.insert("$inc", doc! {TURN: 1_i64});
+        if !self.set.contains_key(REVISION) {
+            update.insert("$inc", doc! {REVISION: 1_i64});
         }
         if !self.set.is_empty() {
             update.insert("$set", self.set);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use mongodb::bson::{Bson, Document as Fields, doc};
 use orderlock_core::{SessionId, Timestamp};
 
-use crate::document::fields::{Reader, hex, micros, parse_u128, span_to_micros};
+use crate::document::fields::{FieldReader, hex, micros, parse_u128, span_to_micros};
 use crate::document::update::Update;
 
 /// How long a node waits before the order is kept for it, and within what time it asks again at least,
@@ -40,7 +40,7 @@ struct Wait {
 
 impl Wait {
     fn from_fields(name: &str, value: &Bson) -> Option<Self> {
-        let reader = Reader::new("a wait", value.as_document()?);
+        let reader = FieldReader::new("a wait", value.as_document()?);
         Some(Self {
             session: SessionId(parse_u128(name)?),
             since: reader.number("since").ok()?,
@@ -69,13 +69,13 @@ impl Wait {
 
 /// Who waits for an order.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Waits {
+pub(crate) struct WaitList {
     /// Whether the order's document has the member at all.
     there: bool,
     waits: Vec<Wait>,
 }
 
-impl Waits {
+impl WaitList {
     /// What cannot be read counts as nobody's wait: no order is out of reach because of it.
     pub(crate) fn read(value: Option<&Bson>) -> Self {
         let fields = value.and_then(Bson::as_document).into_iter().flatten();

@@ -9,7 +9,7 @@ use mongodb::options::IndexOptions;
 
 use futures_util::TryStreamExt as _;
 
-use crate::database::calls::{Calls, Stored};
+use crate::database::calls::{Calls, RawCollection};
 use crate::error::Failure;
 use crate::open::error::OpenError;
 
@@ -112,7 +112,7 @@ pub(crate) async fn make(calls: &Calls, whole: bool) -> Result<(), OpenError> {
     Ok(())
 }
 
-async fn make_one(collection: &Stored, index: IndexModel) -> Result<(), Failure> {
+async fn make_one(collection: &RawCollection, index: IndexModel) -> Result<(), Failure> {
     match tokio::time::timeout(INDEX_PATIENCE, collection.create_index(index)).await {
         Ok(made) => Ok(made.map(drop)?),
         Err(_) => Err(Failure::TimedOut(INDEX_PATIENCE)),

@@ -11,7 +11,7 @@ use mongodb::bson::{Document as Fields, doc};
 use mongodb::options::IndexOptions;
 
 use crate::database::calls::Calls;
-use crate::document::fields::Reader;
+use crate::document::fields::FieldReader;
 use crate::error::Failure;
 use crate::open::error::OpenError;
 
@@ -29,7 +29,7 @@ pub(crate) async fn bring_up(calls: &Calls) -> Result<(), OpenError> {
     let meta = &calls.meta;
     let found = calls.one(meta.find_one(doc! {"_id": "layout"})).await?;
     let found = found.unwrap_or_default();
-    let reader = Reader::new("the layout", &found);
+    let reader = FieldReader::new("the layout", &found);
     // The oldest layout whose programs can work beside this one.
     let oldest = reader.optional_number("oldest")?.unwrap_or(NUMBER);
     if oldest > NUMBER {

@@ -19,13 +19,13 @@ use mongodb::options::{
 use mongodb::{Client, Database};
 use orderlock_core::Timestamp;
 
-use crate::database::calls::{Calls, Stored, document_of};
-use crate::document::fields::{Reader, from_micros, parse_u128};
+use crate::database::calls::{Calls, RawCollection, document_of};
+use crate::document::fields::{FieldReader, from_micros, parse_u128};
 use crate::document::order_id::IdShape;
 use crate::error::Failure;
 use crate::open::address::Address;
 use crate::open::error::OpenError;
-use crate::open::server::Server;
+use crate::open::server::ServerInfo;
 use crate::options::MongodbOptions;
 
 /// How many connections are kept for signs of life.
@@ -37,7 +37,7 @@ pub(crate) struct Opened {
     pub(crate) calls: Arc<Calls>,
     pub(crate) ids: IdShape,
     pub(crate) location: String,
-    pub(crate) server: Server,
+    pub(crate) server: ServerInfo,
     /// Named by the cursors of readers: another one after a restore.
     pub(crate) epoch: String,
     /// The time that was seen last.
@@ -61,7 +61,7 @@ pub(crate) async fn open(url: &str, options: &MongodbOptions) -> Result<Opened, 
         options,
         &ReadConcern::majority(),
     );
-    let mut server = Server::ask(&calls).await?;
+    let mut server = ServerInfo::ask(&calls).await?;
     if server.is_too_old() {
         return Err(OpenError::TooOld);
     }
@@ -153,7 +153,7 @@ fn calls(
     options: &MongodbOptions,
     read: &ReadConcern,
 ) -> Calls {
-    let collection = |database: &Database, name: &str| -> Stored {
+    let collection = |database: &Database, name: &str| -> RawCollection {
         let write = WriteConcern::builder()
             .w(Acknowledgment::Majority)
             .journal(true)
@@ -192,7 +192,7 @@ async fn epoch(calls: &Calls, random: u128) -> Result<String, OpenError> {
         .one(calls.meta.find_one(doc! {"_id": "epoch"}))
         .await?;
     let found = found.unwrap_or_default();
-    let epoch = Reader::new("the epoch", &found).text("value")?;
+    let epoch = FieldReader::new("the epoch", &found).text("value")?;
     let epoch = parse_u128(epoch).map(|_| epoch.to_owned());
     epoch.ok_or_else(|| Failure::unreadable("the epoch").into())
 }

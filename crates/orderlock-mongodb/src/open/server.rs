@@ -3,7 +3,7 @@
 use mongodb::bson::{Bson, doc};
 
 use crate::database::calls::Calls;
-use crate::document::fields::Reader;
+use crate::document::fields::FieldReader;
 use crate::error::Failure;
 
 /// The oldest server: MongoDB 4.4, as servers count their protocol.
@@ -11,7 +11,7 @@ const WIRE_VERSION_MIN: i64 = 9;
 
 /// A server, as it was last seen.
 #[derive(Clone, Debug)]
-pub(crate) struct Server {
+pub(crate) struct ServerInfo {
     wire_version: i64,
     set: Option<String>,
     pub(crate) sharded: bool,
@@ -23,12 +23,12 @@ pub(crate) struct Server {
     pub(crate) rolls_back: bool,
 }
 
-impl Server {
+impl ServerInfo {
     pub(crate) async fn ask(calls: &Calls) -> Result<Self, Failure> {
         let database = calls.meta.client().database(&calls.meta.namespace().db);
         let hello = calls.bounded(database.run_command(doc! {"hello": 1}));
         let hello = hello.await?;
-        let reader = Reader::new("the server's greeting", &hello);
+        let reader = FieldReader::new("the server's greeting", &hello);
         let time = match hello.get("localTime") {
             Some(Bson::DateTime(time)) => Some(time.timestamp_millis()),
             _ => None,

@@ -7,11 +7,11 @@ use mongodb::bson::doc;
 use orderlock_core::{StoreError, Timestamp};
 
 use crate::database::calls::Calls;
-use crate::database::clock::Clock;
-use crate::document::fields::{Reader, from_micros, micros};
+use crate::database::clock::StoreClock;
+use crate::document::fields::{FieldReader, from_micros, micros};
 use crate::error::Failure;
 use crate::open::indexes;
-use crate::open::server::Server;
+use crate::open::server::ServerInfo;
 
 /// How long a look lasts.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -26,14 +26,14 @@ pub(crate) struct ServerWatch(Mutex<LastLook>);
 #[derive(Debug)]
 struct LastLook {
     looked: Instant,
-    server: Server,
+    server: ServerInfo,
     trouble: Option<String>,
     /// The time that is kept in the database as seen last.
     time: Timestamp,
 }
 
 impl ServerWatch {
-    pub(crate) fn new(server: Server, time: Timestamp, now: Instant) -> Self {
+    pub(crate) fn new(server: ServerInfo, time: Timestamp, now: Instant) -> Self {
         Self(Mutex::new(LastLook {
             looked: now,
             server,
@@ -54,7 +54,7 @@ impl ServerWatch {
 
     /// Looks again, if the last look was a while ago. A look that fails says nothing: whatever else is asked
     /// of the server then fails too.
-    pub(crate) async fn look(&self, calls: &Calls, clock: &Clock) {
+    pub(crate) async fn look(&self, calls: &Calls, clock: &StoreClock) {
         let now = clock.instant();
         let rolls_back = {
             let mut seen = self.lock();
@@ -64,7 +64,7 @@ impl ServerWatch {
             seen.looked = now;
             seen.server.rolls_back
         };
-        if let Ok(mut server) = Server::ask(calls).await {
+        if let Ok(mut server) = ServerInfo::ask(calls).await {
             server.rolls_back = rolls_back;
             let too_old = server.is_too_old();
             let mut seen = self.lock();
@@ -83,7 +83,11 @@ impl ServerWatch {
     }
 
     /// Keeps the time as seen last, if it is a while since it was.
-    pub(crate) async fn keep_time(&self, calls: &Calls, clock: &Clock) -> Result<(), StoreError> {
+    pub(crate) async fn keep_time(
+        &self,
+        calls: &Calls,
+        clock: &StoreClock,
+    ) -> Result<(), StoreError> {
         let believed = clock.believed();
         let kept = self.lock().time;
         if believed.duration_since(kept).unsigned_abs() < TIME_EVERY {
@@ -116,12 +120,12 @@ pub(crate) async fn seen(calls: &Calls, now: Timestamp) -> Result<Timestamp, Fai
         .one(calls.meta.find_one(doc! {"_id": "clock"}))
         .await?;
     if let Some(kept) = kept {
-        return Reader::new("the clock", &kept).time("seen");
+        return FieldReader::new("the clock", &kept).time("seen");
     }
     let last = calls.journal.find_one(doc! {}).sort(doc! {"position": -1});
     let last = calls.one(last.projection(doc! {"at": 1})).await?;
     let seen = match last {
-        Some(last) => Reader::new("a journal entry", &last).time("at")?,
+        Some(last) => FieldReader::new("a journal entry", &last).time("at")?,
         None => now,
     };
     keep(calls, seen).await?;

@@ -14,12 +14,12 @@ use crate::document::fields::{long, micros};
 use crate::document::json;
 use crate::document::lease::mark_to_fields;
 use crate::document::order::OrderDocument;
-use crate::document::update::{TURN, Update};
+use crate::document::update::{REVISION, Update};
 use crate::error::Failure;
 
 /// What Orderlock writes into an order that it has never written before.
 pub(crate) fn adopt(now: Timestamp, update: &mut Update, order: &OrderDocument) {
-    if order.turn.is_none() {
+    if order.revision.is_none() {
         begin(now, update);
         update.put("orderlock.adopted", 1);
         update.put("orderlock.version", 1_i64);
@@ -28,10 +28,10 @@ pub(crate) fn adopt(now: Timestamp, update: &mut Update, order: &OrderDocument) 
     }
 }
 
-/// The count of turns begins at the time of day: it never comes to a turn that it has been at before
-/// the order was replaced.
+/// Revisions begin at the time of day: they never come to one that was there before the order was
+/// replaced.
 fn begin(now: Timestamp, update: &mut Update) {
-    update.put(TURN, micros(now));
+    update.put(REVISION, micros(now));
 }
 
 /// Writes back what the journal knows of an order, and the mark that was open in it. Says whether
@@ -84,7 +84,7 @@ pub(crate) async fn recall(
     calls: &Calls,
     mut order: OrderDocument,
 ) -> Result<OrderDocument, StoreError> {
-    if order.turn.is_none() {
+    if order.revision.is_none() {
         let last = calls.last_entry(&order.id, &order.target).await;
         if let Some(last) = last.map_err(Failure::not_applied)? {
             order.version = last.entry.version;

@@ -6,7 +6,7 @@ use orderlock_core::StoreError;
 
 use crate::database::reservations::{self, Reservation};
 use crate::relay::Relay;
-use crate::relay::moving::{Creation, Waiting};
+use crate::relay::moving::{Creation, WaitingOrder};
 
 impl Relay {
     /// Leaves out the orders of which another node has not decided yet that they stay, or has decided that
@@ -14,8 +14,8 @@ impl Relay {
     /// comes first decides.
     pub(crate) async fn those_that_stay(
         &self,
-        orders: Vec<Waiting>,
-    ) -> Result<Vec<Waiting>, StoreError> {
+        orders: Vec<WaitingOrder>,
+    ) -> Result<Vec<WaitingOrder>, StoreError> {
         let names: Vec<String> = orders.iter().filter_map(|o| self.asks_for(o)).collect();
         if names.is_empty() {
             return Ok(orders);
@@ -40,7 +40,7 @@ impl Relay {
 
     /// The name of the reservation that says whether an order stays. None if that is known: it was written
     /// to since, or this node has made it.
-    fn asks_for(&self, order: &Waiting) -> Option<String> {
+    fn asks_for(&self, order: &WaitingOrder) -> Option<String> {
         let creation = order.creation.as_ref()?;
         let own = || reservations::name(&order.target);
         (!self.queue.keeps(&order.id)).then(|| creation.reservation.clone().unwrap_or_else(own))

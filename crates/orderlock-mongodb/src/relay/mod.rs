@@ -1,5 +1,20 @@
 //! The relay: moves entries from orders' documents into the journal, and then trims the documents.
 //!
+//! ```text
+//! a verb      the order's document                        the journal
+//! ------      --------------------                        -----------
+//! settle ---> own fields, entries.e7, waiting
+//!   |              |
+//!   |              | 1 find the orders with `waiting`
+//!   v              v
+//! queue ------> a pass ---- 2 insert e7 at the next ----> position 42
+//!                  |          position
+//!                  |------- 3 unset entries.e7, and `waiting` if nothing has come since
+//!                  '------- 4 write again what this node remembers and neither of them has
+//! ```
+//!
+//! A pass begins 50 ms after an entry was written, or at once for whoever reads the journal.
+//!
 //! It may die anywhere, run twice, and run on every node at once. An entry is inserted under its
 //! order and number, of which there is one, and under the next position, of which there is one:
 //! who comes second reads again. So positions have no gap, and a reader who has seen one has seen
@@ -24,13 +39,13 @@ use mongodb::bson::{Bson, Document as Fields, doc};
 use orderlock_core::StoreError;
 
 use crate::database::calls::Calls;
-use crate::database::clock::Clock;
+use crate::database::clock::StoreClock;
 use crate::database::unreadable::Unreadable;
-use crate::document::entry::Record;
+use crate::document::entry::StoredEntry;
 use crate::error::Failure;
-use crate::relay::moving::{Moved, Waiting};
+use crate::relay::moving::{Moved, WaitingOrder};
 use crate::relay::queue::{RelayQueue, WithSources};
-use crate::relay::repair::Kept;
+use crate::relay::repair::Whereabouts;
 
 /// How many orders are looked at together.
 const ORDERS_MAX: usize = 32;
@@ -54,7 +69,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Relay {
     calls: Arc<Calls>,
-    clock: Arc<Clock>,
+    clock: Arc<StoreClock>,
     unreadable: Arc<Unreadable>,
     queue: RelayQueue,
     /// One pass at a time: two on one node would only stand in each other's way. Whoever makes it has
@@ -65,15 +80,19 @@ pub(crate) struct Relay {
 
 /// Entries that this node remembers, and that somebody had dropped with the rest of their order.
 #[derive(Debug, Default)]
-struct Lost {
+struct LostEntries {
     /// The orders into which they were written once more: they are to be moved.
     written: Vec<Bson>,
     /// Those of orders that are not there any more.
-    removed: Vec<Waiting>,
+    removed: Vec<WaitingOrder>,
 }
 
 impl Relay {
-    pub(crate) fn new(calls: Arc<Calls>, clock: Arc<Clock>, unreadable: Arc<Unreadable>) -> Self {
+    pub(crate) fn new(
+        calls: Arc<Calls>,
+        clock: Arc<StoreClock>,
+        unreadable: Arc<Unreadable>,
+    ) -> Self {
         Self {
             calls,
             clock,
@@ -84,7 +103,7 @@ impl Relay {
     }
 
     /// An order has got this entry, which is to be moved soon.
-    pub(crate) fn wants(self: &Arc<Self>, id: &Bson, record: Record) {
+    pub(crate) fn wants(self: &Arc<Self>, id: &Bson, record: StoredEntry) {
         if self.queue.add(id, record) {
             let relay = Arc::clone(self);
             let task = async move { relay.run().await };
@@ -155,7 +174,7 @@ impl Relay {
         &self,
         last: &mut Option<i64>,
         ids: &[Bson],
-        kept: Vec<(Bson, Vec<Record>)>,
+        kept: Vec<(Bson, Vec<StoredEntry>)>,
     ) -> Result<(), StoreError> {
         self.move_orders(last, ids.to_vec()).await?;
         let lost = self.write_again(kept).await?;
@@ -193,7 +212,7 @@ impl Relay {
         let query = self.calls.orders.find(filter);
         // Others may settle faster than this pass moves. What is behind it, the next one sees.
         let query = query.limit(i64::try_from(PASS_MAX).unwrap_or(i64::MAX));
-        let query = query.projection(Waiting::projection());
+        let query = query.projection(WaitingOrder::projection());
         let rows = self.calls.rows(query).await;
         let mut rows = rows.map_err(Failure::not_applied)?;
         let (mut again, mut seen) = (Vec::new(), HashSet::new());
@@ -210,7 +229,7 @@ impl Relay {
                 if !seen.insert(id.to_string()) {
                     continue;
                 }
-                match Waiting::read(fields) {
+                match WaitingOrder::read(fields) {
                     Ok(order) => orders.push(order),
                     Err(failure) => self.unreadable.note(&id, &failure),
                 }
@@ -226,7 +245,7 @@ impl Relay {
     async fn move_entries(
         &self,
         last: &mut Option<i64>,
-        orders: Vec<Waiting>,
+        orders: Vec<WaitingOrder>,
     ) -> Result<Vec<Bson>, StoreError> {
         let Moved { moved, replaced } = moving::move_entries(&self.calls, last, orders).await?;
         for order in moved {
@@ -245,8 +264,11 @@ impl Relay {
 
     /// Writes entries that this node remembers into their orders once more, where they neither wait nor
     /// have been moved.
-    async fn write_again(&self, kept: Vec<(Bson, Vec<Record>)>) -> Result<Lost, StoreError> {
-        let mut lost = Lost::default();
+    async fn write_again(
+        &self,
+        kept: Vec<(Bson, Vec<StoredEntry>)>,
+    ) -> Result<LostEntries, StoreError> {
+        let mut lost = LostEntries::default();
         for (id, mut records) in kept {
             if !self.queue.keeps(&id) {
                 continue;
@@ -255,9 +277,9 @@ impl Relay {
             for record in records {
                 let before = lost.removed.iter().filter(|order| order.id == id).count();
                 match repair::write_lost(&self.calls, &self.clock, &id, &record, before).await {
-                    Ok(Kept::Waits) => lost.written.push(id.clone()),
-                    Ok(Kept::Moved) => self.queue.moved(&id, std::iter::once(&record)),
-                    Ok(Kept::Removed(order)) => lost.removed.push(order),
+                    Ok(Whereabouts::Waits) => lost.written.push(id.clone()),
+                    Ok(Whereabouts::Moved) => self.queue.moved(&id, std::iter::once(&record)),
+                    Ok(Whereabouts::Removed(order)) => lost.removed.push(order),
                     // Its entries wait until it can be read; others' do not.
                     Err(StoreError::Corrupt(why)) => {
                         self.unreadable.note(&id, &why);

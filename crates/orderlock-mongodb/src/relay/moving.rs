@@ -8,22 +8,23 @@ use orderlock_core::{KeyId, OutcomeKind, StoreError, Target};
 
 use crate::database::calls::{Calls, document_of};
 use crate::database::retry::{RetryBudget, busy};
-use crate::document::entry::Record;
-use crate::document::fields::{Reader, long, micros, nested};
+use crate::document::entry::StoredEntry;
+use crate::document::fields::{FieldReader, long, micros, nested};
 use crate::document::order::entries;
 use crate::document::order_id;
+use crate::document::update::REVISION;
 use crate::error::Failure;
 
 /// An order in which entries wait: what the relay needs of it, whatever else it holds.
 #[derive(Debug)]
-pub(crate) struct Waiting {
+pub(crate) struct WaitingOrder {
     pub(crate) id: Bson,
     pub(crate) target: Target,
     /// The creation of an order that may be taken away again.
     pub(crate) creation: Option<Creation>,
     /// The number of the order's last entry.
     number: u64,
-    pub(crate) records: BTreeMap<u64, Record>,
+    pub(crate) records: BTreeMap<u64, StoredEntry>,
 }
 
 /// The creation of an order that nobody has written to since.
@@ -35,9 +36,9 @@ pub(crate) struct Creation {
 }
 
 impl Creation {
-    fn read(kept: Reader<'_>, records: &BTreeMap<u64, Record>) -> Option<Self> {
+    fn read(kept: FieldReader<'_>, records: &BTreeMap<u64, StoredEntry>) -> Option<Self> {
         let made = records.get(&1).map(|record| &record.entry)?;
-        let untouched = kept.number("turn").is_ok_and(|turn| turn == 1);
+        let untouched = kept.number("turn").is_ok_and(|revision| revision == 1);
         (untouched && made.outcome == OutcomeKind::Created).then(|| Self {
             key_id: made.key_id,
             reservation: kept.text("waiting").ok().map(Into::into),
@@ -45,11 +46,11 @@ impl Creation {
     }
 }
 
-impl Waiting {
+impl WaitingOrder {
     /// What is asked of a document.
     pub(crate) fn projection() -> Fields {
         doc! {
-            "orderlock.turn": 1,
+            REVISION: 1,
             "orderlock.number": 1,
             "orderlock.entries": 1,
             "orderlock.waiting": 1,
@@ -57,7 +58,7 @@ impl Waiting {
     }
 
     /// An order that is not there any more, and an entry of it that is.
-    pub(crate) fn removed(id: Bson, record: Record) -> Self {
+    pub(crate) fn removed(id: Bson, record: StoredEntry) -> Self {
         Self {
             id,
             target: record.entry.target.clone(),
@@ -73,10 +74,10 @@ impl Waiting {
         let target = order_id::target(&id)
             .ok_or_else(|| Failure::unreadable("an `_id` that names no order"))?;
         let nothing = Fields::new();
-        let kept = Reader::new("an order", &fields).document("orderlock")?;
-        let kept = Reader::new("an order", kept.unwrap_or(&nothing));
+        let kept = FieldReader::new("an order", &fields).document("orderlock")?;
+        let kept = FieldReader::new("an order", kept.unwrap_or(&nothing));
         let records = entries(kept)?.into_iter().map(|(number, fields)| {
-            let record = Record::from_fields(&fields, &target)?;
+            let record = StoredEntry::from_fields(&fields, &target)?;
             // Two numbers for one entry: one of them would be lost.
             match record.entry.number == number {
                 true => Ok((number, record)),
@@ -104,17 +105,17 @@ struct Outgoing {
 #[derive(Debug, Default)]
 pub(crate) struct Moved {
     /// The journal has their entries, and they are trimmed of them.
-    pub(crate) moved: Vec<Waiting>,
+    pub(crate) moved: Vec<WaitingOrder>,
     /// Those that somebody has replaced, so that a number of theirs stands for another entry in the
     /// journal.
-    pub(crate) replaced: Vec<Waiting>,
+    pub(crate) replaced: Vec<WaitingOrder>,
 }
 
 /// Moves the entries of these orders, and trims the orders of them.
 pub(crate) async fn move_entries(
     calls: &Calls,
     last: &mut Option<i64>,
-    orders: Vec<Waiting>,
+    orders: Vec<WaitingOrder>,
 ) -> Result<Moved, StoreError> {
     let mut done = Moved::default();
     if orders.is_empty() {
@@ -141,7 +142,7 @@ pub(crate) async fn move_entries(
 }
 
 /// An entry as the journal keeps it, but for its position.
-fn to_journal(id: &Bson, record: &Record) -> Result<Fields, Failure> {
+fn to_journal(id: &Bson, record: &StoredEntry) -> Result<Fields, Failure> {
     let outcome = record.entry.outcome;
     let mut fields = record.to_fields()?;
     fields.insert("order", id.clone());
@@ -165,7 +166,7 @@ fn to_journal(id: &Bson, record: &Record) -> Result<Fields, Failure> {
 async fn insert(
     calls: &Calls,
     last: &mut Option<i64>,
-    orders: &[Waiting],
+    orders: &[WaitingOrder],
     mut outgoing: Vec<Outgoing>,
 ) -> Result<HashSet<usize>, StoreError> {
     let mut replaced = HashSet::new();
@@ -214,7 +215,7 @@ async fn last_position(calls: &Calls) -> Result<i64, StoreError> {
         .read_concern(ReadConcern::local());
     match calls.one(query).await.map_err(Failure::not_applied)? {
         None => Ok(0),
-        Some(fields) => Reader::new("a journal entry", &fields)
+        Some(fields) => FieldReader::new("a journal entry", &fields)
             .number("position")
             .map_err(Failure::not_applied),
     }
@@ -224,14 +225,14 @@ async fn last_position(calls: &Calls) -> Result<i64, StoreError> {
 /// number stands for another entry there, nothing is moved.
 async fn without_moved(
     calls: &Calls,
-    orders: &[Waiting],
+    orders: &[WaitingOrder],
     outgoing: Vec<Outgoing>,
     replaced: &mut HashSet<usize>,
 ) -> Result<Vec<Outgoing>, StoreError> {
     let mut left = Vec::with_capacity(outgoing.len());
     for entry in outgoing {
-        let Waiting { id, target, .. } = &orders[entry.order];
-        let ours = Record::from_fields(&entry.fields, target).map_err(Failure::not_applied)?;
+        let WaitingOrder { id, target, .. } = &orders[entry.order];
+        let ours = StoredEntry::from_fields(&entry.fields, target).map_err(Failure::not_applied)?;
         let found = calls.entry(id, target, ours.entry.number).await;
         match found.map_err(Failure::not_applied)? {
             None => left.push(entry),
@@ -246,11 +247,11 @@ async fn without_moved(
 /// Takes out of orders what the journal has. An order to which nothing has come in the meantime waits
 /// no longer. Each names the last entry that it was read with: where somebody has replaced the order,
 /// other entries may stand under the same numbers.
-async fn trim(calls: &Calls, orders: &[Waiting]) -> Result<(), StoreError> {
+async fn trim(calls: &Calls, orders: &[WaitingOrder]) -> Result<(), StoreError> {
     let all = doc! {"$unset": {"orderlock.entries": "", "orderlock.waiting": ""}};
-    let as_read = |order: &Waiting| {
+    let as_read = |order: &WaitingOrder| {
         let last = order.records.values().next_back();
-        let mut filter = last.map_or_else(Fields::new, Record::conditions);
+        let mut filter = last.map_or_else(Fields::new, StoredEntry::conditions);
         filter.insert("_id", &order.id);
         filter
     };

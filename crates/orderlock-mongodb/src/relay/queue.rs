@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use mongodb::bson::Bson;
 use orderlock_core::StoreError;
 
-use crate::document::entry::Record;
+use crate::document::entry::StoredEntry;
 
 /// How many orders are remembered as waiting. More are found by the index.
 const WANTED_MAX: usize = 4_096;
@@ -28,7 +28,7 @@ pub(crate) struct RelayQueue(Mutex<Queued>);
 struct Queued {
     wanted: HashMap<String, Bson>,
     /// The entries that this node has written and not seen moved, by their order.
-    kept: HashMap<String, (Bson, Vec<Record>)>,
+    kept: HashMap<String, (Bson, Vec<StoredEntry>)>,
     bytes: usize,
     running: bool,
     /// Since when the journal takes nothing, and why.
@@ -37,7 +37,7 @@ struct Queued {
 
 impl RelayQueue {
     /// An order has got this entry, which is to be moved. Says whether the relay is to be started.
-    pub(crate) fn add(&self, id: &Bson, record: Record) -> bool {
+    pub(crate) fn add(&self, id: &Bson, record: StoredEntry) -> bool {
         let mut queued = self.lock();
         let bytes = record.bytes();
         if queued.bytes + bytes <= KEPT_BYTES_MAX {
@@ -59,7 +59,7 @@ impl RelayQueue {
     }
 
     /// The remembered entries of these orders, or of all.
-    pub(crate) fn kept(&self, ids: Option<&[Bson]>) -> Vec<(Bson, Vec<Record>)> {
+    pub(crate) fn kept(&self, ids: Option<&[Bson]>) -> Vec<(Bson, Vec<StoredEntry>)> {
         let queued = self.lock();
         match ids {
             None => queued.kept.values().cloned().collect(),
@@ -71,7 +71,7 @@ impl RelayQueue {
     }
 
     /// These entries of an order are in the journal.
-    pub(crate) fn moved<'a>(&self, id: &Bson, records: impl Iterator<Item = &'a Record>) {
+    pub(crate) fn moved<'a>(&self, id: &Bson, records: impl Iterator<Item = &'a StoredEntry>) {
         let mut queued = self.lock();
         let queued = &mut *queued;
         let name = id.to_string();

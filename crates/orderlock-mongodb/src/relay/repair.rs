@@ -7,17 +7,17 @@ use mongodb::options::ReadConcern;
 use orderlock_core::{StoreError, Target, Version};
 
 use crate::database::calls::Calls;
-use crate::database::clock::Clock;
+use crate::database::clock::StoreClock;
 use crate::database::retry::{RetryBudget, busy};
-use crate::document::entry::Record;
+use crate::document::entry::StoredEntry;
 use crate::document::fields::{hash_hex, long};
-use crate::document::keys::Known;
+use crate::document::keys::ListedKey;
 use crate::document::order::{Locked, OrderDocument};
-use crate::document::plan::Plan;
+use crate::document::plan::StepPlan;
 use crate::document::update::Update;
 use crate::error::Failure;
 use crate::relay::adopt;
-use crate::relay::moving::Waiting;
+use crate::relay::moving::WaitingOrder;
 
 /// Gives the entries that wait in an order other numbers, behind the last that the journal has given,
 /// if one of theirs stands for another entry there. The order goes on behind them, its keys are asked
@@ -95,7 +95,7 @@ async fn last_given(
     let query = query.sort(doc! {"number": -1});
     let found = calls.one(query.read_concern(ReadConcern::local())).await;
     let found = found.map_err(Failure::not_applied)?;
-    let record = found.map(|fields| Record::from_fields(&fields, target));
+    let record = found.map(|fields| StoredEntry::from_fields(&fields, target));
     let record = record.transpose().map_err(Failure::not_applied)?;
     Ok(record.map_or((0, Version::FIRST), |record| {
         (record.entry.number, record.entry.version)
@@ -103,24 +103,24 @@ async fn last_given(
 }
 
 /// Where an entry is that this node remembers.
-pub(crate) enum Kept {
+pub(crate) enum Whereabouts {
     /// In its order, from where it is to be moved.
     Waits,
     /// In the journal.
     Moved,
     /// Nowhere: its order is not there any more. It goes into the journal as it is here.
-    Removed(Waiting),
+    Removed(WaitingOrder),
 }
 
 /// Looks where an entry is, and writes it into its order once more if it is lost. `before`: how many
 /// entries of an order that is gone are given numbers before this one.
 pub(crate) async fn write_lost(
     calls: &Calls,
-    clock: &Clock,
+    clock: &StoreClock,
     id: &Bson,
-    record: &Record,
+    record: &StoredEntry,
     before: usize,
-) -> Result<Kept, StoreError> {
+) -> Result<Whereabouts, StoreError> {
     let mut retry = RetryBudget::new(calls);
     while retry.next().await {
         // The order first, and the journal second: an entry goes from the one to the other.
@@ -128,23 +128,26 @@ pub(crate) async fn write_lost(
         let pending = found.as_ref().map(OrderDocument::pending_all).transpose();
         let pending = pending.map_err(Failure::not_applied)?.unwrap_or_default();
         if pending.iter().any(|other| other.is_same(record)) {
-            return Ok(Kept::Waits);
+            return Ok(Whereabouts::Waits);
         }
         let moved = calls.has_entry(id, record).await;
         if moved.map_err(Failure::not_applied)? {
-            return Ok(Kept::Moved);
+            return Ok(Whereabouts::Moved);
         }
         let Some(order) = found else {
             let (given, _) = last_given(calls, id, &record.entry.target).await?;
             let mut record = record.clone();
             record.entry.number = given + 1 + u64::try_from(before).unwrap_or(0);
-            return Ok(Kept::Removed(Waiting::removed(id.clone(), record)));
+            return Ok(Whereabouts::Removed(WaitingOrder::removed(
+                id.clone(),
+                record,
+            )));
         };
-        if order.turn.is_none() && adopt::write_back(calls, clock.now(), &order).await? {
+        if order.revision.is_none() && adopt::write_back(calls, clock.now(), &order).await? {
             continue;
         }
         if append(calls, clock, &order, record.clone()).await? {
-            return Ok(Kept::Waits);
+            return Ok(Whereabouts::Waits);
         }
     }
     Err(busy())
@@ -153,12 +156,12 @@ pub(crate) async fn write_lost(
 /// Writes an entry behind an order's last one. It says nothing of a key that the order knows by now.
 async fn append(
     calls: &Calls,
-    clock: &Clock,
+    clock: &StoreClock,
     order: &OrderDocument,
-    record: Record,
+    record: StoredEntry,
 ) -> Result<bool, StoreError> {
     let version = record.entry.version;
-    let mut plan = Plan::new(order, record);
+    let mut plan = StepPlan::new(order, record);
     adopt::adopt(clock.now(), &mut plan.update, order);
     plan.record.entry.version = version;
     let floor = order.floor.unwrap_or(version).max(version);
@@ -173,8 +176,8 @@ async fn append(
         .keys
         .known(plan.record.entry.key_id, clock.forgets_by());
     let written = match known {
-        Known::Word(_) => plan.append(),
-        Known::New | Known::AskTheJournal => plan.write_entry(clock.forgets_by()),
+        ListedKey::Entry(_) => plan.append(),
+        ListedKey::New | ListedKey::AskTheJournal => plan.write_entry(clock.forgets_by()),
     };
     written.map_err(Failure::not_applied)?;
     let done = calls

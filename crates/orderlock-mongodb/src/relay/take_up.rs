@@ -11,7 +11,7 @@ impl Relay {
     /// Whether somebody has dropped an entry with the rest of the order that this node has written
     /// itself: it is not in the journal before the relay has been there.
     pub(crate) fn dropped_ours(&self, order: &OrderDocument) -> bool {
-        order.turn.is_none() && self.queue.keeps(&order.id)
+        order.revision.is_none() && self.queue.keeps(&order.id)
     }
 
     /// Takes an order up again of which somebody has dropped what Orderlock had written. Says whether it
@@ -21,7 +21,7 @@ impl Relay {
             return Ok(false);
         }
         // A service that holds the order may write all of it once more.
-        if order.turn.is_some() || matches!(order.locked, Locked::Foreign(_)) {
+        if order.revision.is_some() || matches!(order.locked, Locked::Foreign(_)) {
             return Ok(false);
         }
         if self.dropped_ours(order) {
@@ -30,7 +30,7 @@ impl Relay {
             let found = self.calls.order(&order.id).await;
             if found
                 .map_err(Failure::not_applied)?
-                .is_none_or(|order| order.turn.is_some())
+                .is_none_or(|order| order.revision.is_some())
             {
                 return Ok(true);
             }

@@ -12,11 +12,11 @@ use orderlock_core::SessionId;
 
 /// The counts that were seen last, by their session.
 #[derive(Debug, Default)]
-pub(crate) struct Counts(Mutex<HashMap<SessionId, Count>>);
+pub(crate) struct Counts(Mutex<HashMap<SessionId, RenewalCount>>);
 
 /// How often a session had been renewed, and when that was first seen.
 #[derive(Clone, Copy, Debug)]
-struct Count {
+struct RenewalCount {
     renewals: i64,
     at: Instant,
 }
@@ -30,7 +30,7 @@ impl Counts {
     /// Notes a count, and says since when it has been seen.
     pub(crate) fn note(&self, session: SessionId, renewals: i64, now: Instant) -> Instant {
         let mut counts = self.lock();
-        let count = Count { renewals, at: now };
+        let count = RenewalCount { renewals, at: now };
         let entry = counts.entry(session).or_insert(count);
         if entry.renewals < renewals {
             *entry = count;
@@ -42,7 +42,7 @@ impl Counts {
         self.lock().remove(&session);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Count>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, RenewalCount>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

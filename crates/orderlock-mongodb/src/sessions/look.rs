@@ -14,11 +14,11 @@ use crate::document::fields::hex;
 use crate::error::Failure;
 use crate::sessions::row::SessionRow;
 
-type Look = Shared<BoxFuture<'static, Result<Option<i64>, Failure>>>;
+type SharedLook = Shared<BoxFuture<'static, Result<Option<i64>, Failure>>>;
 
 /// The looks that are under way.
 #[derive(Debug, Default)]
-pub(crate) struct SharedLooks(Mutex<HashMap<SessionId, Look>>);
+pub(crate) struct SharedLooks(Mutex<HashMap<SessionId, SharedLook>>);
 
 impl SharedLooks {
     /// How often a session was renewed, or none if it has ended.
@@ -33,14 +33,14 @@ impl SharedLooks {
             let look = looks
                 .entry(session)
                 .or_insert_with(|| begin(calls, session));
-            Look::clone(look)
+            SharedLook::clone(look)
         };
         look.await
     }
 }
 
 /// Begins a look, in a task of its own: it comes to its end also if those who wait go away.
-fn begin(calls: &Arc<Calls>, session: SessionId) -> Look {
+fn begin(calls: &Arc<Calls>, session: SessionId) -> SharedLook {
     let runtime = Arc::clone(&calls.runtime);
     let calls = Arc::clone(calls);
     let look = async move {
@@ -50,6 +50,6 @@ fn begin(calls: &Arc<Calls>, session: SessionId) -> Look {
         Ok(row.map(|row| row.renewals))
     };
     let look = look.boxed().shared();
-    runtime.spawn(Look::clone(&look).map(drop).boxed());
+    runtime.spawn(SharedLook::clone(&look).map(drop).boxed());
     look
 }

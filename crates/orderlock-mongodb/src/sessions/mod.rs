@@ -13,7 +13,7 @@ use mongodb::bson::{Document as Fields, doc};
 use orderlock_core::{Lease, SessionId, StoreError};
 
 use crate::database::calls::Calls;
-use crate::database::clock::Clock;
+use crate::database::clock::StoreClock;
 use crate::document::fields::hex;
 use crate::error::Failure;
 use crate::sessions::counts::Counts;
@@ -28,7 +28,7 @@ pub(crate) const SESSIONS_MAX: i64 = 10_000;
 #[derive(Debug)]
 pub(crate) struct Sessions {
     calls: Arc<Calls>,
-    clock: Arc<Clock>,
+    clock: Arc<StoreClock>,
     counts: Counts,
     looks: SharedLooks,
     /// What the renewals of this node's own sessions have seen.
@@ -36,7 +36,7 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    pub(crate) fn new(calls: Arc<Calls>, clock: Arc<Clock>) -> Self {
+    pub(crate) fn new(calls: Arc<Calls>, clock: Arc<StoreClock>) -> Self {
         Self {
             calls,
             clock,

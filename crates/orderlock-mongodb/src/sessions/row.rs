@@ -5,7 +5,7 @@ use std::time::Duration;
 use mongodb::bson::{Bson, Document as Fields};
 use orderlock_core::{Fence, SessionId};
 
-use crate::document::fields::{Reader, hex, parse_u128};
+use crate::document::fields::{FieldReader, hex, parse_u128};
 use crate::error::Failure;
 
 /// A session's document.
@@ -18,7 +18,7 @@ pub(crate) struct SessionRow {
 
 impl SessionRow {
     pub(crate) fn read(fields: &Fields) -> Result<Self, Failure> {
-        let reader = Reader::new("a session", fields);
+        let reader = FieldReader::new("a session", fields);
         Ok(Self {
             session: reader.session("_id")?,
             renewals: reader.number("renewals")?,

@@ -5,7 +5,7 @@ use orderlock_core::{KeyId, LeaseView, StoreError};
 
 use crate::database::marks;
 use crate::database::retry::busy;
-use crate::document::keys::Word;
+use crate::document::keys::KeyEntry;
 use crate::document::order::OrderDocument;
 use crate::error::Failure;
 use crate::shared::Inner;
@@ -16,7 +16,7 @@ pub(crate) async fn answer(
     order: &OrderDocument,
     key_id: KeyId,
     verdict: Verdict,
-    word: Option<Word>,
+    word: Option<KeyEntry>,
 ) -> Result<Acquired, StoreError> {
     let holder =
         |answer: fn(LeaseView) -> Acquired| order.lease_view().map_or(Acquired::NotFound, answer);
@@ -47,7 +47,7 @@ pub(crate) async fn answer(
 pub(crate) async fn granted(
     inner: &Inner,
     order: &OrderDocument,
-    word: Option<Word>,
+    word: Option<KeyEntry>,
 ) -> Result<Acquired, StoreError> {
     let Some(held) = order.lease() else {
         return Ok(Acquired::NotFound);

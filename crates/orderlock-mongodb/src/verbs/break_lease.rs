@@ -7,9 +7,9 @@ use orderlock_core::{
 };
 
 use crate::database::retry::{RetryBudget, busy};
-use crate::document::entry::Record;
+use crate::document::entry::StoredEntry;
 use crate::document::order::{Locked, OrderDocument, foreign_id, order_of};
-use crate::document::plan::Plan;
+use crate::document::plan::StepPlan;
 use crate::error::Failure;
 use crate::relay::adopt::{adopt, write_back};
 use crate::shared::Inner;
@@ -34,7 +34,7 @@ pub(crate) async fn break_lease(inner: &Inner, request: &BreakLease) -> Result<B
         let Some((view, about)) = meant(&order, request)? else {
             return Ok(Broken::NotFound);
         };
-        if order.turn.is_none() && write_back(&inner.calls, inner.clock.now(), &order).await? {
+        if order.revision.is_none() && write_back(&inner.calls, inner.clock.now(), &order).await? {
             continue;
         }
         if write(inner, request, &order, about).await? {
@@ -75,8 +75,8 @@ async fn write(
     let times = inner.clock.times();
     let (actor, reason) = (request.actor.clone(), Some(request.reason.clone()));
     let act = (OutcomeKind::LeaseBroken, actor, reason);
-    let record = Record::of_act(&order.target, about, act, times.latest);
-    let mut plan = Plan::new(order, record);
+    let record = StoredEntry::of_act(&order.target, about, act, times.latest);
+    let mut plan = StepPlan::new(order, record);
     adopt(inner.clock.now(), &mut plan.update, order);
     plan.update.unlock();
     plan.write_entry(times.earliest)

@@ -6,9 +6,9 @@ use orderlock_core::{
     Fingerprint, KeyId, OperationName, OutcomeKind, Principal, StoreError, Timestamp,
 };
 
-use crate::document::entry::Record;
+use crate::document::entry::StoredEntry;
 use crate::document::order::OrderDocument;
-use crate::document::plan::Plan;
+use crate::document::plan::StepPlan;
 use crate::error::Failure;
 use crate::shared::Inner;
 
@@ -31,8 +31,8 @@ pub(crate) async fn note_change(
     };
     let actor = Principal::parse("elsewhere").map_err(name)?;
     let act = (OutcomeKind::Applied, actor, None);
-    let record = Record::of_act(&order.target, about, act, now);
-    let mut plan = Plan::new(order, record);
+    let record = StoredEntry::of_act(&order.target, about, act, now);
+    let mut plan = StepPlan::new(order, record);
     plan.note_change().map_err(Failure::not_applied)?;
     let noted = inner
         .calls

@@ -11,6 +11,7 @@ use orderlock_core::store::{Create, Created};
 
 use crate::database::reservations::{self, Reservation, change, confirm, find, give_back, name};
 use crate::database::retry::{RetryBudget, busy};
+use crate::document::update::REVISION;
 use crate::error::Failure;
 use crate::shared::Inner;
 use crate::verbs::insert::{Insert, UnderId, derived, insert, made_before, made_in};
@@ -130,7 +131,7 @@ async fn create_reserved(
 
 /// Takes an order away that was just made and of which nobody has been told.
 async fn take_away(inner: &Inner, id: &Bson) -> Result<(), StoreError> {
-    let filter = doc! {"_id": id, "locked": Bson::Null, "orderlock.turn": 1_i64};
+    let filter = doc! {"_id": id, "locked": Bson::Null, REVISION: 1_i64};
     let command = inner.calls.orders.find_one_and_delete(filter);
     let taken = inner.calls.bounded(command).await;
     if taken.map_err(Failure::of_a_write)?.is_none() {

@@ -6,15 +6,15 @@ use orderlock_core::{
     Caller, Fence, Fingerprint, KeyId, Lease, LeaseEvent, LeaseState, Mark, SessionId, Timestamp,
 };
 
-use crate::document::keys::Word;
-use crate::document::lease::{Granted, locked_by, mark_to_fields};
+use crate::document::keys::KeyEntry;
+use crate::document::lease::{GrantedLease, locked_by, mark_to_fields};
 use crate::document::order::{Locked, OrderDocument};
 use crate::document::update::Update;
 
 pub(crate) fn verdict(
     request: &Acquire,
     order: &OrderDocument,
-    word: Option<&Word>,
+    word: Option<&KeyEntry>,
     session_alive: bool,
     now: Timestamp,
 ) -> Verdict {
@@ -24,7 +24,7 @@ pub(crate) fn verdict(
     };
     let facts = Facts {
         version: Some(order.version),
-        key: Word::facts(word, now),
+        key: KeyEntry::facts(word, now),
         lease: &state,
         session_alive,
         now,
@@ -54,15 +54,15 @@ pub(crate) fn lease_of(
     before: &LeaseState,
     attempt: u32,
     (renewals, now): (i64, Timestamp),
-) -> (Granted, Option<Mark>) {
+) -> (GrantedLease, Option<Mark>) {
     match grant(request, before, attempt, now) {
-        LeaseEvent::Granted(lease, mark) => (Granted { lease, renewals }, mark),
+        LeaseEvent::Granted(lease, mark) => (GrantedLease { lease, renewals }, mark),
         _ => unreachable!("a grant is a grant"),
     }
 }
 
 /// The part of an update that takes an order.
-pub(crate) fn take(update: &mut Update, granted: &Granted, mark: Option<&Mark>) {
+pub(crate) fn take(update: &mut Update, granted: &GrantedLease, mark: Option<&Mark>) {
     let locked = locked_by(granted.lease.fence);
     update.put("locked", locked);
     update.put("orderlock.lease", granted.to_fields());

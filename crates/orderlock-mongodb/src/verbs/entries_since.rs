@@ -5,8 +5,8 @@ use orderlock_core::store::{Cursor, Entries, EntriesSince};
 use orderlock_core::{StoreError, Target};
 
 use crate::database::journal::{ENTRIES_MAX, read_entry};
-use crate::document::entry::Record;
-use crate::document::fields::{Reader, parse_u128};
+use crate::document::entry::StoredEntry;
+use crate::document::fields::{FieldReader, parse_u128};
 use crate::document::order_id;
 use crate::error::Failure;
 use crate::shared::Inner;
@@ -75,7 +75,7 @@ struct StreamPlace {
 }
 
 impl StreamPlace {
-    fn at(record: &Record) -> Self {
+    fn at(record: &StoredEntry) -> Self {
         Self {
             position: i64::try_from(record.entry.position.0).unwrap_or(i64::MAX),
             seal: Some(seal(record)),
@@ -102,14 +102,14 @@ impl StreamPlace {
     }
 
     /// Whether this is the entry that the reader has seen last.
-    fn is_at(&self, record: &Record) -> bool {
+    fn is_at(&self, record: &StoredEntry) -> bool {
         let seal = self.seal.as_ref().is_none_or(|told| *told == seal(record));
         u64::try_from(self.position).ok() == Some(record.entry.position.0) && seal
     }
 }
 
 /// A short hash of what tells an entry from others.
-fn seal(record: &Record) -> String {
+fn seal(record: &StoredEntry) -> String {
     let entry = &record.entry;
     let mut hasher = blake3::Hasher::new();
     hasher.update(entry.target.to_string().as_bytes());
@@ -122,7 +122,7 @@ fn seal(record: &Record) -> String {
 
 /// Which order an entry of the journal is of.
 fn target(fields: &Fields) -> Result<Target, Failure> {
-    let id = Reader::new("a journal entry", fields).get("order");
+    let id = FieldReader::new("a journal entry", fields).get("order");
     let target = id.and_then(order_id::target);
     target.ok_or_else(|| Failure::unreadable("`order` of a journal entry"))
 }

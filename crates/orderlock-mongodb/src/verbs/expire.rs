@@ -7,7 +7,7 @@ use mongodb::bson::{Bson, Document as Fields, doc};
 use orderlock_core::store::{Expire, Expired};
 use orderlock_core::{StoreError, Timestamp};
 
-use crate::document::fields::{Reader, micros};
+use crate::document::fields::{FieldReader, micros};
 use crate::error::Failure;
 use crate::shared::Inner;
 
@@ -60,7 +60,7 @@ async fn end(
     let due = inner.calls.all(query).await.map_err(Failure::not_applied)?;
     let oldest = due
         .get(limit)
-        .and_then(|fields| Reader::new("a journal entry", fields).time(by).ok());
+        .and_then(|fields| FieldReader::new("a journal entry", fields).time(by).ok());
     let due: Vec<&Bson> = due
         .iter()
         .take(limit)

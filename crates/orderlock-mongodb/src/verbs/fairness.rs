@@ -1,4 +1,4 @@
-//! Waiting for an order that another node holds: who waits is looked up before a hand-over, and written
+//! WaitingOrder for an order that another node holds: who waits is looked up before a hand-over, and written
 //! by whoever has found the order held more than once.
 
 use std::time::Instant;
@@ -9,7 +9,7 @@ use orderlock_core::{SessionId, StoreError};
 
 use crate::document::fields::nested;
 use crate::document::order::OrderDocument;
-use crate::document::waits::{PATIENCE, Waits};
+use crate::document::waits::{PATIENCE, WaitList};
 use crate::error::Failure;
 use crate::shared::Inner;
 
@@ -20,7 +20,7 @@ pub(crate) async fn look(
     inner: &Inner,
     held: &OrderDocument,
     session: SessionId,
-) -> Result<Waits, StoreError> {
+) -> Result<WaitList, StoreError> {
     let now = inner.clock.now();
     let age = held.lease().map(|granted| {
         let since = granted.lease.since.as_microsecond();
@@ -28,14 +28,14 @@ pub(crate) async fn look(
     });
     let young = age.is_some_and(|age| (0..PATIENCE).contains(&age));
     if young && !held.waits.another_has_waited(session, now) {
-        return Ok(Waits::default());
+        return Ok(WaitList::default());
     }
     let query = inner.calls.orders.find_one(doc! {"_id": &held.id});
     let query = query.projection(doc! {"orderlock.waits": 1});
     let found = inner.calls.one(query).await.map_err(Failure::not_applied)?;
     let found = nested(found.unwrap_or_default());
     let kept = found.get("orderlock").and_then(Bson::as_document);
-    Ok(Waits::read(kept.and_then(|kept| kept.get("waits"))))
+    Ok(WaitList::read(kept.and_then(|kept| kept.get("waits"))))
 }
 
 /// Writes that a request waits which has found its order held, as it was read, if it has found it
@@ -43,7 +43,7 @@ pub(crate) async fn look(
 pub(crate) async fn note(inner: &Inner, request: &Acquire, order: &OrderDocument, begun: Instant) {
     let session = request.session;
     // An order that Orderlock has never written is held by a service that keeps no order for anybody.
-    let may = order.turn.is_some() && order.waits.has_room_for(session);
+    let may = order.revision.is_some() && order.waits.has_room_for(session);
     if !may || !inner.tried.before(request) {
         return;
     }

@@ -4,7 +4,7 @@
 use orderlock_core::StoreError;
 use orderlock_core::store::{Acquire, Acquired, Verdict};
 
-use crate::document::keys::Known;
+use crate::document::keys::ListedKey;
 use crate::document::order::OrderDocument;
 use crate::document::update::Update;
 use crate::error::Failure;
@@ -70,7 +70,7 @@ async fn finish_under(
     let key_id = request.claim.key_id;
     let now = inner.clock.forgets_by();
     let word = inner.calls.key(&order, key_id, now).await?;
-    if order.keys.known(key_id, now) == Known::AskTheJournal {
+    if order.keys.known(key_id, now) == ListedKey::AskTheJournal {
         let before = order.mark.clone().filter(|_| request.mark.is_none());
         let free = order.clone().let_go(before);
         let now = inner.clock.now();

@@ -4,10 +4,10 @@
 use orderlock_core::StoreError;
 use orderlock_core::store::{Acquire, Acquired, Verdict, kept_for_another};
 
-use crate::document::keys::Word;
+use crate::document::keys::KeyEntry;
 use crate::document::order::OrderDocument;
 use crate::document::update::Update;
-use crate::document::waits::Waits;
+use crate::document::waits::WaitList;
 use crate::error::Failure;
 use crate::shared::Inner;
 use crate::verbs::acquire::acquire;
@@ -19,22 +19,22 @@ use crate::verbs::grant::finish;
 
 /// What the next request comes to, if the step is carried out.
 #[derive(Debug)]
-pub(crate) struct Next<'a> {
+pub(crate) struct NextHolder<'a> {
     pub(crate) request: &'a Acquire,
     verdict: Verdict,
-    word: Option<Word>,
+    word: Option<KeyEntry>,
     /// What the node knew of the session; none if it is alive as far as was looked.
     renewals: Option<i64>,
     /// Who else waits for the order, as far as was looked.
-    waits: Waits,
-    /// Whether the order is to be let go, because it is another node's turn.
+    waits: WaitList,
+    /// Whether the order is to be let go, because it is kept for another node.
     kept: bool,
 }
 
 /// Which part of a command's time the look at the next request may take altogether.
 const PART_OF_PATIENCE: u32 = 5;
 
-impl<'a> Next<'a> {
+impl<'a> NextHolder<'a> {
     /// Decides about the next request, against the order as it is to be after the one that is held.
     /// Nobody else can settle a key while this node holds the order, so that what the journal says of
     /// it stays true. None if it cannot be decided now: whoever lets go waits for nobody, and the
@@ -73,7 +73,7 @@ impl<'a> Next<'a> {
         let verdict = verdict(request, after, word.as_ref(), renewals.is_some(), now);
         let waits = match verdict {
             Verdict::Grant { .. } => fairness::look(inner, held, request.session).await?,
-            _ => Waits::default(),
+            _ => WaitList::default(),
         };
         let kept = waits.kept_for_another(request.session, inner.clock.now());
         Ok(Self {

@@ -9,7 +9,7 @@ use orderlock_core::store::{Entry, History, MarkEnd, Page};
 use orderlock_core::{OutcomeKind, StoreError};
 
 use crate::database::journal::{ENTRIES_MAX, read_entry};
-use crate::document::entry::Record;
+use crate::document::entry::StoredEntry;
 use crate::error::Failure;
 use crate::shared::Inner;
 use crate::verbs::cursor;
@@ -47,7 +47,7 @@ pub(crate) async fn history(
         let number = record.entry.number;
         // The journal's word stays: it has the position. An entry that was given another number since
         // the order was read stands there under that one.
-        entries.retain(|_, other: &mut Record| !other.is_same(&record));
+        entries.retain(|_, other: &mut StoredEntry| !other.is_same(&record));
         entries.insert(number, record);
     }
     // Behind a page that was cut short, what waits is not yet looked at.

@@ -6,10 +6,10 @@ use orderlock_core::{StoreError, Target, Version};
 
 use crate::database::calls::document_of;
 use crate::database::reservations;
-use crate::document::entry::Record;
+use crate::document::entry::StoredEntry;
 use crate::document::fields::{hash_hex, long, micros};
 use crate::document::json::{self, Doubles};
-use crate::document::keys::Word;
+use crate::document::keys::KeyEntry;
 use crate::document::order::OrderDocument;
 use crate::document::plan::{index_to_fields, text_of};
 use crate::error::Failure;
@@ -17,7 +17,7 @@ use crate::shared::Inner;
 
 /// How an insert went.
 pub(crate) enum Insert {
-    Done(Box<Record>),
+    Done(Box<StoredEntry>),
     /// Something stands in the way.
     Taken(Failure),
 }
@@ -77,7 +77,7 @@ pub(crate) async fn made_in(
     let Some(word) = inner.calls.key(order, key_id, forgets_by).await? else {
         return Ok(None);
     };
-    Ok(match Word::facts(Some(&word), now) {
+    Ok(match KeyEntry::facts(Some(&word), now) {
         KeyFacts::Final { fingerprint, .. } if fingerprint != request.claim.fingerprint => {
             Some(Created::Reused)
         }
@@ -100,15 +100,15 @@ pub(crate) fn derived(request: &Create) -> Target {
 }
 
 /// The whole document of a new order.
-fn document(inner: &Inner, request: &Create, id: &Bson) -> Result<(Fields, Record), Failure> {
+fn document(inner: &Inner, request: &Create, id: &Bson) -> Result<(Fields, StoredEntry), Failure> {
     let own = json::to_fields(&request.document)?;
     let now = inner.clock.times().latest;
-    let mut record = Record::new(Entry::of_create(request), request.entry.retention, now);
+    let mut record = StoredEntry::new(Entry::of_create(request), request.entry.retention, now);
     record.entry.number = 1;
     record.entry.version = Version::FIRST;
     let mut creation = doc! {"key": hash_hex(request.claim.key_id.0)};
     creation.extend(
-        Word::of(&record)
+        KeyEntry::of(&record)
             .map(|word| word.to_fields())
             .unwrap_or_default(),
     );

@@ -6,8 +6,8 @@ use std::ops::Range;
 use mongodb::bson::{Bson, Document as Fields, doc};
 use orderlock_core::{Fence, SessionId, StoreError, Target};
 
-use crate::database::calls::Rows;
-use crate::document::fields::{Reader, hex, nested};
+use crate::database::calls::RowCursor;
+use crate::document::fields::{FieldReader, hex, nested};
 use crate::document::lease::locked_by;
 use crate::document::order::OrderDocument;
 use crate::document::order_id;
@@ -36,10 +36,10 @@ impl HeldRow {
         let id = fields.get("_id").cloned().unwrap_or_default();
         let target = order_id::target(&id)
             .ok_or_else(|| Failure::unreadable("an `_id` that names no order"))?;
-        let kept = Reader::new("an order", &fields).document("orderlock")?;
+        let kept = FieldReader::new("an order", &fields).document("orderlock")?;
         let lease = kept.and_then(|kept| kept.get("lease")?.as_document());
         let lease = lease.ok_or_else(|| Failure::unreadable("a lease"))?;
-        let reader = Reader::new("a lease", lease);
+        let reader = FieldReader::new("a lease", lease);
         let fence = reader.fence("fence")?;
         let locked = fields.get("locked").and_then(Bson::as_str);
         Ok(Self {
@@ -90,13 +90,13 @@ pub(crate) async fn held(inner: &Inner, fences: &[Fence]) -> Result<Vec<HeldRow>
 pub(crate) async fn of_others<'a>(
     inner: &'a Inner,
     alive: &[SessionId],
-) -> Result<Rows<'a>, StoreError> {
+) -> Result<RowCursor<'a>, StoreError> {
     let alive: Vec<String> = alive.iter().map(|session| hex(session.0)).collect();
     let others = doc! {"$exists": true, "$nin": alive};
     rows(inner, doc! {"orderlock.lease.session": others}).await
 }
 
-async fn rows(inner: &Inner, filter: Fields) -> Result<Rows<'_>, StoreError> {
+async fn rows(inner: &Inner, filter: Fields) -> Result<RowCursor<'_>, StoreError> {
     let wanted = doc! {"locked": 1, "orderlock.lease.fence": 1, "orderlock.lease.session": 1};
     let query = inner.calls.orders.find(filter).projection(wanted);
     inner.calls.rows(query).await.map_err(Failure::not_applied)
@@ -105,7 +105,7 @@ async fn rows(inner: &Inner, filter: Fields) -> Result<Rows<'_>, StoreError> {
 /// The next lease that can be read.
 pub(crate) async fn next(
     inner: &Inner,
-    rows: &mut Rows<'_>,
+    rows: &mut RowCursor<'_>,
 ) -> Result<Option<HeldRow>, StoreError> {
     loop {
         let Some(fields) = rows.next().await.map_err(Failure::not_applied)? else {

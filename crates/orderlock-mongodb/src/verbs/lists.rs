@@ -5,7 +5,7 @@ use mongodb::bson::{Bson, Document as Fields, RawDocumentBuf, doc};
 use orderlock_core::store::{Cursor, Filter, Leases, List, OrderView, Page};
 use orderlock_core::{LeaseView, StoreError, Tenant};
 
-use crate::document::fields::{Reader, hex};
+use crate::document::fields::{FieldReader, hex};
 use crate::document::order::OrderDocument;
 use crate::error::Failure;
 use crate::shared::Inner;
@@ -95,7 +95,7 @@ fn read<T>(
 
 fn place_in_list(fields: &Fields) -> Cursor {
     let kept = fields.get("orderlock").and_then(Bson::as_document);
-    let created = kept.and_then(|kept| Reader::new("an order", kept).number("created").ok());
+    let created = kept.and_then(|kept| FieldReader::new("an order", kept).number("created").ok());
     let created = created.map_or_else(|| "-".into(), |created| created.to_string());
     let id = fields.get("_id").cloned().unwrap_or_default();
     cursor::write('o', &format!("{created}.{}", cursor::id_to_text(&id)))

@@ -4,7 +4,7 @@ use orderlock_core::store::{KeyFacts, Known, Lookup, OrderView, Read};
 use orderlock_core::{KeyId, LeaseState, StoreError, Target};
 
 use crate::database::reservations;
-use crate::document::keys::Word;
+use crate::document::keys::KeyEntry;
 use crate::error::Failure;
 use crate::relay::adopt::recall;
 use crate::shared::Inner;
@@ -48,7 +48,7 @@ async fn lookup_in(inner: &Inner, target: &Target, key_id: KeyId) -> Result<Know
     let forgets_by = inner.clock.forgets_by();
     let word = inner.calls.key(&order, key_id, forgets_by).await?;
     if let Some(word) = &word {
-        match Word::facts(Some(word), now) {
+        match KeyEntry::facts(Some(word), now) {
             KeyFacts::Final { retained: true, .. } => {
                 let record = inner
                     .calls

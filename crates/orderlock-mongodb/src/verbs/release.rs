@@ -13,7 +13,7 @@ use crate::document::order::OrderDocument;
 use crate::error::Failure;
 use crate::shared::Inner;
 use crate::verbs::give_up::{keep_beside, leaving, let_go, mark_before};
-use crate::verbs::hand_over::Next;
+use crate::verbs::hand_over::NextHolder;
 
 const NOT_HELD: Released = Released {
     held: false,
@@ -98,7 +98,7 @@ async fn look_and_let_go(
         let mark = given_up.mark_after(&order);
         let after = OrderDocument::clone(&order).let_go(mark.clone());
         let next = match given_up.next {
-            Some(next) => Next::decide(inner, next, (&order, &after)).await,
+            Some(next) => NextHolder::decide(inner, next, (&order, &after)).await,
             None => None,
         };
         let mut update = leaving(&order, mark.as_ref());

@@ -5,9 +5,9 @@ use orderlock_core::{LeaseState, Mark, OutcomeKind, StoreError};
 
 use crate::database::marks;
 use crate::database::retry::{RetryBudget, busy};
-use crate::document::entry::Record;
+use crate::document::entry::StoredEntry;
 use crate::document::order::OrderDocument;
-use crate::document::plan::Plan;
+use crate::document::plan::StepPlan;
 use crate::document::update::Update;
 use crate::error::Failure;
 use crate::shared::Inner;
@@ -103,7 +103,7 @@ fn plan(
     request: &Resolve,
     order: &OrderDocument,
     mark: &Mark,
-) -> Result<Plan, Failure> {
+) -> Result<StepPlan, Failure> {
     let times = inner.clock.times();
     let about = About::from(mark);
     let (outcome, retention) = match &request.decision {
@@ -111,14 +111,14 @@ fn plan(
         Decision::Settle { end, retention, .. } => (end.outcome.kind(), *retention),
     };
     let act = (outcome, request.actor.clone(), Some(request.reason.clone()));
-    let mut record = Record::of_act(&order.target, about, act, times.latest);
+    let mut record = StoredEntry::of_act(&order.target, about, act, times.latest);
     let mut changed = None;
     if let Decision::Settle { end, .. } = &request.decision {
         record.entry.answer = Some(end.answer.clone());
         changed = end.outcome.change();
     }
-    let record = Record::new(record.entry, retention, times.latest);
-    let mut plan = Plan::new(order, record);
+    let record = StoredEntry::new(record.entry, retention, times.latest);
+    let mut plan = StepPlan::new(order, record);
     if let Some(change) = changed {
         inner.fits(&change.after)?;
         plan.change(change, inner.whole_orders)?;

@@ -9,7 +9,7 @@ use orderlock_core::store::{Join, Joined, Leave, Left, Renew, Renewed};
 use orderlock_core::{Fence, Secret, StoreError};
 
 use crate::database::calls::{Calls, fields_of};
-use crate::document::fields::{Reader, from_micros, hex, span_to_micros};
+use crate::document::fields::{FieldReader, from_micros, hex, span_to_micros};
 use crate::error::Failure;
 use crate::sessions::SESSIONS_MAX;
 use crate::sessions::row::{SessionRow, broken, path_of_broken};
@@ -63,7 +63,7 @@ async fn secret(calls: &Calls, offered: &Secret) -> Result<Secret, StoreError> {
     let query = calls.meta.find_one(doc! {"_id": "secret"});
     let found = calls.one(query).await.map_err(Failure::not_applied)?;
     let kept = found.unwrap_or_default();
-    let kept = Reader::new("the installation's secret", &kept).text("value");
+    let kept = FieldReader::new("the installation's secret", &kept).text("value");
     let kept = blake3::Hash::from_hex(kept.map_err(Failure::not_applied)?);
     let kept = kept.map_err(|_| Failure::unreadable("the installation's secret").not_applied())?;
     Ok(Secret::new(kept.into()))

@@ -1,5 +1,5 @@
 //! `settle`: change, entry, and what becomes of the lease, in one write that names the grant and
-//! the turn that it rests on.
+//! the revision that it rests on.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use orderlock_core::store::{
 
 use crate::database::marks;
 use crate::database::retry::{RetryBudget, busy};
-use crate::document::entry::Record;
+use crate::document::entry::StoredEntry;
 use crate::document::order::OrderDocument;
-use crate::document::plan::Plan;
+use crate::document::plan::StepPlan;
 use crate::error::Failure;
 use crate::shared::Inner;
 use crate::verbs::acquire::acquire;
 use crate::verbs::give_up::let_go;
-use crate::verbs::hand_over::Next;
+use crate::verbs::hand_over::NextHolder;
 
 pub(crate) async fn settle(inner: &Inner, request: &Settle) -> Result<Settled, StoreError> {
     let Some(id) = inner.ids.id(&request.claim.target()) else {
@@ -41,15 +41,17 @@ pub(crate) async fn settle(inner: &Inner, request: &Settle) -> Result<Settled, S
         };
         let tried = match why_not(inner, request, &order) {
             None => write(inner, request, &order, &id).await?,
-            Some(loss) => Tried::Lost(loss),
+            Some(loss) => SettleAttempt::Lost(loss),
         };
         match tried {
-            Tried::Settled(settled) => return Ok(settled),
-            Tried::GoneOn => {}
+            SettleAttempt::Settled(settled) => return Ok(settled),
+            SettleAttempt::GoneOn => {}
             // What this node remembers may be old: only the order itself says no.
-            Tried::Lost(_) | Tried::Impossible(_) if remembered => {}
-            Tried::Lost(loss) => return written_or_lost(inner, request, &order, loss).await,
-            Tried::Impossible(reason) => return give_up(inner, request, reason).await,
+            SettleAttempt::Lost(_) | SettleAttempt::Impossible(_) if remembered => {}
+            SettleAttempt::Lost(loss) => {
+                return written_or_lost(inner, request, &order, loss).await;
+            }
+            SettleAttempt::Impossible(reason) => return give_up(inner, request, reason).await,
         }
         inner.grants.forget(request.fence);
     }
@@ -57,7 +59,7 @@ pub(crate) async fn settle(inner: &Inner, request: &Settle) -> Result<Settled, S
 }
 
 /// What one try comes to.
-enum Tried {
+enum SettleAttempt {
     Settled(Settled),
     /// The order is no longer as it was read.
     GoneOn,
@@ -84,14 +86,14 @@ fn why_not(inner: &Inner, request: &Settle, order: &OrderDocument) -> Option<Los
 }
 
 /// Plans a settle, on the order as its grant (or its last checkpoint) left it.
-fn plan(inner: &Inner, request: &Settle, order: &OrderDocument) -> Result<Plan, Failure> {
+fn plan(inner: &Inner, request: &Settle, order: &OrderDocument) -> Result<StepPlan, Failure> {
     if let Some(change) = request.change() {
         inner.fits(&change.after)?;
     }
     let times = inner.clock.times();
     let entry = Entry::of_settle(request);
-    let record = Record::new(entry, request.entry.retention, times.latest);
-    let mut plan = Plan::new(order, record);
+    let record = StoredEntry::new(entry, request.entry.retention, times.latest);
+    let mut plan = StepPlan::new(order, record);
     if let Some(change) = request.change() {
         plan.change(change, inner.whole_orders)?;
     }
@@ -109,19 +111,21 @@ async fn write(
     request: &Settle,
     order: &OrderDocument,
     id: &Bson,
-) -> Result<Tried, StoreError> {
+) -> Result<SettleAttempt, StoreError> {
     let plan = match plan(inner, request, order) {
         Ok(plan) => plan,
-        Err(Failure::Impossible(reason)) => return Ok(Tried::Impossible(reason.to_string())),
+        Err(Failure::Impossible(reason)) => {
+            return Ok(SettleAttempt::Impossible(reason.to_string()));
+        }
         Err(failure) => return Err(failure.not_applied()),
     };
-    let Plan {
+    let StepPlan {
         mut update,
         after,
         record,
     } = plan;
     let next = match request.next() {
-        Some(next) => Next::decide(inner, next, (order, &after)).await,
+        Some(next) => NextHolder::decide(inner, next, (order, &after)).await,
         None => None,
     };
     if let Some(next) = &next {
@@ -144,12 +148,12 @@ async fn write(
     };
     let changed = match written {
         Ok(Some(changed)) => changed,
-        Ok(None) => return Ok(Tried::GoneOn),
+        Ok(None) => return Ok(SettleAttempt::GoneOn),
         Err(failure) => {
             return match failure.constraint() {
                 Some(reason) => give_up(inner, request, reason.into())
                     .await
-                    .map(Tried::Settled),
+                    .map(SettleAttempt::Settled),
                 None => Err(failure.of_a_write()),
             };
         }
@@ -160,7 +164,7 @@ async fn write(
         marks::ended(&inner.calls, id, request.fence);
     }
     let next = go_on(inner, request, changed, next.map(|next| (next, session))).await;
-    Ok(Tried::Settled(accepted(receipt, next)))
+    Ok(SettleAttempt::Settled(accepted(receipt, next)))
 }
 
 /// What is done once the settle is written. It is good, whatever becomes of the one that was asked with
@@ -169,7 +173,7 @@ async fn go_on(
     inner: &Inner,
     request: &Settle,
     changed: OrderDocument,
-    next: Option<(Next<'_>, Result<Option<i64>, Failure>)>,
+    next: Option<(NextHolder<'_>, Result<Option<i64>, Failure>)>,
 ) -> Option<Acquired> {
     if !request.is_final() {
         inner.grants.keep(request.fence, changed);

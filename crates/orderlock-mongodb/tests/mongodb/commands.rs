@@ -41,10 +41,10 @@ impl Sent {
 }
 
 fn is_of_the_relay(command: &Fields) -> bool {
-    // It looks for orders that wait, and takes out of them what it has moved, without a turn.
+    // It looks for orders that wait, and takes out of them what it has moved, which is no new revision.
     let text = command.to_string();
     let waits = text.contains("orderlock.waiting") || text.contains("orderlock.entries");
-    waits && !text.contains("orderlock.turn")
+    waits && (command.contains_key("find") || !text.contains("orderlock.turn"))
 }
 
 #[track_caller]

@@ -137,7 +137,7 @@ async fn an_order_that_is_read_late_is_asked_for_again() {
     let world = World::by_way_of(&proxy.address(), MongodbOptions::default()).await;
     world.order("o1").await;
     let gone_on = doc! {"ok": 1.0, "value": Bson::Null, "lastErrorObject": {"n": 0}};
-    proxy.meet("findAndModify", "orders", Fate::Answered(gone_on), 75);
+    proxy.meet("findAndModify", "orders", Fate::Answered(gone_on), 40);
     let told = world
         .store
         .acquire(world.request("o1", "k1"))
