@@ -91,7 +91,9 @@ impl HandlerLease {
             step: 0,
             ended_by: None,
             ended: false,
-            granted: (grant.now, node.now()),
+            // The clock of the node that has made the order may go before the store's, by a little: what
+            // follows is dated no earlier.
+            granted: (grant.now.max(grant.times.updated), node.now()),
         };
         Self {
             node: Arc::clone(node),

@@ -51,6 +51,10 @@ impl Answers for Dated {
 async fn world() -> World {
     let clock = TestRuntime::seeded(1);
     clock.advance(AHEAD);
+    world_of(clock).await
+}
+
+async fn world_of(clock: TestRuntime) -> World {
     let memory = Arc::new(MemoryStore::new(Arc::new(clock)));
     let (runtime, store) = (TestRuntime::new(), Arc::clone(&memory));
     let store: Arc<dyn OrderStore> = Arc::new(store);
@@ -80,6 +84,25 @@ async fn a_change_is_dated_by_the_stores_clock() {
     assert_eq!(world.entries().await[0].at, at);
     let times = world.view().await.times;
     assert_eq!((times.created, times.updated), (created, at));
+}
+
+/// Orders are made by the clock of their node, which may go before the store's.
+#[tokio::test]
+async fn no_change_is_dated_before_the_one_that_it_follows() {
+    let clock = TestRuntime::seeded(1);
+    clock.set_clock(jiff::SignedDuration::from_hours(-1));
+    let world = world_of(clock).await;
+    let created = world.view().await.times.created;
+    for (key, worked) in [("k1", 1), ("k2", 2)] {
+        let (ended, mut handler) = world.add_later(request(key));
+        handler.begun().await;
+        world.runtime.advance(WORK);
+        handler.go();
+        let at = created + WORK * worked;
+        assert_eq!(settled(ended.await).0, format!("{created} {at}"));
+        assert_eq!(world.entries().await.last().unwrap().at, at);
+        assert_eq!(world.view().await.times.updated, at);
+    }
 }
 
 #[tokio::test]
