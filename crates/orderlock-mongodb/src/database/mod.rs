@@ -1,4 +1,7 @@
-//! The commands that the store sends, and what a node keeps beside them: its clock, and caches.
+//! The commands that the store sends, a file for each collection, and what a node keeps beside them: its
+//! clock, the orders that it holds, and which documents cannot be read.
+//!
+//! Nothing here decides anything about an order: the core does, and the verbs ask it.
 
 pub(crate) mod calls;
 pub(crate) mod clock;

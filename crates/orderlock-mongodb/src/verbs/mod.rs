@@ -1,4 +1,10 @@
-//! The verbs of the store, a file for each, and what they share.
+//! The verbs of the store, a file for each, and what several of them do.
+//!
+//! An `acquire` is decided in `decide`, what stands in its way is answered in `answers`, and what is left to
+//! do under a new lease before its holder may begin is in `grant`. `hand_over` does the same for the next
+//! request when a lease ends, by a settle or by `give_up`. `fairness` keeps an order for a node that has
+//! waited for long enough. `leases` ends many leases at once, for the sessions whose renewals `tend` to
+//! them, and for the sweep. `insert` writes a new order, also under a `chosen_id`.
 
 pub(crate) mod acquire;
 pub(crate) mod answers;
