@@ -1,4 +1,4 @@
-//! What a store can be told at its opening.
+//! Settings of the store, with their defaults and bounds.
 
 use std::sync::Arc;
 use std::time::Duration;

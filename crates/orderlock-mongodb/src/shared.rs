@@ -1,4 +1,4 @@
-//! What the verbs of one store share.
+//! A store that is open: what its verbs share.
 
 use std::sync::Arc;
 

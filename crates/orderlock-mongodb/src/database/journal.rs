@@ -1,4 +1,4 @@
-//! Questions to the journal's collection.
+//! Queries of the journal's collection.
 
 use mongodb::action::FindOne;
 use mongodb::bson::{Bson, Document as Fields, RawDocumentBuf, doc};

@@ -1,4 +1,5 @@
-//! Commands to the orders' collection: each write is one of one order, if it is as a filter says.
+//! Commands to the orders' collection: each write changes one order, on the condition that it is as a
+//! filter says.
 
 use mongodb::bson::{Bson, Document as Fields, doc};
 use mongodb::options::ReturnDocument;

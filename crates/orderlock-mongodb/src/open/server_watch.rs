@@ -1,4 +1,4 @@
-//! The health of the server, on which the store rests and which it does not own: looked at again while it serves, and told in `describe`.
+//! The health of the server, on which the store rests and which it does not own: looked at again while it serves, and shown by `describe`.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
-//! Entries on their way from orders' documents into the journal.
+//! Moving entries from orders' documents into the journal: the insert at the next positions, and the trim
+//! of the documents.
 
 use std::collections::{BTreeMap, HashSet};
 

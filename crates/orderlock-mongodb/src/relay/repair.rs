@@ -1,4 +1,4 @@
-//! What is done for entries of orders that somebody has replaced. A service that replaces a document
+//! Repair of entries of orders that another service has replaced. A service that replaces a document
 //! drops what waits in it, and lets the numbers begin anew: neither may cost an entry that was
 //! answered.
 

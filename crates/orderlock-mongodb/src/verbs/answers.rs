@@ -1,4 +1,4 @@
-//! How an `acquire` is answered once it is decided.
+//! The answer to an `acquire`, once it is decided.
 
 use orderlock_core::store::{Acquired, Grant, Verdict};
 use orderlock_core::{KeyId, LeaseView, StoreError};

@@ -3,7 +3,7 @@
 //!
 //! What is not confirmed may be left over by a node that died: another request under the key waits for a
 //! while, and then takes the reservation for its own order. Whoever finds at the end that the
-//! reservation is no longer theirs takes their own order away, of which nobody has been told.
+//! reservation is no longer theirs takes their own order away, whose creation was answered to nobody.
 
 use mongodb::bson::{Bson, doc};
 use orderlock_core::StoreError;
@@ -129,7 +129,7 @@ async fn create_reserved(
     }
 }
 
-/// Takes an order away that was just made and of which nobody has been told.
+/// Takes an order away that was just made, and whose creation was answered to nobody.
 async fn take_away(inner: &Inner, id: &Bson) -> Result<(), StoreError> {
     let filter = doc! {"_id": id, "locked": Bson::Null, REVISION: 1_i64};
     let command = inner.calls.orders.find_one_and_delete(filter);

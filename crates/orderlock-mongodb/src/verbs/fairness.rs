@@ -1,5 +1,5 @@
-//! WaitingOrder for an order that another node holds: who waits is looked up before a hand-over, and written
-//! by whoever has found the order held more than once.
+//! Fairness between nodes, on the way of a verb: who waits for an order is looked up before a hand-over, and
+//! written by a node that has found the order held more than once.
 
 use std::time::Instant;
 

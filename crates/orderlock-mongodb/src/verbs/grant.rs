@@ -1,5 +1,5 @@
-//! What is done under a new lease before its holder is told: a change that somebody else made is
-//! written down, the key is looked up where the document does not list it, the bounds are looked at.
+//! What is done under a new lease before its holder may begin: a change by another service is written
+//! down, the key is looked up where the document does not list it, the bounds are checked.
 
 use orderlock_core::StoreError;
 use orderlock_core::store::{Acquire, Acquired, Verdict};
@@ -91,7 +91,7 @@ async fn finish_under(
     granted(inner, &order, word).await.map(Finished::Answered)
 }
 
-/// Corrects which run a grant is, once the journal has told of earlier ones.
+/// Corrects which run a grant is, once earlier ones were found in the journal.
 async fn count_attempt(
     inner: &Inner,
     order: &OrderDocument,

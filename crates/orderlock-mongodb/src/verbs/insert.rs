@@ -22,7 +22,7 @@ pub(crate) enum Insert {
     Taken(Failure),
 }
 
-/// Inserts the order. What is to be moved of it, the relay is told by whoever asks.
+/// Inserts the order. The caller tells the relay of its entry, once the order is to stay.
 pub(crate) async fn insert(
     inner: &Inner,
     request: &Create,

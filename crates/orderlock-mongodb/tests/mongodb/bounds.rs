@@ -57,7 +57,9 @@ async fn a_full_order_takes_no_operation_until_the_relay_has_moved_its_entries()
 
 #[tokio::test]
 async fn an_order_near_the_size_limit_can_be_held_and_refused_but_not_changed() {
-    let world = World::new().await;
+    // The tests' server takes its time for so much.
+    let options = MongodbOptions::default().with_patience(Duration::from_secs(60));
+    let world = World::with(options).await;
     let large = "x".repeat(15 * MEGABYTE);
     world
         .foreign_order(doc! {"_id": "f1", "count": 0, "large": &large})

@@ -38,7 +38,7 @@ fn order_of(created: &Created) -> &str {
 
 #[tokio::test]
 async fn a_reservation_of_a_node_that_died_is_taken_over() {
-    let patience = Duration::from_secs(1);
+    let patience = Duration::from_secs(3);
     let options = MongodbOptions::default().with_patience(patience);
     let world = World::with(options).await;
     let reservations = collection(&world.place, RESERVATIONS).await;

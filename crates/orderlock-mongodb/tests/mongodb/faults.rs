@@ -202,7 +202,7 @@ async fn an_unconfirmed_write_is_told_as_open() {
 #[tokio::test]
 async fn a_server_that_says_nothing_is_not_waited_for_for_ever() {
     let proxy = Proxy::new().await;
-    let options = MongodbOptions::default().with_patience(Duration::from_secs(1));
+    let options = MongodbOptions::default().with_patience(Duration::from_secs(3));
     let world = World::by_way_of(&proxy.address(), options).await;
     world.order("o1").await;
     let held = world.hold("o1", "k1").await;
