@@ -65,9 +65,9 @@ impl Ledger {
         *lock(&self.pages).verbs.entry(word).or_default() += 1;
     }
 
-    /// Counts a verb as being asked.
-    pub(crate) fn asks(&self, verb: &'static str) -> UnderWay {
-        self.pace.asks(verb)
+    /// Counts a verb as being asked at a node.
+    pub(crate) fn asks(&self, verb: &'static str, node: usize) -> UnderWay {
+        self.pace.asks((verb, node))
     }
 
     /// How often one of these verbs is being asked.
@@ -75,7 +75,7 @@ impl Ledger {
         self.pace.asked_now(verbs)
     }
 
-    /// Whether the store takes its time with everybody.
+    /// Whether the store takes its time with all that some node asks.
     pub(crate) fn is_slow(&self) -> bool {
         self.pace.is_slow()
     }

@@ -89,7 +89,7 @@ impl Node {
             clock: Arc::clone(&clock),
         };
         let rounds = Arc::default();
-        let store = Watched::new(store, scene, &dead, &rounds);
+        let store = Watched::new(store, (scene, place), &dead, &rounds);
         let lifecycle = Lifecycle::builder(store, Plain)
             .runtime(Arc::new(of_the_node))
             .limits(limits)

@@ -1,5 +1,5 @@
-//! Whether the machine stands still, its disk does, or the store is slow to everybody: then whatever is
-//! lost in time has an excuse.
+//! Whether the machine stands still, its disk does, or the store is slow to all that a node asks: then
+//! whatever is lost in time has an excuse.
 
 use std::io::Write as _;
 use std::sync::{Arc, Mutex, Weak};

@@ -25,6 +25,7 @@ use crate::tale::Tale;
 pub(crate) struct Watched {
     store: Arc<dyn OrderStore>,
     scene: Weak<Scene>,
+    place: usize,
     /// Set before the node's futures are dropped: what they do then, a killed process does not do.
     dead: Arc<AtomicBool>,
     /// Counts the rounds of the node's own housekeeping that were answered.
@@ -40,13 +41,14 @@ impl fmt::Debug for Watched {
 impl Watched {
     pub(crate) fn new(
         store: Arc<dyn OrderStore>,
-        scene: &Arc<Scene>,
+        (scene, place): (&Arc<Scene>, usize),
         dead: &Arc<AtomicBool>,
         rounds: &Arc<AtomicU64>,
     ) -> Self {
         Self {
             store,
             scene: Arc::downgrade(scene),
+            place,
             dead: Arc::clone(dead),
             rounds: Arc::clone(rounds),
         }
@@ -66,7 +68,7 @@ impl Watched {
         verb: &'static str,
         answer: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let under_way = self.scene().await.ledger.asks(verb);
+        let under_way = self.scene().await.ledger.asks(verb, self.place);
         let answer = answer.await;
         drop(under_way);
         let scene = self.scene().await;

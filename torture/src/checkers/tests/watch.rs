@@ -115,7 +115,7 @@ fn stage(keeps: bool) -> Stage {
     let rest = MemoryStore::new(Arc::new(TestRuntime::new()));
     let store = Arc::new(Agreeing { rest, keeps });
     Stage {
-        watched: Watched::new(store, &scene, &Arc::default(), &Arc::default()),
+        watched: Watched::new(store, (&scene, 0), &Arc::default(), &Arc::default()),
         scene,
         script: Script::default(),
     }
@@ -205,7 +205,7 @@ async fn rounds_of_the_nodes_own_housekeeping_are_counted() {
     let mut stage = stage(true);
     let rounds = Arc::default();
     let rest = MemoryStore::new(Arc::new(TestRuntime::new()));
-    stage.watched = Watched::new(Arc::new(rest), &stage.scene, &Arc::default(), &rounds);
+    stage.watched = Watched::new(Arc::new(rest), (&stage.scene, 0), &Arc::default(), &rounds);
     stage.watched.expire(Expire { limit: 1 }).await.unwrap();
     assert_eq!(rounds.load(std::sync::atomic::Ordering::Acquire), 1);
 }
