@@ -15,7 +15,7 @@ use crate::file::error::Fault;
 use crate::file::readers;
 use crate::file::readers::{Readers, Snapshot};
 use crate::open::owner::OwnerLock;
-use crate::state::context::Turn;
+use crate::state::context::WriteContext;
 use crate::verbs::acquire;
 use crate::verbs::from_file::{Asking, Verb};
 use crate::verbs::in_memory::{Asked, Direct};
@@ -47,13 +47,13 @@ impl Inner {
     pub(crate) fn write<R, T>(
         &self,
         request: R,
-        verb: fn(&mut Turn<'_>, &R) -> Result<T, Fault>,
+        verb: fn(&mut WriteContext<'_>, &R) -> Result<T, Fault>,
     ) -> StoreFuture<'_, T>
     where
         R: Send + 'static,
         T: Send + 'static,
     {
-        let work = move |turn: &mut Turn<'_>| verb(turn, &request);
+        let work = move |context: &mut WriteContext<'_>| verb(context, &request);
         self.writer.run(work, self.deadline()).boxed()
     }
 
@@ -162,7 +162,10 @@ impl Inner {
 
     /// Waits until all that was read is on the disk.
     pub(crate) async fn reached(&self) -> Result<(), StoreError> {
-        let reached = self.deadline().within(self.direct.horizon.reached()).await;
+        let reached = self
+            .deadline()
+            .within(self.direct.durability.reached())
+            .await;
         reached.ok_or_else(late)?
     }
 

@@ -34,9 +34,11 @@
 //! # }
 //! ```
 
+mod clock;
 mod deadline;
 mod file;
 mod inner;
+mod mutex;
 mod open;
 mod options;
 mod planted;

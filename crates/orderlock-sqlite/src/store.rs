@@ -22,13 +22,13 @@ use rusqlite::Connection;
 use tokio_stream::wrappers::BroadcastStream;
 
 use crate::SqliteOptions;
+use crate::clock::Clock;
 use crate::file::readers::{Gate, Readers};
 use crate::file::wal::LogLength;
 use crate::inner::Inner;
 use crate::open::{OpenError, open};
-use crate::state::clock::Clock;
 use crate::state::doubts::Doubts;
-use crate::state::durability::Horizon;
+use crate::state::durability::Durability;
 use crate::state::leases::Leases;
 use crate::verbs::create;
 use crate::verbs::expire;
@@ -87,7 +87,7 @@ impl SqliteStore {
         let direct = Arc::new(Direct {
             leases: Arc::clone(&leases),
             shared: Arc::default(),
-            horizon: Arc::new(Horizon::new()),
+            durability: Arc::new(Durability::new()),
             clock: Arc::clone(&clock),
         });
         let info = StoreInfo {
@@ -99,7 +99,7 @@ impl SqliteStore {
             trouble: None,
             document_bytes_max: options.document_bytes_max,
         };
-        let log = LogFile::of(&opened.path, opened.place.clone());
+        let log = LogFile::of(&opened.path, opened.files.clone());
         let log = log.map_err(|error| OpenError::Io {
             path: opened.path.clone(),
             error,
@@ -107,14 +107,14 @@ impl SqliteStore {
         let gate = Arc::new(Gate::default());
         let transactions = Transactions {
             path: opened.path,
-            place: opened.place,
+            files: opened.files,
             connection: Some(opened.writer),
             owner: opened.owner,
             document_bytes_max: options.document_bytes_max,
             clock,
             leases,
             shared: Arc::clone(&direct.shared),
-            horizon: Arc::clone(&direct.horizon),
+            durability: Arc::clone(&direct.durability),
             readers: Arc::clone(&gate),
             doubts: Doubts::default(),
             log: LogLength::new(),

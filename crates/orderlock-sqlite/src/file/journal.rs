@@ -7,11 +7,11 @@ use orderlock_core::{
 };
 use rusqlite::{Connection, params};
 
+use crate::clock::Now;
 use crate::file::error::Fault;
 use crate::file::key_index::{KeyHash, key_hash};
 use crate::file::rows::{Latest, OrderRow, WholeOrder, signed};
 use crate::file::time;
-use crate::state::clock::Now;
 
 /// An entry on its way into the journal, which gives it position, number and version.
 #[derive(Debug)]
@@ -26,12 +26,12 @@ pub(crate) struct Append<'a> {
     pub(crate) fingerprint: Fingerprint,
     pub(crate) grant: Option<(Fence, u32)>,
     /// None for an act that says nothing of a key: nothing is remembered of it.
-    pub(crate) memory: Option<Memory<'a>>,
+    pub(crate) record: Option<KeyRecord<'a>>,
 }
 
 /// What is remembered of a key with the entry.
 #[derive(Debug)]
-pub(crate) struct Memory<'a> {
+pub(crate) struct KeyRecord<'a> {
     pub(crate) answer: Option<&'a Answer>,
     pub(crate) retention: Retention,
 }
@@ -107,7 +107,7 @@ struct Ends {
 
 impl Ends {
     fn of(entry: &Append<'_>, now: Now) -> Self {
-        let retention = entry.memory.as_ref().map(|memory| memory.retention);
+        let retention = entry.record.as_ref().map(|record| record.retention);
         let after = |span| time::after(now.retention.latest, span);
         let lasting = retention.filter(|_| entry.outcome != OutcomeKind::Created);
         Self {
@@ -159,7 +159,7 @@ fn written(
     (entry, ends): (&Append<'_>, Ends),
 ) -> rusqlite::Result<Written> {
     let expires = ends.expires.unwrap_or(ends.now);
-    if let Some(answer) = entry.memory.as_ref().and_then(|memory| memory.answer) {
+    if let Some(answer) = entry.record.as_ref().and_then(|record| record.answer) {
         let mut insert = connection.prepare_cached(
             "INSERT INTO answers (position, expires, status, content_type, location, version, body)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",

@@ -159,13 +159,13 @@ impl Journal {
 
 /// An order whose entries are looked for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place<'a> {
+pub(crate) struct Indexed<'a> {
     pub(crate) target: &'a Target,
     pub(crate) row: i64,
     pub(crate) journal: &'a Journal,
 }
 
-impl<'a> Place<'a> {
+impl<'a> Indexed<'a> {
     pub(crate) fn journal(self) -> (i64, &'a Journal) {
         (self.row, self.journal)
     }

@@ -4,10 +4,10 @@ use orderlock_core::store::{Entry, KeyFacts, Receipt};
 use orderlock_core::{Fence, KeyId, Target, Timestamp};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use crate::file::key_index::{Place, find_by_key};
+use crate::clock::Now;
+use crate::file::key_index::{Indexed, find_by_key};
 use crate::file::rows::{entry_columns, entry_row, own_entry_columns, unsigned};
 use crate::file::time;
-use crate::state::clock::Now;
 
 /// The newest entry of a key that is in the file.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ pub(crate) const SETTLE_AT: &str = "SELECT e.number, e.expires FROM entries e
 /// after it, neither a settle nor a checkpoint of that key is applied.
 pub(crate) fn find_key(
     connection: &Connection,
-    place: Place<'_>,
+    place: Indexed<'_>,
     (key_id, run): (KeyId, Run),
     now: Now,
 ) -> rusqlite::Result<Option<KeyRow>> {
@@ -106,7 +106,7 @@ fn key_row(row: &Row<'_>, now: Now) -> rusqlite::Result<KeyRow> {
 /// What a settle has written before, if it has: found by the grant and the step that name it.
 pub(crate) fn find_settle(
     connection: &Connection,
-    place: Place<'_>,
+    place: Indexed<'_>,
     key_id: KeyId,
     fence: Fence,
     step: u32,
@@ -143,7 +143,7 @@ pub(crate) fn entry_at(
 /// The last checkpoint of a key by a run before this one.
 fn progress(
     connection: &Connection,
-    place: Place<'_>,
+    place: Indexed<'_>,
     (key_id, run): (KeyId, Run),
     now: Now,
 ) -> rusqlite::Result<Option<Box<Entry>>> {

@@ -17,7 +17,7 @@ use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::file::error::SqlError;
-use crate::state::leases::lock;
+use crate::mutex::lock;
 
 /// How many reads may wait for a thread; one more waits for room before it is sent.
 const QUEUE: usize = 1_024;

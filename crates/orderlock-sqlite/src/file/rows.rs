@@ -8,7 +8,7 @@ use orderlock_core::{
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
-use crate::file::key_index::{Journal, Place, journal};
+use crate::file::key_index::{Indexed, Journal, journal};
 use crate::file::time;
 
 /// An order's row without its content, and the mark on it.
@@ -53,8 +53,8 @@ pub(crate) struct Latest {
 }
 
 impl Latest {
-    pub(crate) fn place(&self) -> Place<'_> {
-        Place {
+    pub(crate) fn place(&self) -> Indexed<'_> {
+        Indexed {
             target: &self.whole.order.target,
             row: self.whole.order.row,
             journal: &self.journal,

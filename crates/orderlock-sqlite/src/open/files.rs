@@ -12,7 +12,7 @@ type FileId = (u64, u64);
 
 /// The files of one database, as they were when it was opened.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct Files {
     files: Vec<(PathBuf, Option<FileId>)>,
 }
 
@@ -23,7 +23,7 @@ pub(crate) fn beside(database: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-impl Place {
+impl Files {
     /// Takes note of the database, its log and its owner's lock. They are there.
     pub(crate) fn of(database: &Path) -> io::Result<Self> {
         let names = [

@@ -15,7 +15,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::SqliteOptions;
 use crate::file::wal;
-use crate::open::files::{Place, beside};
+use crate::open::files::{Files, beside};
 use crate::open::owner::{OwnerLock, own_file};
 use crate::open::secure::{Unsecured, secure};
 
@@ -143,7 +143,7 @@ impl From<rusqlite::Error> for OpenError {
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) path: PathBuf,
-    pub(crate) place: Place,
+    pub(crate) files: Files,
     pub(crate) lock: OwnerLock,
     pub(crate) owner: i64,
     /// Whether the file was copied or left without its log while it was in use.
@@ -211,7 +211,7 @@ pub(crate) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, OpenE
         .map(|_| reading(&path))
         .collect::<Result<_, _>>()?;
     Ok(Opened {
-        place: Place::of(&path).map_err(failed)?,
+        files: Files::of(&path).map_err(failed)?,
         lock,
         owner,
         log_is_missing,
@@ -224,8 +224,8 @@ pub(crate) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, OpenE
 
 /// The connection that writes, again: after an I/O error, what the old one kept in memory is not
 /// to be trusted. It creates nothing: a file that has gone is an error.
-pub(crate) fn reopen(path: &Path, place: &Place) -> Result<Connection, Unsecured> {
-    place.check()?;
+pub(crate) fn reopen(path: &Path, files: &Files) -> Result<Connection, Unsecured> {
+    files.check()?;
     let connection = connect(path)?;
     configure(&connection)?;
     secure(&connection, &beside(path, "-wal"))?;

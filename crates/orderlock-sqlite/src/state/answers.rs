@@ -11,7 +11,7 @@ use foldhash::fast::RandomState;
 use orderlock_core::store::Entry;
 use orderlock_core::{KeyId, Target};
 
-use crate::state::clock::Now;
+use crate::clock::Now;
 
 /// What an entry takes beside its document and its answer, about: itself, its places here, and its
 /// names.

@@ -35,7 +35,7 @@ impl Doubts {
     /// Brings memory up to the file, which shows by now what the disk has: a grant whose mark stands
     /// there holds its order, and whatever else its batch did has happened too.
     ///
-    /// Nobody else changes these leases meanwhile: the horizon is broken.
+    /// Nobody else changes these leases meanwhile: the durability is broken.
     pub(crate) fn settle(
         &mut self,
         connection: &Connection,

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 /// How far commits and flushes have gone.
 #[derive(Debug)]
-pub(crate) struct Horizon {
+pub(crate) struct Durability {
     /// Commits that have been tried: a snapshot may show every one of them.
     tried: AtomicU64,
     flushed: watch::Sender<Flushed>,
@@ -21,10 +21,10 @@ struct Flushed {
     /// This many commits are on the disk, or are certain not to be in the file.
     commits: u64,
     /// A flush has failed, and what the file shows may not be on the disk.
-    broken: bool,
+    in_doubt: bool,
 }
 
-impl Horizon {
+impl Durability {
     pub(crate) fn new() -> Self {
         Self {
             tried: AtomicU64::new(0),
@@ -40,18 +40,18 @@ impl Horizon {
     /// Says that everything that was committed is on the disk.
     pub(crate) fn flushed(&self) {
         let commits = self.tried.load(Ordering::Acquire);
-        let broken = false;
-        self.flushed.send_replace(Flushed { commits, broken });
+        let in_doubt = false;
+        self.flushed.send_replace(Flushed { commits, in_doubt });
     }
 
     /// Says that nobody knows how much of the file is on the disk.
-    pub(crate) fn broken(&self) {
-        self.flushed.send_modify(|flushed| flushed.broken = true);
+    pub(crate) fn doubted(&self) {
+        self.flushed.send_modify(|flushed| flushed.in_doubt = true);
     }
 
     /// Whether the file may show what is not on the disk, and nothing is known to bring it there.
-    pub(crate) fn is_broken(&self) -> bool {
-        self.flushed.borrow().broken
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.flushed.borrow().in_doubt
     }
 
     /// Waits until all that a snapshot may show, which was taken before the call, is on the disk.
@@ -60,7 +60,7 @@ impl Horizon {
     /// If that is not known, because a flush has failed.
     pub(crate) async fn reached(&self) -> Result<(), StoreError> {
         let tried = self.tried.load(Ordering::Acquire);
-        let known = |flushed: &Flushed| flushed.broken || flushed.commits >= tried;
+        let known = |flushed: &Flushed| flushed.in_doubt || flushed.commits >= tried;
         let now = *self.flushed.borrow();
         let flushed = if known(&now) {
             now
@@ -72,7 +72,7 @@ impl Horizon {
                 .await
                 .map_or(now, |flushed| *flushed)
         };
-        if flushed.broken {
+        if flushed.in_doubt {
             let text = "the disk did not take the log; what the file shows may not survive";
             return Err(StoreError::NotApplied(text.into()));
         }

@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::BuildHasher as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use foldhash::fast::RandomState;
@@ -15,9 +15,11 @@ use orderlock_core::{Fence, KeyId, Lease, LeaseState, OrderId, SessionId, Target
 use tokio::sync::broadcast;
 
 use crate::file::rows::ListPlace;
+use crate::mutex::lock;
 use crate::state::answers::Answers;
 use crate::state::orders::Orders;
 use crate::state::staged::StagedSlot;
+use crate::state::view::Certainty;
 
 const SHARDS: usize = 16;
 
@@ -47,7 +49,7 @@ pub(crate) struct Held {
     /// How many renewals its session had at the grant.
     pub(crate) renewals: u64,
     /// Whether a settle of it may be in the file all the same.
-    doubtful: bool,
+    in_doubt: bool,
 }
 
 impl Held {
@@ -58,7 +60,7 @@ impl Held {
             state: state.into(),
             place,
             renewals,
-            doubtful: false,
+            in_doubt: false,
         })
     }
 
@@ -66,24 +68,29 @@ impl Held {
     /// nobody knows.
     pub(crate) fn doubted(self) -> Self {
         Self {
-            doubtful: true,
+            in_doubt: true,
             ..self
         }
     }
 
     /// The lease after a step of this one. A doubt stays: it ends with the lease.
     pub(crate) fn after(&self, state: LeaseState) -> Option<Self> {
-        let doubtful = self.doubtful;
+        let in_doubt = self.in_doubt;
         let next = Self::new(state, self.place, self.renewals)?;
-        Some(Self { doubtful, ..next })
+        Some(Self { in_doubt, ..next })
     }
 
-    /// Whether this is the settle that comes next under the lease, and the file certainly has
-    /// neither it nor a final entry of its key. The grant has seen to the key, and while the lease
+    /// Whether this is the settle that comes next under the lease. Unless that is in doubt, the file
+    /// has neither it nor a final entry of its key: the grant has seen to the key, and while the lease
     /// is held nobody else can settle it.
     pub(crate) fn awaits(&self, key_id: KeyId, fence: Fence, step: u32) -> bool {
         let lease = self.lease();
-        !self.doubtful && lease.key_id == key_id && lease.fence == fence && lease.steps == step
+        lease.key_id == key_id && lease.fence == fence && lease.steps == step
+    }
+
+    /// Whether a batch was thrown away that may have settled it.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.in_doubt
     }
 
     pub(crate) fn state(&self) -> &LeaseState {
@@ -104,6 +111,17 @@ pub(crate) struct Slot {
     /// The writer has decided about this order, and its commit is under way. Until that has ended
     /// nobody but the writer may change the slot.
     pub(crate) pinned: bool,
+}
+
+impl Slot {
+    /// How far one may rely on it, as far as the writer and the lease tell.
+    pub(crate) fn certainty(&self) -> Certainty {
+        match &self.held {
+            _ if self.pinned => Certainty::BeingFlushed,
+            Some(held) if held.is_in_doubt() => Certainty::InDoubt,
+            _ => Certainty::OnDisk,
+        }
+    }
 }
 
 /// The sign of life of one node.
@@ -133,13 +151,13 @@ pub(crate) struct Shard {
     pub(crate) answers: Answers,
     /// Moves with every change of a slot: who has looked, and comes back after reading the file,
     /// sees by it whether the look still holds.
-    pub(crate) turns: u64,
+    pub(crate) changes: u64,
 }
 
 impl Shard {
     /// Says that a slot is changed.
     pub(crate) fn touch(&mut self) {
-        self.turns = self.turns.wrapping_add(1);
+        self.changes = self.changes.wrapping_add(1);
     }
 }
 
@@ -169,7 +187,7 @@ impl Leases {
             slots: ByTarget::default(),
             orders: Orders::new(order_bytes_max / SHARDS),
             answers: Answers::new(answer_bytes_max / SHARDS),
-            turns: 0,
+            changes: 0,
         };
         Self {
             shards: std::array::from_fn(|_| Mutex::new(shard())),
@@ -188,7 +206,7 @@ impl Leases {
         lock(&self.shards[place])
     }
 
-    /// Has the writer alone change an order from here on. Returns what memory knows of it.
+    /// Has the writer alone change an order from here on. Rechanges what memory knows of it.
     pub(crate) fn pin(&self, target: &Target) -> StagedSlot {
         let mut shard = self.shard(target);
         shard.touch();
@@ -280,9 +298,4 @@ impl Leases {
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<Target> {
         self.freed.subscribe()
     }
-}
-
-/// Each of these values is changed in one step, so that a panic elsewhere leaves it whole.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

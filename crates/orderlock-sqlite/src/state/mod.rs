@@ -2,10 +2,12 @@
 //! disk.
 
 pub(crate) mod answers;
-pub(crate) mod clock;
 pub(crate) mod context;
 pub(crate) mod doubts;
 pub(crate) mod durability;
+pub(crate) mod health;
 pub(crate) mod leases;
 pub(crate) mod orders;
+pub(crate) mod shared;
 pub(crate) mod staged;
+pub(crate) mod view;

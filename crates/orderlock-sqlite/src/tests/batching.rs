@@ -95,10 +95,11 @@ async fn one_that_fails_never_fails_its_neighbours() {
     let good = start(&bench.store, move |store| store.settle(good)).await;
     let large = start(&bench.store, move |store| store.settle(large)).await;
     let stale = start(&bench.store, move |store| store.settle(stale)).await;
-    let broken = bench.on_writer(|turn| {
-        turn.connection
+    let broken = bench.on_writer(|context| {
+        context
+            .connection
             .execute("UPDATE orders SET version = 99", [])?;
-        Err::<(), _>(turn.connection.execute("no SQL", []).unwrap_err().into())
+        Err::<(), _>(context.connection.execute("no SQL", []).unwrap_err().into())
     });
     let (broken, late) = tokio::join!(broken, async {
         let late = start(&bench.store, move |store| store.settle(late)).await;
@@ -133,7 +134,7 @@ async fn a_settle_that_is_refused_half_way_leaves_nothing() {
     }
     let refuse = "CREATE TEMP TRIGGER refuse BEFORE INSERT ON main.entries WHEN NEW.order_row = 1
                   BEGIN SELECT raise(ABORT, 'not this one'); END";
-    let refusing = bench.on_writer(move |turn| Ok(turn.connection.execute_batch(refuse)?));
+    let refusing = bench.on_writer(move |context| Ok(context.connection.execute_batch(refuse)?));
     refusing.await.unwrap();
     let refused = bench.held("refused", "k").await;
     let good = bench.held("good", "k").await;
@@ -161,8 +162,8 @@ async fn one_that_takes_the_transaction_with_it_never_fails_its_neighbours() {
     let last = bench.held("last", "k").await;
     let stopped = bench.stop().await;
     let first = start(&bench.store, move |store| store.settle(first)).await;
-    let torn = bench.on_writer(|turn| {
-        turn.connection.execute_batch("ROLLBACK")?;
+    let torn = bench.on_writer(|context| {
+        context.connection.execute_batch("ROLLBACK")?;
         Err::<(), _>(Fault::Sql(rusqlite::Error::InvalidQuery))
     });
     let (torn, last) = tokio::join!(torn, async {

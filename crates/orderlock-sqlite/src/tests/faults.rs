@@ -12,7 +12,9 @@ async fn a_file_that_takes_no_writes_is_said_to_be_so_until_it_does() {
     bench.order("o").await;
     let settle = bench.held("o", "k").await;
     let set = |on: bool| {
-        bench.on_writer(move |turn| Ok(turn.connection.pragma_update(None, "query_only", on)?))
+        bench.on_writer(move |context| {
+            Ok(context.connection.pragma_update(None, "query_only", on)?)
+        })
     };
     let stopped = bench.stop().await;
     // All in one batch, in this order.
@@ -83,8 +85,8 @@ async fn a_repeated_settle_brings_memory_up_to_the_file() {
     // As if the answer to the commit had been an I/O error: the lease is back as it was.
     let lease = bench.request("o", "k");
     let (target, fence, session) = (lease.claim.target(), settle.fence, bench.session);
-    let put_back = move |turn: &mut crate::state::context::Turn<'_>| {
-        assert!(turn.held(&target).is_none());
+    let put_back = move |context: &mut crate::state::context::WriteContext<'_>| {
+        assert!(context.held(&target).is_none());
         let lease = orderlock_core::Lease {
             fence,
             session,
@@ -93,17 +95,17 @@ async fn a_repeated_settle_brings_memory_up_to_the_file() {
             fingerprint: lease.claim.fingerprint,
             operation: lease.operation.clone(),
             attempt: 1,
-            since: turn.now.wall,
+            since: context.now.wall,
             steps: 0,
             resumed: None,
         };
         let state = orderlock_core::LeaseState::Held(lease);
         let place = crate::file::rows::ListPlace {
             row: 1,
-            created: turn.now.wall,
+            created: context.now.wall,
         };
         let held = crate::state::leases::Held::new(state, place, 0);
-        turn.stage(&target, held.map(crate::state::leases::Held::doubted));
+        context.stage(&target, held.map(crate::state::leases::Held::doubted));
         Ok(())
     };
     bench.on_writer(put_back).await.unwrap();
@@ -128,9 +130,9 @@ async fn a_damaged_row_is_called_damaged() {
     let bench = Bench::new().await;
     bench.order("o-damaged").await;
     bench
-        .on_writer(|turn| {
+        .on_writer(|context| {
             let sql = "UPDATE entries SET outcome = 'nonsense'";
-            Ok(turn.connection.execute(sql, [])?)
+            Ok(context.connection.execute(sql, [])?)
         })
         .await
         .unwrap();
@@ -165,7 +167,7 @@ async fn a_damaged_order_is_named_wherever_it_is_met() {
     let left = orderlock_core::store::Leave { session };
     bench.store.leave(left).await.unwrap();
     let damage = "UPDATE marks SET operation = 'no name' || char(7)";
-    let damaged = bench.on_writer(move |turn| Ok(turn.connection.execute(damage, [])?));
+    let damaged = bench.on_writer(move |context| Ok(context.connection.execute(damage, [])?));
     assert_eq!(damaged.await.unwrap(), 1);
     let target = orderlock_testkit::fixtures::ids::target("o-damaged");
     let read = orderlock_core::store::Read { target };
@@ -203,8 +205,8 @@ async fn every_list_is_read_in_the_order_of_an_index() {
             crate::verbs::lists::list_statement(&filter)
         );
         let plan: Vec<String> = bench
-            .on_writer(move |turn| {
-                let mut statement = turn.connection.prepare(&sql)?;
+            .on_writer(move |context| {
+                let mut statement = context.connection.prepare(&sql)?;
                 let steps = statement.query_map(
                     named_params! {
                         ":tenant": "t", ":created": 9, ":id": "o", ":status": "x",

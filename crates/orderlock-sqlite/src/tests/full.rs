@@ -18,12 +18,13 @@ async fn a_full_disk_is_said_to_be_full_until_there_is_room() {
     fixtures::change_of(&mut settle).after =
         Document::encode(&json!({ "count": 1, "text": text })).unwrap();
     let limit = |pages: i64| {
-        bench.on_writer(move |turn| {
-            let set =
-                turn.connection
-                    .pragma_update_and_check(None, "max_page_count", pages, |row| {
-                        row.get::<_, i64>(0)
-                    })?;
+        bench.on_writer(move |context| {
+            let set = context.connection.pragma_update_and_check(
+                None,
+                "max_page_count",
+                pages,
+                |row| row.get::<_, i64>(0),
+            )?;
             Ok(set)
         })
     };
@@ -50,8 +51,8 @@ async fn a_full_disk_fails_no_renewal_in_the_same_batch() {
         Document::encode(&json!({ "count": 1, "text": text })).unwrap();
     let (session, known) = (bench.session, vec![settle.fence]);
     bench
-        .on_writer(|turn| {
-            let connection = turn.connection;
+        .on_writer(|context| {
+            let connection = context.connection;
             Ok(connection.pragma_update_and_check(None, "max_page_count", 1, |_| Ok(()))?)
         })
         .await

@@ -14,7 +14,7 @@ async fn bench() -> Bench {
     let settle = bench.held("o", "damaged").await;
     accepted(bench.store.settle(settle).await.unwrap());
     let damage = "UPDATE entries SET outcome = 'of another time' WHERE number = 2";
-    let damaged = bench.on_writer(move |turn| Ok(turn.connection.execute(damage, [])?));
+    let damaged = bench.on_writer(move |context| Ok(context.connection.execute(damage, [])?));
     assert_eq!(damaged.await.unwrap(), 1);
     let alone = bench.store.acquire(bench.request("o", "damaged")).await;
     assert!(matches!(alone, Err(StoreError::Corrupt(_))), "{alone:?}");

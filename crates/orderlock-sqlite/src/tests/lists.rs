@@ -102,13 +102,13 @@ async fn a_page_looks_at_so_many_orders_and_says_where_it_stands() {
     let bench = Bench::new().await;
     bench.order_of("first", 0, "draft", "ann").await;
     let many = i64::try_from(2 * SCAN_MAX).unwrap();
-    let filled = bench.on_writer(move |turn| {
+    let filled = bench.on_writer(move |context| {
         let fill = "INSERT INTO orders (tenant, id, version, status, customer, created, updated,
                 number, newest, document)
             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
             SELECT tenant, 'o' || i, 1, 'pending', customer, created + i, updated, 0,
                 zeroblob(192), document FROM n JOIN orders ON id = 'first'";
-        Ok(turn.connection.execute(fill, [many])?)
+        Ok(context.connection.execute(fill, [many])?)
     });
     assert_eq!(filled.await.unwrap(), 2 * SCAN_MAX);
     bench.order_of("last", 1_000_000, "draft", "ann").await;
@@ -181,17 +181,17 @@ async fn marks_of_others_are_passed_by_in_pieces() {
     request.mark = Some(Recovery::Reconcile);
     granted(bench.store.acquire(request).await.unwrap());
     let many = i64::try_from(SCAN_MAX + 9).unwrap();
-    let filled = bench.on_writer(move |turn| {
+    let filled = bench.on_writer(move |context| {
         let orders = "INSERT INTO orders (tenant, id, version, created, updated, number, newest,
                 document)
             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1)
             SELECT 'other', 'o' || i, 1, 0, 0, 0, zeroblob(192), x'30' FROM n";
-        turn.connection.execute(orders, [many])?;
+        context.connection.execute(orders, [many])?;
         let marks = "INSERT INTO marks (order_row, principal, key_id, fingerprint, operation,
                 attempt, since)
             SELECT o.row, m.principal, m.key_id, m.fingerprint, m.operation, 1, 0
             FROM orders o JOIN marks m WHERE o.tenant = 'other'";
-        Ok(turn.connection.execute(marks, [])?)
+        Ok(context.connection.execute(marks, [])?)
     });
     filled.await.unwrap();
     bench.order("last").await;

@@ -43,7 +43,7 @@ use crate::file::error::Fault;
 use crate::file::key_index::key_hash;
 use crate::file::keys::{Run, find_key};
 use crate::file::rows::find_latest;
-use crate::state::context::Turn;
+use crate::state::context::WriteContext;
 use crate::writer::flusher::{Log, LogFile};
 
 /// A store on a clock of its own, with one node that has joined.
@@ -160,7 +160,7 @@ impl Bench {
                 assert!(!slot.pinned, "{target} is pinned");
                 let Some(held) = &slot.held else { continue };
                 let lease = held.lease();
-                if held.awaits(lease.key_id, lease.fence, lease.steps) {
+                if !held.is_in_doubt() {
                     let latest = find_latest(&file, target).unwrap().unwrap();
                     let key = (lease.key_id, Run::Next);
                     let key = find_key(&file, latest.place(), key, now);
@@ -187,7 +187,7 @@ impl Bench {
     /// Runs a piece of work on the writer.
     pub(super) async fn on_writer<T: Send + 'static>(
         &self,
-        work: impl FnMut(&mut Turn<'_>) -> Result<T, Fault> + Send + 'static,
+        work: impl FnMut(&mut WriteContext<'_>) -> Result<T, Fault> + Send + 'static,
     ) -> Result<T, StoreError> {
         on_writer(&self.store, work).await
     }
@@ -204,7 +204,7 @@ impl Bench {
         let (go, gone) = mpsc::channel::<()>();
         let mut reached = Some(reached);
         let store = self.store.clone();
-        let work = move |_: &mut Turn<'_>| {
+        let work = move |_: &mut WriteContext<'_>| {
             if let Some(reached) = reached.take() {
                 let _ = reached.send(());
             }
@@ -223,7 +223,7 @@ impl Bench {
 /// Runs a piece of work on the writer.
 pub(super) fn on_writer<T: Send + 'static>(
     store: &SqliteStore,
-    work: impl FnMut(&mut Turn<'_>) -> Result<T, Fault> + Send + 'static,
+    work: impl FnMut(&mut WriteContext<'_>) -> Result<T, Fault> + Send + 'static,
 ) -> StoreFuture<'_, T> {
     let inner = store.inner();
     inner.writer.run(work, inner.deadline()).boxed()

@@ -124,9 +124,9 @@ async fn a_full_disk_is_trouble_until_there_is_room() {
     let large = orderlock_core::Document::encode(&serde_json::json!({"count": 1, "text": text}));
     fixtures::change_of(&mut settle).after = large.unwrap();
     let limit = |pages: i64| {
-        bench.on_writer(move |turn| {
+        bench.on_writer(move |context| {
             let set = (None, "max_page_count", pages);
-            Ok(turn
+            Ok(context
                 .connection
                 .pragma_update_and_check(set.0, set.1, set.2, |_| Ok(()))?)
         })

@@ -9,13 +9,14 @@ use orderlock_core::store::{
 };
 use orderlock_core::{KeyId, LeaseState, Timestamp};
 
+use crate::clock::Now;
 use crate::file::error::Fault;
 use crate::file::keys::{KeyRow, Run};
-use crate::file::marks::write_mark;
 use crate::file::rows::{Latest, OrderRow};
-use crate::state::clock::Now;
-use crate::state::context::Turn;
+use crate::state::context::WriteContext;
 use crate::state::leases::{Held, Session};
+use crate::state::view::Seen;
+use crate::verbs::marks::write_mark;
 
 /// What is to be done about a request for a lease.
 #[derive(Debug)]
@@ -145,25 +146,27 @@ fn describe_grant(
 }
 
 /// An `acquire` on the writer: what it grants takes effect with the batch, and its mark with it.
-pub(crate) fn acquire(turn: &mut Turn<'_>, request: &Acquire) -> Result<Acquired, Fault> {
+pub(crate) fn acquire(
+    context: &mut WriteContext<'_>,
+    request: &Acquire,
+) -> Result<Acquired, Fault> {
     let target = request.claim.target();
-    let held = turn.held(&target);
-    let session = turn.session(request.session);
-    let latest = turn.order(&target)?;
+    let session = context.session(request.session);
+    let Seen { held, latest, .. } = context.order(&target)?;
     let latest = latest.as_deref();
     let key_id = request.claim.key_id;
     let key = match latest {
-        Some(latest) => turn.key(latest, (key_id, run_of(key_id, held.as_ref())))?,
+        Some(latest) => context.key(latest, (key_id, run_of(key_id, held.as_ref())))?,
         None => None,
     };
     let (held, session) = (held.as_ref(), session.as_ref());
-    match decide_acquire(request, latest, key, held, session, turn.now)? {
+    match decide_acquire(request, latest, key, held, session, context.now)? {
         Decided::Answer(answer) => Ok(answer),
         Decided::Grant(held, grant) => {
             if let Some(mark) = held.state().mark() {
-                write_mark(turn, (&target, held.place.row), mark)?;
+                write_mark(context, (&target, held.place.row), mark)?;
             }
-            turn.stage(&target, Some(held));
+            context.stage(&target, Some(held));
             Ok(Acquired::Granted(grant))
         }
     }

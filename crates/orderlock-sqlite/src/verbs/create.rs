@@ -5,50 +5,50 @@ use orderlock_core::{Document, OrderId, OutcomeKind, Target, Times, Version};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::file::error::Fault;
-use crate::file::journal::{self, Append, Memory};
+use crate::file::journal::{self, Append, KeyRecord};
 use crate::file::key_index::{Journal, key_hash};
 use crate::file::keys::Run;
 use crate::file::rows::{Latest, OrderRow, WholeOrder, name, signed};
 use crate::file::time;
-use crate::state::context::Turn;
+use crate::state::context::WriteContext;
 
-pub(crate) fn create(turn: &mut Turn<'_>, request: &Create) -> Result<Created, Fault> {
+pub(crate) fn create(context: &mut WriteContext<'_>, request: &Create) -> Result<Created, Fault> {
     let claim = &request.claim;
     let target = claim.target();
     let derived = Target {
         order: request.derived.clone(),
         ..target.clone()
     };
-    let made = made_by(turn.connection, &derived)?.unwrap_or(derived);
+    let made = made_by(context.connection, &derived)?.unwrap_or(derived);
     if made != target
-        && let Some(told) = made_before(turn, claim, &made)?
+        && let Some(told) = made_before(context, claim, &made)?
         && told != Created::Exists
     {
         return Ok(told);
     }
     // Nobody holds an order that is not there, but a reader must see that it is being written.
-    turn.held(&target);
-    if let Some(told) = made_before(turn, claim, &target)? {
+    context.held(&target);
+    if let Some(told) = made_before(context, claim, &target)? {
         return Ok(told);
     }
-    let (size, most) = (request.document.size(), turn.document_bytes_max);
+    let (size, most) = (request.document.size(), context.document_bytes_max);
     if size > most {
         let reason = format!("the order has {size} bytes, and the store takes {most}");
         return Err(Fault::refused(reason));
     }
-    insert(turn, request)
+    insert(context, request)
 }
 
 /// What a creation comes to if this order stands there already.
 fn made_before(
-    turn: &mut Turn<'_>,
+    context: &mut WriteContext<'_>,
     claim: &Claim,
     target: &Target,
 ) -> Result<Option<Created>, Fault> {
-    let Some(latest) = turn.order(target)? else {
+    let Some(latest) = context.order(target)?.latest else {
         return Ok(None);
     };
-    let Some(key) = turn.key(&latest, (claim.key_id, Run::Next))? else {
+    let Some(key) = context.key(&latest, (claim.key_id, Run::Next))? else {
         return Ok(Some(Created::Exists));
     };
     Ok(Some(match key.facts {
@@ -83,12 +83,12 @@ pub(crate) fn made_by(
     }))
 }
 
-fn insert(turn: &mut Turn<'_>, request: &Create) -> Result<Created, Fault> {
+fn insert(context: &mut WriteContext<'_>, request: &Create) -> Result<Created, Fault> {
     let claim = &request.claim;
-    let position = journal::next_position(turn.connection)?;
+    let position = journal::next_position(context.connection)?;
     let mut told = Journal::EMPTY;
     told.add(key_hash(claim.key_id), position);
-    let mut insert = turn.connection.prepare_cached(
+    let mut insert = context.connection.prepare_cached(
         "INSERT INTO orders (tenant, id, version, status, customer, created, updated, number,
              newest, document)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
@@ -108,11 +108,10 @@ fn insert(turn: &mut Turn<'_>, request: &Create) -> Result<Created, Fault> {
     if request.derived != claim.order {
         let reserve = "INSERT INTO reservations (tenant, derived, order_row) VALUES (?1, ?2, ?3)";
         let tenant = claim.caller.tenant.as_str();
-        turn.connection.prepare_cached(reserve)?.execute(params![
-            tenant,
-            request.derived.as_str(),
-            row
-        ])?;
+        context
+            .connection
+            .prepare_cached(reserve)?
+            .execute(params![tenant, request.derived.as_str(), row])?;
     }
     let latest = Latest {
         whole: WholeOrder {
@@ -142,11 +141,11 @@ fn insert(turn: &mut Turn<'_>, request: &Create) -> Result<Created, Fault> {
         key_id: claim.key_id,
         fingerprint: claim.fingerprint,
         grant: None,
-        memory: Some(Memory {
+        record: Some(KeyRecord {
             answer: Some(&request.answer),
             retention: entry.retention,
         }),
     };
-    let written = journal::begin(turn.connection, latest, position, &append, turn.now)?;
-    Ok(Created::Inserted(turn.keep(written)))
+    let written = journal::begin(context.connection, latest, position, &append, context.now)?;
+    Ok(Created::Inserted(context.keep(written)))
 }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, params};
 use crate::file::error::Fault;
 use crate::file::rows::signed;
 use crate::file::time;
-use crate::state::context::Turn;
+use crate::state::context::WriteContext;
 
 /// The most answers in one transaction, whatever is asked for: others wait behind it.
 const BATCH_MAX: usize = 1_024;
@@ -16,15 +16,15 @@ const BATCH_MAX: usize = 1_024;
 pub(crate) const DUE: &str =
     "SELECT position FROM answers WHERE expires <= ?1 ORDER BY expires LIMIT ?2";
 
-pub(crate) fn expire(turn: &mut Turn<'_>, request: &Expire) -> Result<Expired, Fault> {
+pub(crate) fn expire(context: &mut WriteContext<'_>, request: &Expire) -> Result<Expired, Fault> {
     let limit = request.limit.clamp(1, BATCH_MAX);
-    let now = time::to_sql(turn.now.retention.earliest);
-    let answers = end_answers(turn.connection, now, limit)?;
+    let now = time::to_sql(context.now.retention.earliest);
+    let answers = end_answers(context.connection, now, limit)?;
     Ok(Expired {
         answers,
         tombstones: 0,
         more: answers == limit,
-        behind: behind(turn.connection, now)?,
+        behind: behind(context.connection, now)?,
     })
 }
 

@@ -11,15 +11,17 @@ use orderlock_core::store::{Acquire, Acquired, KeyFacts, Known, Lookup, OrderVie
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use crate::clock::Now;
 use crate::file::error::{Fault, SqlError};
 use crate::file::key_index::{KeyHash, older_keys};
 use crate::file::keys::{KeyRow, find_key};
 use crate::file::readers::Question;
 use crate::file::rows::{Latest, find_latest};
-use crate::state::clock::Now;
-use crate::state::leases::{Held, Shard};
-use crate::state::orders::{KEYS_READ_MAX, KnownOrder};
+use crate::state::leases::Held;
+use crate::state::orders::KEYS_READ_MAX;
+use crate::state::view::{Certainty, MemoryView};
 use crate::verbs::acquire::{decide_acquire, run_of};
+use crate::verbs::in_memory;
 use crate::verbs::in_memory::{Asked, Direct};
 use crate::verbs::views;
 
@@ -39,8 +41,7 @@ pub(crate) trait Verb: Send + 'static {
     /// What it comes to. Memory is as it was before.
     fn conclude(
         &self,
-        direct: &Direct,
-        shard: &mut Shard,
+        view: &mut MemoryView<'_>,
         before: &Before,
         found: Self::Found,
     ) -> Result<Asked<Self::Answer>, Fault>;
@@ -51,20 +52,20 @@ pub(crate) struct Before {
     now: Now,
     /// Another process has the file: what it does is its own affair, and nothing is kept of it.
     foreign: bool,
-    turns: u64,
+    changes: u64,
     held: Option<Held>,
     latest: Option<Arc<Latest>>,
     keys_are_unread: bool,
 }
 
 impl Before {
-    /// None if the writer is at the order.
+    /// None if the writer is at the order, or has to be asked what became of it.
     fn of(direct: &Direct, target: &Target) -> Option<Self> {
-        let mut shard = direct.leases.shard(target);
+        let mut view = direct.view(target);
         let mut before = Self {
             now: direct.clock.now(),
             foreign: direct.is_taken(),
-            turns: shard.turns,
+            changes: view.changes(),
             held: None,
             latest: None,
             keys_are_unread: false,
@@ -72,17 +73,26 @@ impl Before {
         if before.foreign {
             return Some(before);
         }
-        if direct.written(&shard, target) {
-            return None;
+        let seen = view.order();
+        match seen.certainty {
+            Certainty::OnDisk => {}
+            Certainty::BeingFlushed | Certainty::InDoubt => return None,
         }
-        before.held = direct.leases.live(shard.slots.get(target));
+        (before.held, before.latest) = (seen.held, seen.latest);
         // Where it is asked for again it is going to be asked for with other keys too, so that all
         // of them are read then.
-        if let Some(known) = shard.orders.get(target) {
-            before.latest = Some(Arc::clone(known.latest()));
-            before.keys_are_unread = KnownOrder::keys_are_unread(known);
-        }
+        before.keys_are_unread = view.keys_are_unread();
         Some(before)
+    }
+
+    /// Whether the order may have changed since.
+    fn is_overtaken(&self, view: &MemoryView<'_>) -> bool {
+        !self.foreign && view.changes() != self.changes
+    }
+
+    /// Whether what was read since is on the disk.
+    fn holds(&self, view: &mut MemoryView<'_>) -> bool {
+        self.foreign || view.order().certainty == Certainty::OnDisk
     }
 }
 
@@ -141,19 +151,15 @@ impl<V: Verb> Question for Asking<V> {
     fn answer(mut self: Box<Self>) -> Option<Box<dyn Question>> {
         let mut asked = Ok(Asked::TheWriter);
         if let Stage::Read(before, found) = replace(&mut self.stage, Stage::TheWriter) {
-            let mut shard = self.direct.leases.shard(&self.target);
-            if !before.foreign && shard.turns != before.turns {
-                drop(shard);
+            let mut view = self.direct.view(&self.target);
+            if before.is_overtaken(&view) {
+                drop(view);
                 if self.tries < TRIES {
                     return Some(self);
                 }
-            } else if before.foreign || !self.direct.written(&shard, &self.target) {
-                // Whoever has gone away may say next that its grant is to be taken back.
-                if !self.reply.is_closed() {
-                    let conclude =
-                        |found| (self.verb).conclude(&self.direct, &mut shard, &before, found);
-                    asked = found.and_then(conclude);
-                }
+            // Whoever has gone away may say next that its grant is to be taken back.
+            } else if before.holds(&mut view) && !self.reply.is_closed() {
+                asked = found.and_then(|found| self.verb.conclude(&mut view, &before, found));
             }
         }
         // Whoever asked may have gone away.
@@ -189,17 +195,14 @@ impl Found {
     }
 
     /// Keeps it in memory from here on.
-    fn learn(&self, shard: &mut Shard, target: &Target) {
+    fn learn(&mut self, view: &mut MemoryView<'_>) {
         if let Some(latest) = &self.latest {
-            shard.orders.put(Arc::clone(latest), &[]);
-        }
-        if let Some(older) = &self.older {
-            shard.orders.learn_keys(target, older.clone());
+            view.learn(latest, self.older.take());
         }
         if let Some(key) = &self.key
             && matches!(key.facts, KeyFacts::Final { retained: true, .. })
         {
-            shard.answers.put(&key.entry);
+            view.learn_answer(&key.entry);
         }
     }
 }
@@ -224,21 +227,19 @@ impl Verb for Acquire {
 
     fn conclude(
         &self,
-        direct: &Direct,
-        shard: &mut Shard,
+        view: &mut MemoryView<'_>,
         before: &Before,
-        found: Found,
+        mut found: Found,
     ) -> Result<Asked<Acquired>, Fault> {
         if before.foreign {
             return Ok(Asked::TheWriter);
         }
-        let target = self.claim.target();
-        found.learn(shard, &target);
-        let session = direct.leases.session(self.session);
+        found.learn(view);
+        let session = view.session(self.session);
         let (latest, held) = (found.latest.as_deref(), before.held.as_ref());
         let (session, now) = (session.as_ref(), before.now);
         let decided = decide_acquire(self, latest, found.key, held, session, now)?;
-        Ok(Direct::grant(shard, &target, self, decided))
+        Ok(in_memory::grant(view, self, decided))
     }
 }
 
@@ -256,13 +257,12 @@ impl Verb for Read {
 
     fn conclude(
         &self,
-        _: &Direct,
-        shard: &mut Shard,
+        view: &mut MemoryView<'_>,
         before: &Before,
-        found: Found,
+        mut found: Found,
     ) -> Result<Asked<Self::Answer>, Fault> {
         if !before.foreign {
-            found.learn(shard, &self.target);
+            found.learn(view);
         }
         let held = before.held.as_ref();
         let view = |latest: Arc<Latest>| views::order(latest.whole.clone(), held);
@@ -284,17 +284,14 @@ impl Verb for Lookup {
 
     fn conclude(
         &self,
-        _: &Direct,
-        shard: &mut Shard,
+        view: &mut MemoryView<'_>,
         before: &Before,
         known: Known,
     ) -> Result<Asked<Known>, Fault> {
-        // One that was made under a chosen id lies in another part of memory.
         if let Known::Settled(entry) = &known
-            && entry.target == self.target
             && !before.foreign
         {
-            shard.answers.put(entry);
+            view.learn_answer(entry);
         }
         Ok(Asked::Told(known))
     }

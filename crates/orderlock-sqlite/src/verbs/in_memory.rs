@@ -4,18 +4,19 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use orderlock_core::store::{Acquire, Acquired, Entry, Known, Lookup, OrderView, Read, Released};
-use orderlock_core::{KeyId, StoreError, Target};
+use orderlock_core::store::{Acquire, Acquired, Known, Lookup, OrderView, Read, Released};
+use orderlock_core::{StoreError, Target};
 
+use crate::clock::{Clock, Now};
 use crate::file::error::Fault;
-use crate::file::key_index::key_hash;
-use crate::state::clock::{Clock, Now};
-use crate::state::durability::Horizon;
-use crate::state::leases::{Held, Leases, Shard};
+use crate::state::durability::Durability;
+use crate::state::leases::{Held, Leases};
+use crate::state::shared::Shared;
+use crate::state::shared::taken;
+use crate::state::view::{Certainty, MemoryView, Seen};
 use crate::verbs::acquire::{Decided, decide_acquire, hand_over};
 use crate::verbs::settle::LetGo;
 use crate::verbs::views;
-use crate::writer::{Shared, taken};
 
 /// What memory says to a request, or who is to be asked.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ pub(crate) enum Asked<T> {
 pub(crate) struct Direct {
     pub(crate) leases: Arc<Leases>,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) horizon: Arc<Horizon>,
+    pub(crate) durability: Arc<Durability>,
     pub(crate) clock: Arc<Clock>,
 }
 
@@ -49,17 +50,14 @@ impl Direct {
         self.shared.taken.load(Ordering::Acquire)
     }
 
-    /// Whether the file may show more of an order than is on the disk: the writer is at it, or a
-    /// flush has failed.
-    pub(crate) fn written(&self, shard: &Shard, target: &Target) -> bool {
-        let slot = shard.slots.get(target);
-        slot.is_some_and(|slot| slot.pinned) || self.horizon.is_broken()
+    /// One order as memory has it. Nobody else changes it while this lives.
+    pub(crate) fn view<'a>(&'a self, target: &'a Target) -> MemoryView<'a> {
+        MemoryView::of(&self.leases, &self.durability, target)
     }
 
     /// The live lease of an order, as it is now.
     pub(crate) fn held(&self, target: &Target) -> Option<Held> {
-        let shard = self.leases.shard(target);
-        self.leases.live(shard.slots.get(target))
+        self.view(target).order().held
     }
 
     /// Grants what memory alone can grant.
@@ -69,8 +67,9 @@ impl Direct {
     /// none that may still be lost.
     pub(crate) fn acquire(&self, request: &Acquire) -> Result<Asked<Acquired>, Fault> {
         let (target, now) = (request.claim.target(), self.clock.now());
-        let mut shard = self.leases.shard(&target);
-        if let Some(entry) = self.remembered(&shard, &target, request.claim.key_id, now) {
+        let mut view = self.view(&target);
+        let seen = view.order();
+        if let Some(entry) = view.answer(&seen, request.claim.key_id, now) {
             return Ok(Asked::Told(
                 if entry.fingerprint == request.claim.fingerprint {
                     Acquired::Settled(entry.clone().into())
@@ -79,60 +78,13 @@ impl Direct {
                 },
             ));
         }
-        if self.written(&shard, &target) {
-            return Ok(Asked::TheWriter);
+        match seen.certainty {
+            Certainty::OnDisk => {}
+            Certainty::BeingFlushed | Certainty::InDoubt => return Ok(Asked::TheWriter),
         }
-        let held = self.leases.live(shard.slots.get(&target));
-        match self.decide(&mut shard, request, held.as_ref(), now)? {
-            Some(decided) => Ok(Self::grant(&mut shard, &target, request, decided)),
+        match decide(&mut view, request, &seen, now)? {
+            Some(decided) => Ok(grant(&mut view, request, decided)),
             None => Ok(Asked::TheFile),
-        }
-    }
-
-    /// Decides a request for an order that is so held; none if the file has to be asked.
-    fn decide(
-        &self,
-        shard: &mut Shard,
-        request: &Acquire,
-        held: Option<&Held>,
-        now: Now,
-    ) -> Result<Option<Decided>, Fault> {
-        let target = request.claim.target();
-        let key = key_hash(request.claim.key_id);
-        let known = shard.orders.get(&target).filter(|known| known.lacks(key));
-        let Some(known) = known else { return Ok(None) };
-        let session = self.leases.session(request.session);
-        let latest = Some(&**known.latest());
-        decide_acquire(request, latest, None, held, session.as_ref(), now).map(Some)
-    }
-
-    /// The final entry of a key whose answer was asked for lately. It was on the disk, so that it may
-    /// be told also while the writer is at the order; but not where the file itself is in doubt.
-    fn remembered<'a>(
-        &self,
-        shard: &'a Shard,
-        target: &Target,
-        key: KeyId,
-        now: Now,
-    ) -> Option<&'a Entry> {
-        let remembered = shard.answers.find(target, key, now);
-        remembered.filter(|_| !self.horizon.is_broken())
-    }
-
-    pub(crate) fn grant(
-        shard: &mut Shard,
-        target: &Target,
-        request: &Acquire,
-        decided: Decided,
-    ) -> Asked<Acquired> {
-        match decided {
-            Decided::Answer(answer) => Asked::Told(answer),
-            Decided::Grant(..) if request.mark.is_some() => Asked::TheWriter,
-            Decided::Grant(held, grant) => {
-                shard.touch();
-                shard.slots.entry(target.clone()).or_default().held = Some(held);
-                Asked::Told(Acquired::Granted(grant))
-            }
         }
     }
 
@@ -142,39 +94,40 @@ impl Direct {
         let next = request.next.as_deref();
         let next_needs_more =
             next.is_some_and(|next| next.mark.is_some() || next.claim.target() != request.target);
-        let mut shard = self.leases.shard(&request.target);
-        let held = self.leases.live(shard.slots.get(&request.target));
-        let held = held.filter(|held| held.lease().fence == request.fence);
-        let Some(held) = held else {
+        let mut view = self.view(&request.target);
+        let mut seen = view.order();
+        let held = seen.held.take();
+        let Some(held) = held.filter(|held| held.lease().fence == request.fence) else {
             return Ok(Asked::TheWriter);
         };
-        if next_needs_more || held.state().mark().is_some() || self.written(&shard, &request.target)
-        {
-            return Ok(Asked::TheWriter);
+        match seen.certainty {
+            Certainty::OnDisk if !next_needs_more && held.state().mark().is_none() => {}
+            Certainty::OnDisk | Certainty::BeingFlushed | Certainty::InDoubt => {
+                return Ok(Asked::TheWriter);
+            }
         }
         let free = request.leaves(held.state())?;
         debug_assert!(free.lease().is_none(), "what is let go has no lease");
         let next = match next {
             None => None,
-            Some(next) => match hand_over(self.decide(&mut shard, next, None, self.clock.now()))? {
+            // By now nobody holds the order.
+            Some(next) => match hand_over(decide(&mut view, next, &seen, self.clock.now()))? {
                 None => None,
                 Some(Some(decided)) => Some((next, decided)),
                 Some(None) => return Ok(Asked::TheWriter),
             },
         };
-        shard.touch();
-        shard.slots.remove(&request.target);
-        let answer = next.map(|(next, decided)| {
-            let target = &request.target;
-            Self::grant(&mut shard, target, next, decided)
+        view.hold(None);
+        let mut freed = true;
+        let next = next.and_then(|(next, decided)| {
+            freed = !matches!(decided, Decided::Grant(..)) || next.mark.is_some();
+            match grant(&mut view, next, decided) {
+                Asked::Told(answer) => Some(answer),
+                Asked::TheFile | Asked::TheWriter => None,
+            }
         });
-        let next = match answer {
-            Some(Asked::Told(answer)) => Some(answer),
-            Some(Asked::TheFile | Asked::TheWriter) | None => None,
-        };
-        let let_go = !shard.slots.contains_key(&request.target);
-        drop(shard);
-        if let_go {
+        drop(view);
+        if freed {
             self.leases.announce(&request.target);
         }
         Ok(Asked::Told(Released { held: true, next }))
@@ -183,19 +136,16 @@ impl Direct {
     /// One order and its lease at one moment, as memory has them: as they are on the disk, also while
     /// the writer is at the order.
     pub(crate) fn read(&self, request: &Read) -> Asked<OrderView> {
-        let target = &request.target;
         if self.is_taken() {
             return Asked::TheFile;
         }
-        let mut shard = self.leases.shard(target);
-        let held = self.leases.live(shard.slots.get(target));
-        if let Some(known) = shard.orders.get(target) {
-            let whole = known.latest().whole.clone();
-            return Asked::Told(views::order(whole, held.as_ref()));
-        }
-        match self.written(&shard, target) {
-            true => Asked::TheWriter,
-            false => Asked::TheFile,
+        let seen = self.view(&request.target).order();
+        match (seen.latest, seen.certainty) {
+            (Some(latest), _) => {
+                Asked::Told(views::order(latest.whole.clone(), seen.held.as_ref()))
+            }
+            (None, Certainty::OnDisk) => Asked::TheFile,
+            (None, Certainty::BeingFlushed | Certainty::InDoubt) => Asked::TheWriter,
         }
     }
 
@@ -203,29 +153,58 @@ impl Direct {
     /// order; but then that may be settling the key that holds the order, which is worth waiting
     /// for.
     pub(crate) fn look_up(&self, request: &Lookup) -> Asked<Known> {
-        let target = &request.target;
         if self.is_taken() {
             return Asked::TheFile;
         }
-        let mut shard = self.leases.shard(target);
-        if let Some(entry) = self.remembered(&shard, target, request.key_id, self.clock.now()) {
+        let mut view = self.view(&request.target);
+        let seen = view.order();
+        if let Some(entry) = view.answer(&seen, request.key_id, self.clock.now()) {
             return Asked::Told(Known::Settled(entry.clone().into()));
         }
-        let held = self.leases.live(shard.slots.get(target));
-        let written = self.written(&shard, target);
-        let order = shard.orders.get(target);
-        let order = order.filter(|order| order.lacks(key_hash(request.key_id)));
-        if let Some(order) = order {
-            let mark = order.latest().whole.order.mark.as_ref();
-            let known = views::unsettled(request, mark, held.as_ref());
-            if !written || known == Known::Unknown {
-                return Asked::Told(known);
+        let latest = seen.latest.filter(|_| view.lacks(request.key_id));
+        let known = latest.map(|latest| {
+            let mark = latest.whole.order.mark.as_ref();
+            views::unsettled(request, mark, seen.held.as_ref())
+        });
+        match (known, seen.certainty) {
+            (Some(known), Certainty::OnDisk) => Asked::Told(known),
+            (Some(Known::Unknown), Certainty::BeingFlushed | Certainty::InDoubt) => {
+                Asked::Told(Known::Unknown)
             }
+            (_, Certainty::BeingFlushed | Certainty::InDoubt) => Asked::TheWriter,
+            (None, Certainty::OnDisk) => Asked::TheFile,
         }
-        if written {
-            Asked::TheWriter
-        } else {
-            Asked::TheFile
+    }
+}
+
+/// Decides a request for an order that is so seen; none if the file has to be asked.
+fn decide(
+    view: &mut MemoryView<'_>,
+    request: &Acquire,
+    seen: &Seen,
+    now: Now,
+) -> Result<Option<Decided>, Fault> {
+    let latest = seen.latest.as_deref();
+    let Some(latest) = latest.filter(|_| view.lacks(request.claim.key_id)) else {
+        return Ok(None);
+    };
+    let session = view.session(request.session);
+    let (held, session) = (seen.held.as_ref(), session.as_ref());
+    decide_acquire(request, Some(latest), None, held, session, now).map(Some)
+}
+
+/// Carries out what was decided, if that takes no write.
+pub(crate) fn grant(
+    view: &mut MemoryView<'_>,
+    request: &Acquire,
+    decided: Decided,
+) -> Asked<Acquired> {
+    match decided {
+        Decided::Answer(answer) => Asked::Told(answer),
+        Decided::Grant(..) if request.mark.is_some() => Asked::TheWriter,
+        Decided::Grant(held, grant) => {
+            view.hold(Some(held));
+            Asked::Told(Acquired::Granted(grant))
         }
     }
 }

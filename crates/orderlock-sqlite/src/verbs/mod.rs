@@ -6,6 +6,7 @@ pub(crate) mod expire;
 pub(crate) mod from_file;
 pub(crate) mod in_memory;
 pub(crate) mod lists;
+pub(crate) mod marks;
 pub(crate) mod operator;
 pub(crate) mod pages;
 pub(crate) mod sessions;

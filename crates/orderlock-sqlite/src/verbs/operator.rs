@@ -4,13 +4,17 @@ use orderlock_core::store::{BreakLease, Broken, Decision, Resolve, Resolved};
 use orderlock_core::{LeaseEvent, LeaseState, Mark, OutcomeKind, Target};
 
 use crate::file::error::Fault;
-use crate::file::journal::{self, Append, Memory};
-use crate::file::marks::clear_mark;
-use crate::state::context::Turn;
+use crate::file::journal::{self, Append, KeyRecord};
+use crate::state::context::WriteContext;
+use crate::state::view::Seen;
 use crate::verbs::acquire::lock_state;
+use crate::verbs::marks::clear_mark;
 
 /// Voids one grant. A mark stays.
-pub(crate) fn break_lease(turn: &mut Turn<'_>, request: &BreakLease) -> Result<Broken, Fault> {
+pub(crate) fn break_lease(
+    context: &mut WriteContext<'_>,
+    request: &BreakLease,
+) -> Result<Broken, Fault> {
     let Some((fence, order)) = request.lease.grant() else {
         return Ok(Broken::NotFound);
     };
@@ -18,40 +22,42 @@ pub(crate) fn break_lease(turn: &mut Turn<'_>, request: &BreakLease) -> Result<B
         tenant: request.tenant.clone(),
         order,
     };
-    let held = turn.held(&target);
+    let held = context.held(&target);
     let Some(held) = held.filter(|held| held.lease().fence == fence) else {
         return Ok(Broken::NotFound);
     };
-    let latest = turn
-        .order(&target)?
-        .ok_or_else(|| Fault::damaged("a held order is not in the file"))?;
+    let latest = context.order(&target)?.latest;
+    let latest = latest.ok_or_else(|| Fault::damaged("a held order is not in the file"))?;
     let lease = held.lease();
     let append = Append {
         operation: &lease.operation,
         outcome: OutcomeKind::LeaseBroken,
         actor: &request.actor,
         reason: Some(&request.reason),
-        at: turn.now.wall,
+        at: context.now.wall,
         attempt: lease.attempt,
         key_id: lease.key_id,
         fingerprint: lease.fingerprint,
         grant: None,
-        memory: None,
+        record: None,
     };
-    let written = journal::append(turn.connection, &latest, None, &append, turn.now)?;
-    turn.keep(written);
+    let written = journal::append(context.connection, &latest, None, &append, context.now)?;
+    context.keep(written);
     held.state()
         .next(LeaseEvent::Voided(fence))
         .map_err(|error| Fault::refused(error.to_string()))?;
-    turn.stage(&target, None);
-    turn.staged.broken.push((lease.session, fence));
+    context.stage(&target, None);
+    context.stage_broken(lease.session, fence);
     Ok(Broken::Broken(lease.view(&target)))
 }
 
 /// Ends a mark that nobody attends to.
-pub(crate) fn resolve(turn: &mut Turn<'_>, request: &Resolve) -> Result<Resolved, Fault> {
-    let held = turn.held(&request.target);
-    let Some(latest) = turn.order(&request.target)? else {
+pub(crate) fn resolve(
+    context: &mut WriteContext<'_>,
+    request: &Resolve,
+) -> Result<Resolved, Fault> {
+    let Seen { held, latest, .. } = context.order(&request.target)?;
+    let Some(latest) = latest else {
         return Ok(Resolved::NotMarked);
     };
     let order = &latest.whole.order;
@@ -67,11 +73,11 @@ pub(crate) fn resolve(turn: &mut Turn<'_>, request: &Resolve) -> Result<Resolved
     let append = match &request.decision {
         // What was asked of the outside may have happened: the key stays bound to it.
         Decision::RunAgain { retention } => Append {
-            memory: Some(Memory {
+            record: Some(KeyRecord {
                 answer: None,
                 retention: *retention,
             }),
-            ..cleared(turn, request, mark)
+            ..cleared(context, request, mark)
         },
         Decision::Settle {
             version,
@@ -85,7 +91,7 @@ pub(crate) fn resolve(turn: &mut Turn<'_>, request: &Resolve) -> Result<Resolved
             }
             let change = end.outcome.change();
             let size = change.map_or(0, |change| change.after.size());
-            if size > turn.document_bytes_max {
+            if size > context.document_bytes_max {
                 return Err(Fault::refused(format!(
                     "an order of {size} bytes is too large"
                 )));
@@ -93,32 +99,32 @@ pub(crate) fn resolve(turn: &mut Turn<'_>, request: &Resolve) -> Result<Resolved
             changed = change;
             Append {
                 outcome: end.outcome.kind(),
-                memory: Some(Memory {
+                record: Some(KeyRecord {
                     answer: Some(&end.answer),
                     retention: *retention,
                 }),
-                ..cleared(turn, request, mark)
+                ..cleared(context, request, mark)
             }
         }
     };
-    let written = journal::append(turn.connection, &latest, changed, &append, turn.now)?;
-    let receipt = turn.keep(written);
-    clear_mark(turn, (&order.target, order.row))?;
+    let written = journal::append(context.connection, &latest, changed, &append, context.now)?;
+    let receipt = context.keep(written);
+    clear_mark(context, (&order.target, order.row))?;
     Ok(Resolved::Resolved(receipt))
 }
 
 /// The entry that says that the mark was cleared.
-fn cleared<'a>(turn: &Turn<'_>, request: &'a Resolve, mark: &'a Mark) -> Append<'a> {
+fn cleared<'a>(context: &WriteContext<'_>, request: &'a Resolve, mark: &'a Mark) -> Append<'a> {
     Append {
         operation: &mark.operation,
         outcome: OutcomeKind::MarkCleared,
         actor: &request.actor,
         reason: Some(&request.reason),
-        at: turn.now.wall,
+        at: context.now.wall,
         attempt: mark.attempt,
         key_id: mark.key_id,
         fingerprint: mark.fingerprint,
         grant: None,
-        memory: None,
+        record: None,
     }
 }

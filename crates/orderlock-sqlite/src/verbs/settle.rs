@@ -7,27 +7,35 @@ use orderlock_core::store::{
 use orderlock_core::{Fence, LeaseEvent, LeaseState, Target};
 
 use crate::file::error::{Fault, refuses_the_values};
-use crate::file::journal::{self, Append, Memory, Written};
+use crate::file::journal::{self, Append, KeyRecord, Written};
 use crate::file::keys::find_settle;
-use crate::file::marks::{clear_mark, write_mark};
 use crate::file::rows::{Latest, OrderRow};
-use crate::state::context::Turn;
+use crate::state::context::WriteContext;
 use crate::state::leases::Held;
+use crate::state::view::Certainty;
 use crate::verbs::acquire::{acquire, hand_over, lock_state, run_of};
+use crate::verbs::marks::{clear_mark, write_mark};
 
 /// A settle on the writer.
-pub(crate) fn settle(turn: &mut Turn<'_>, request: &Settle) -> Result<Settled, Fault> {
+pub(crate) fn settle(context: &mut WriteContext<'_>, request: &Settle) -> Result<Settled, Fault> {
     let target = request.claim.target();
-    let held = turn.held(&target);
-    let Some(latest) = turn.order(&target)? else {
+    let seen = context.order(&target)?;
+    let held = seen.held;
+    let Some(latest) = seen.latest else {
         return Ok(Settled::Lost(Loss::NotHeld));
     };
     let order = &latest.whole.order;
     let state = lock_state(order, held.as_ref());
     let (fence, step) = (request.fence, request.step);
-    let (settled, written) = match &held {
-        Some(held) if held.awaits(request.claim.key_id, fence, step) => (false, None),
-        _ => in_the_journal(turn, request, &latest)?,
+    let key_id = request.claim.key_id;
+    let is_next = held
+        .as_ref()
+        .is_some_and(|held| held.awaits(key_id, fence, step));
+    let (settled, written) = match seen.certainty {
+        Certainty::OnDisk | Certainty::BeingFlushed if is_next => (false, None),
+        Certainty::OnDisk | Certainty::BeingFlushed | Certainty::InDoubt => {
+            in_the_journal(context, request, &latest)?
+        }
     };
     let facts = SettleFacts {
         version: Some(order.version),
@@ -43,11 +51,11 @@ pub(crate) fn settle(turn: &mut Turn<'_>, request: &Settle) -> Result<Settled, F
                 .lease()
                 .is_some_and(|lease| lease.fence == fence && lease.steps == step);
             if behind {
-                end_grant(turn, request, order, &state, held.as_ref())?;
+                end_grant(context, request, order, &state, held.as_ref())?;
             }
-            accepted(turn, request, receipt)
+            accepted(context, request, receipt)
         }
-        (SettleVerdict::Apply, _) => write(turn, request, &latest, &state, held.as_ref()),
+        (SettleVerdict::Apply, _) => write(context, request, &latest, &state, held.as_ref()),
         (SettleVerdict::Lost(loss), _) => Ok(Settled::Lost(loss)),
         (SettleVerdict::Repeat, None) => Err(Fault::refused("a settle repeats nothing")),
     }
@@ -55,33 +63,33 @@ pub(crate) fn settle(turn: &mut Turn<'_>, request: &Settle) -> Result<Settled, F
 
 /// Whether the key has a final entry, and what this very settle has written before, if it has.
 fn in_the_journal(
-    turn: &Turn<'_>,
+    context: &WriteContext<'_>,
     request: &Settle,
     latest: &Latest,
 ) -> Result<(bool, Option<Receipt>), Fault> {
     let (key_id, fence, step) = (request.claim.key_id, request.fence, request.step);
     let run = run_of(key_id, None);
-    let Some(key) = turn.key(latest, (key_id, run))? else {
+    let Some(key) = context.key(latest, (key_id, run))? else {
         return Ok((false, None));
     };
-    let written = find_settle(turn.connection, latest.place(), key_id, fence, step)?;
+    let written = find_settle(context.connection, latest.place(), key_id, fence, step)?;
     Ok((matches!(key.facts, KeyFacts::Final { .. }), written))
 }
 
 fn write(
-    turn: &mut Turn<'_>,
+    context: &mut WriteContext<'_>,
     request: &Settle,
     latest: &Latest,
     state: &LeaseState,
     held: Option<&Held>,
 ) -> Result<Settled, Fault> {
     let order = &latest.whole.order;
-    let written = match too_large(turn, request) {
+    let written = match too_large(context, request) {
         Some(reason) => Err(reason),
-        None => match write_rows(turn, request, latest)? {
-            Ok(written) => Ok(turn.keep(written)),
+        None => match write_rows(context, request, latest)? {
+            Ok(written) => Ok(context.keep(written)),
             Err(fault) => {
-                turn.forget(&order.target);
+                context.forget(&order.target);
                 match fault {
                     Fault::Sql(error) if refuses_the_values(&error) => {
                         Err(format!("the store refuses these values: {error}"))
@@ -93,13 +101,13 @@ fn write(
     };
     match written {
         Ok(receipt) => {
-            end_grant(turn, request, order, state, held)?;
-            turn.count_settle();
-            accepted(turn, request, receipt)
+            end_grant(context, request, order, state, held)?;
+            context.count_settle();
+            accepted(context, request, receipt)
         }
         Err(reason) => {
             stage(
-                turn,
+                context,
                 order,
                 state,
                 held,
@@ -110,20 +118,20 @@ fn write(
     }
 }
 
-fn too_large(turn: &Turn<'_>, request: &Settle) -> Option<String> {
+fn too_large(context: &WriteContext<'_>, request: &Settle) -> Option<String> {
     let size = request.change()?.after.size();
-    let most = turn.document_bytes_max;
+    let most = context.document_bytes_max;
     (size > most).then(|| format!("the order has {size} bytes, and the store takes {most}"))
 }
 
 /// Change and entry, both or neither: a savepoint of their own, because a refusal of the values
 /// still has to release the lease.
 fn write_rows(
-    turn: &Turn<'_>,
+    context: &WriteContext<'_>,
     request: &Settle,
     latest: &Latest,
 ) -> Result<Result<Written, Fault>, Fault> {
-    turn.all_or_nothing(|connection| {
+    context.all_or_nothing(|connection| {
         let entry = &request.entry;
         let append = Append {
             operation: &entry.operation,
@@ -135,29 +143,29 @@ fn write_rows(
             key_id: request.claim.key_id,
             fingerprint: request.claim.fingerprint,
             grant: Some((request.fence, request.step)),
-            memory: Some(Memory {
+            record: Some(KeyRecord {
                 answer: request.answer(),
                 retention: entry.retention,
             }),
         };
-        journal::append(connection, latest, request.change(), &append, turn.now)
+        journal::append(connection, latest, request.change(), &append, context.now)
     })
 }
 
 /// What the settle does to the lock.
 fn end_grant(
-    turn: &mut Turn<'_>,
+    context: &mut WriteContext<'_>,
     request: &Settle,
     order: &OrderRow,
     state: &LeaseState,
     held: Option<&Held>,
 ) -> Result<(), Fault> {
-    stage(turn, order, state, held, request.event())
+    stage(context, order, state, held, request.event())
 }
 
 /// Puts the lock into the state after an event, in memory and, where a mark ends, in the file.
 fn stage(
-    turn: &mut Turn<'_>,
+    context: &mut WriteContext<'_>,
     order: &OrderRow,
     state: &LeaseState,
     held: Option<&Held>,
@@ -167,16 +175,20 @@ fn stage(
         .next(event)
         .map_err(|error| Fault::refused(error.to_string()))?;
     if order.mark.is_some() && next.mark().is_none() {
-        clear_mark(turn, (&order.target, order.row))?;
+        clear_mark(context, (&order.target, order.row))?;
     }
-    turn.stage(&order.target, held.and_then(|held| held.after(next)));
+    context.stage(&order.target, held.and_then(|held| held.after(next)));
     Ok(())
 }
 
 /// Everything is in the transaction; the answer leaves after its commit.
-fn accepted(turn: &mut Turn<'_>, request: &Settle, receipt: Receipt) -> Result<Settled, Fault> {
+fn accepted(
+    context: &mut WriteContext<'_>,
+    request: &Settle,
+    receipt: Receipt,
+) -> Result<Settled, Fault> {
     let next = match request.next() {
-        Some(next) => hand_over(acquire(turn, next))?,
+        Some(next) => hand_over(acquire(context, next))?,
         None => None,
     };
     Ok(Settled::Accepted(Accepted {
@@ -231,8 +243,8 @@ impl LetGo {
 
 /// A lease let go on the writer: one with a mark, or that hands over to one, or whose grant may
 /// still stand in the writer's queue.
-pub(crate) fn let_go(turn: &mut Turn<'_>, request: &LetGo) -> Result<Released, Fault> {
-    let held = turn.held(&request.target);
+pub(crate) fn let_go(context: &mut WriteContext<'_>, request: &LetGo) -> Result<Released, Fault> {
+    let held = context.held(&request.target);
     let Some(held) = held.filter(|held| held.lease().fence == request.fence) else {
         return Ok(Released {
             held: false,
@@ -242,15 +254,15 @@ pub(crate) fn let_go(turn: &mut Turn<'_>, request: &LetGo) -> Result<Released, F
     let next = request.leaves(held.state())?;
     let order = (&request.target, held.place.row);
     match (held.state().mark(), next.mark()) {
-        (Some(_), None) => clear_mark(turn, order)?,
+        (Some(_), None) => clear_mark(context, order)?,
         // An earlier run's mark stands again.
-        (Some(mark), Some(left)) if mark != left => write_mark(turn, order, left)?,
+        (Some(mark), Some(left)) if mark != left => write_mark(context, order, left)?,
         _ => {}
     }
-    turn.stage(&request.target, None);
+    context.stage(&request.target, None);
     let next = match request.next.as_deref() {
         None => None,
-        Some(next) => hand_over(acquire(turn, next))?,
+        Some(next) => hand_over(acquire(context, next))?,
     };
     Ok(Released { held: true, next })
 }

@@ -4,13 +4,14 @@ use orderlock_core::store::{KeyFacts, Known, Lookup, OrderView, Read};
 use orderlock_core::{LeaseView, Mark};
 use rusqlite::Connection;
 
+use crate::clock::Now;
 use crate::file::error::Fault;
-use crate::file::key_index::{Place, find_journal};
+use crate::file::key_index::{Indexed, find_journal};
 use crate::file::keys::{Run, find_key};
 use crate::file::rows::{OrderRow, WholeOrder, find_order};
-use crate::state::clock::Now;
-use crate::state::context::Turn;
+use crate::state::context::WriteContext;
 use crate::state::leases::Held;
+use crate::state::view::Seen;
 use crate::verbs::acquire::lock_state;
 use crate::verbs::create::made_by;
 
@@ -47,7 +48,7 @@ pub(crate) fn lookup(
         None => Known::Unknown,
         Some((row, journal)) => {
             let journal = &journal;
-            let place = Place {
+            let place = Indexed {
                 target,
                 row,
                 journal,
@@ -89,7 +90,7 @@ fn creation(connection: &Connection, request: &Lookup, now: Now) -> Result<Known
         return Ok(Known::Unknown);
     };
     let journal = &journal;
-    let place = Place {
+    let place = Indexed {
         target,
         row,
         journal,
@@ -118,16 +119,18 @@ pub(crate) fn unsettled(request: &Lookup, mark: Option<&Mark>, held: Option<&Hel
 
 /// An order that the writer is at: the batch knows it best, and is on the disk before it is told.
 pub(crate) fn read_on_writer(
-    turn: &mut Turn<'_>,
+    context: &mut WriteContext<'_>,
     request: &Read,
 ) -> Result<Option<OrderView>, Fault> {
-    let held = turn.held(&request.target);
-    let latest = turn.order(&request.target)?;
+    let Seen { held, latest, .. } = context.order(&request.target)?;
     Ok(latest.map(|latest| order(latest.whole.clone(), held.as_ref())))
 }
 
 /// The same of a key.
-pub(crate) fn look_up_on_writer(turn: &mut Turn<'_>, request: &Lookup) -> Result<Known, Fault> {
-    let held = turn.held(&request.target);
-    lookup(turn.connection, request, held.as_ref(), turn.now)
+pub(crate) fn look_up_on_writer(
+    context: &mut WriteContext<'_>,
+    request: &Lookup,
+) -> Result<Known, Fault> {
+    let held = context.held(&request.target);
+    lookup(context.connection, request, held.as_ref(), context.now)
 }

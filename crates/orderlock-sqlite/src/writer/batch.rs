@@ -8,21 +8,25 @@ use std::sync::atomic::Ordering;
 use orderlock_core::StoreError;
 use rusqlite::Connection;
 
+use crate::clock::Clock;
 use crate::file::error::{Fault, SqlError, spoils_the_connection};
 use crate::file::readers::Gate;
+use crate::file::run;
 use crate::file::wal::LogLength;
 use crate::open;
-use crate::open::files::Place;
+use crate::open::files::Files;
 use crate::open::secure::Unsecured;
-use crate::state::clock::Clock;
-use crate::state::context::Turn;
+use crate::state::context::WriteContext;
 use crate::state::doubts::Doubts;
-use crate::state::durability::Horizon;
+use crate::state::durability::Durability;
+use crate::state::health;
 use crate::state::leases::Leases;
+use crate::state::shared::Shared;
+use crate::state::shared::TAKEN;
+use crate::state::shared::taken;
 use crate::state::staged::Staged;
-use crate::writer::health;
+use crate::state::view::WriterView;
 use crate::writer::job::Job;
-use crate::writer::{Shared, TAKEN, taken};
 
 /// Jobs that share a transaction, with what they do to the leases.
 #[derive(Default)]
@@ -108,7 +112,7 @@ pub(crate) enum Committed {
 #[derive(Debug)]
 pub(crate) struct Transactions {
     pub(crate) path: PathBuf,
-    pub(crate) place: Place,
+    pub(crate) files: Files,
     /// None after an error that leaves it in doubt; the next batch opens another.
     pub(crate) connection: Option<Connection>,
     pub(crate) owner: i64,
@@ -116,7 +120,7 @@ pub(crate) struct Transactions {
     pub(crate) clock: Arc<Clock>,
     pub(crate) leases: Arc<Leases>,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) horizon: Arc<Horizon>,
+    pub(crate) durability: Arc<Durability>,
     pub(crate) readers: Arc<Gate>,
     /// What the last batch has left open, if nobody knows its end.
     pub(crate) doubts: Doubts,
@@ -130,7 +134,7 @@ impl Transactions {
             return Err(Failure::Taken);
         }
         if self.connection.is_none() {
-            let reopened = open::reopen(&self.path, &self.place);
+            let reopened = open::reopen(&self.path, &self.files);
             let reopened = reopened.map_err(|error| match error {
                 Unsecured::Sql(error) => Failure::Undone(error.into()),
                 Unsecured::Io(error) => Failure::Closed(error.into()),
@@ -139,7 +143,7 @@ impl Transactions {
             let settled = self.doubts.settle(&reopened, &self.leases);
             settled.map_err(|error| Failure::Undone(error.into()))?;
             self.connection = Some(reopened);
-            self.horizon.flushed();
+            self.durability.flushed();
         }
         match self.open_transaction() {
             Ok(Some(batch)) => Ok(batch),
@@ -161,11 +165,11 @@ impl Transactions {
     pub(crate) fn perform(
         &mut self,
         batch: &mut Batch,
-        below: Option<&Staged>,
+        flushing: Option<&Staged>,
         mut job: Box<dyn Job>,
         alone: bool,
     ) -> Result<(), Failure> {
-        let performed = self.job(batch, below, &mut *job, alone);
+        let performed = self.job(batch, flushing, &mut *job, alone);
         if performed.is_ok() {
             job.accept();
         }
@@ -176,7 +180,7 @@ impl Transactions {
     fn job(
         &self,
         batch: &mut Batch,
-        below: Option<&Staged>,
+        flushing: Option<&Staged>,
         job: &mut dyn Job,
         alone: bool,
     ) -> Result<(), Failure> {
@@ -184,16 +188,19 @@ impl Transactions {
             return Err(Failure::Torn(rusqlite::Error::InvalidQuery.into()));
         };
         let changes = connection.total_changes();
-        let mut turn = Turn {
+        let mut context = WriteContext {
             connection,
             now: self.clock.now(),
             document_bytes_max: self.document_bytes_max,
             alone,
-            leases: &self.leases,
-            below,
-            staged: &mut batch.staged,
+            view: WriterView {
+                file: connection,
+                leases: &self.leases,
+                flushing,
+                open: &mut batch.staged,
+            },
         };
-        match job.perform(&mut turn) {
+        match job.perform(&mut context) {
             Ok(()) => {
                 batch.staged.keep_job();
                 Ok(())
@@ -216,21 +223,21 @@ impl Transactions {
             return Err(Failure::Undone(rusqlite::Error::InvalidQuery.into()));
         };
         let unchanged = connection.total_changes() == batch.changes;
-        self.horizon.committing();
+        self.durability.committing();
         match run(connection, "COMMIT") {
             Ok(()) if unchanged => {
-                self.horizon.flushed();
+                self.durability.flushed();
                 Ok(Committed::Unchanged)
             }
             Ok(()) => Ok(Committed::Written),
             Err(error) => {
                 let error = SqlError::from(error);
                 Err(self.failed(if error.nothing_reached_the_disk() {
-                    self.horizon.flushed();
+                    self.durability.flushed();
                     // No room for all of them may be room enough for some.
                     Failure::Torn(error)
                 } else {
-                    self.horizon.broken();
+                    self.durability.doubted();
                     Failure::Unknown(error)
                 }))
             }
@@ -260,9 +267,9 @@ impl Transactions {
     }
 
     /// Looks whether the files are still there. If not, nothing is written or read until they are.
-    pub(crate) fn look_at_the_place(&mut self) {
-        if let Err(error) = self.place.check() {
-            self.horizon.broken();
+    pub(crate) fn look_at_the_files(&mut self) {
+        if let Err(error) = self.files.check() {
+            self.durability.doubted();
             let failure = self.failed(Failure::Closed(error.into()));
             let trouble = failure.trouble().unwrap_or_default();
             self.shared.health.failed(&trouble);
@@ -285,12 +292,12 @@ impl Transactions {
     /// Leaves the file whole, if it can be, and says so in it: then it may be copied alone. Nobody
     /// of ours reads it any more.
     pub(crate) fn close(&mut self) {
-        if self.shared.taken.load(Ordering::Acquire) || self.place.check().is_err() {
+        if self.shared.taken.load(Ordering::Acquire) || self.files.check().is_err() {
             return;
         }
         let connection = match self.connection.take() {
             Some(connection) => Some(connection),
-            None => open::reopen(&self.path, &self.place).ok(),
+            None => open::reopen(&self.path, &self.files).ok(),
         };
         let Some(connection) = connection else {
             return;
@@ -330,9 +337,4 @@ impl Transactions {
 /// disk), or the connection is not to be trusted with the rest.
 fn tears(connection: &Connection, error: &rusqlite::Error) -> bool {
     connection.is_autocommit() || spoils_the_connection(error)
-}
-
-/// Runs a statement without parameters and without rows.
-pub(crate) fn run(connection: &Connection, statement: &str) -> rusqlite::Result<()> {
-    connection.prepare_cached(statement)?.execute([]).map(drop)
 }

@@ -8,9 +8,9 @@ use std::thread::JoinHandle;
 
 use tokio::sync::mpsc as answers;
 
-use crate::open::files::{Place, beside};
+use crate::mutex::lock;
+use crate::open::files::{Files, beside};
 use crate::planted::refused;
-use crate::state::leases::lock;
 
 /// What is flushed: the log of a file, or a stand-in of a test.
 pub(crate) trait Log: Send {
@@ -23,16 +23,16 @@ pub(crate) trait Log: Send {
 #[derive(Debug)]
 pub(crate) struct LogFile {
     file: File,
-    place: Place,
+    files: Files,
 }
 
 impl LogFile {
     /// The log of a database that is open.
-    pub(crate) fn of(database: &Path, place: Place) -> io::Result<Self> {
+    pub(crate) fn of(database: &Path, files: Files) -> io::Result<Self> {
         // Some systems flush only what is open for writing.
         let log = beside(database, "-wal");
         let file = OpenOptions::new().write(true).open(log)?;
-        Ok(Self { file, place })
+        Ok(Self { file, files })
     }
 }
 
@@ -41,7 +41,7 @@ impl Log for LogFile {
         refused()?;
         self.file.sync_data()?;
         // Nothing is answered that lies in a file which a restart would not find.
-        self.place.check()
+        self.files.check()
     }
 }
 

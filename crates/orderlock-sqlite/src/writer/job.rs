@@ -5,7 +5,7 @@ use orderlock_core::store::{Accepted, Acquired, Durable, Fate, Settle, Settled};
 use tokio::sync::oneshot;
 
 use crate::file::error::Fault;
-use crate::state::context::Turn;
+use crate::state::context::WriteContext;
 use crate::verbs::settle::settle;
 
 /// A write that waits for the writer, performs in a batch and is answered once that is on the disk.
@@ -15,7 +15,7 @@ pub(crate) trait Job: Send {
     ///
     /// # Errors
     /// What SQLite says; the job's own part is then rolled back.
-    fn perform(&mut self, turn: &mut Turn<'_>) -> Result<(), Fault>;
+    fn perform(&mut self, context: &mut WriteContext<'_>) -> Result<(), Fault>;
 
     /// Remembers that this job alone has failed.
     fn refuse(&mut self, error: StoreError);
@@ -48,7 +48,7 @@ pub(crate) struct Task<T, W> {
 impl<T, W> Task<T, W>
 where
     T: Send,
-    W: FnMut(&mut Turn<'_>) -> Result<T, Fault> + Send,
+    W: FnMut(&mut WriteContext<'_>) -> Result<T, Fault> + Send,
 {
     pub(crate) fn new(work: W) -> (Self, Awaited<T>) {
         let (reply, result) = oneshot::channel();
@@ -64,10 +64,10 @@ where
 impl<T, W> Job for Task<T, W>
 where
     T: Send,
-    W: FnMut(&mut Turn<'_>) -> Result<T, Fault> + Send,
+    W: FnMut(&mut WriteContext<'_>) -> Result<T, Fault> + Send,
 {
-    fn perform(&mut self, turn: &mut Turn<'_>) -> Result<(), Fault> {
-        self.result = Some(Ok((self.work)(turn)?));
+    fn perform(&mut self, context: &mut WriteContext<'_>) -> Result<(), Fault> {
+        self.result = Some(Ok((self.work)(context)?));
         Ok(())
     }
 
@@ -110,8 +110,8 @@ impl SettleTask {
 }
 
 impl Job for SettleTask {
-    fn perform(&mut self, turn: &mut Turn<'_>) -> Result<(), Fault> {
-        self.result = Some(Ok(settle(turn, &self.request)?));
+    fn perform(&mut self, context: &mut WriteContext<'_>) -> Result<(), Fault> {
+        self.result = Some(Ok(settle(context, &self.request)?));
         Ok(())
     }
 

@@ -6,11 +6,10 @@
 
 pub(crate) mod batch;
 pub(crate) mod flusher;
-pub(crate) mod health;
 pub(crate) mod job;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -21,30 +20,16 @@ use tokio::sync::mpsc;
 use crate::deadline::Deadline;
 use crate::file::error::Fault;
 use crate::open::migrate::keep_time;
-use crate::state::context::Turn;
+use crate::state::context::WriteContext;
 use crate::state::doubts::Doubts;
 use crate::writer::batch::{Batch, Committed, Failure, Transactions};
 use crate::writer::flusher::{Flusher, Log};
-use crate::writer::health::Health;
 use crate::writer::job::{Awaited, Job, SettleTask, Task};
 
 /// How often the surroundings are looked at, at most: with each renewal of a session.
 const LOOK: Duration = Duration::from_secs(3);
 /// How often the time is kept that was seen last.
 const KEEP: Duration = Duration::from_secs(60);
-
-/// What the writer shares with those who ask.
-#[derive(Debug, Default)]
-pub(crate) struct Shared {
-    /// Another process has taken the file: no more work, not even in memory.
-    pub(crate) taken: AtomicBool,
-    pub(crate) commits: AtomicU64,
-    pub(crate) settles: AtomicU64,
-    pub(crate) checkpoints: AtomicU64,
-    /// How long the log was when it was looked at last.
-    pub(crate) log_bytes: AtomicU64,
-    pub(crate) health: Health,
-}
 
 /// The way to the writing thread. Dropping it lets the thread finish what is queued, and waits.
 #[derive(Debug)]
@@ -73,7 +58,7 @@ impl Writer {
             open: None,
             flushing: None,
             looked: now,
-            place_is_due: false,
+            files_are_due: false,
             kept: now,
         };
         let thread = std::thread::Builder::new()
@@ -90,7 +75,7 @@ impl Writer {
     pub(crate) async fn run<T, W>(&self, work: W, deadline: Deadline) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        W: FnMut(&mut Turn<'_>) -> Result<T, Fault> + Send + 'static,
+        W: FnMut(&mut WriteContext<'_>) -> Result<T, Fault> + Send + 'static,
     {
         let (task, result) = Task::new(work);
         self.perform(Box::new(task), result, deadline).await
@@ -156,7 +141,7 @@ struct WriterState {
     /// When the surroundings were looked at last, and when the time was kept.
     looked: Instant,
     /// Whether the files are to be looked at. Each flush does that too.
-    place_is_due: bool,
+    files_are_due: bool,
     kept: Instant,
 }
 
@@ -178,8 +163,8 @@ impl WriterState {
             if self.flushing.is_none() {
                 self.commit(queue.is_empty()).await;
                 let flushed = self.flushing.is_none();
-                if flushed && std::mem::take(&mut self.place_is_due) {
-                    self.transactions.look_at_the_place();
+                if flushed && std::mem::take(&mut self.files_are_due) {
+                    self.transactions.look_at_the_files();
                 }
                 let idle = flushed && queue.is_empty();
                 self.transactions.keep_the_log_short(idle);
@@ -206,12 +191,13 @@ impl WriterState {
             return;
         }
         self.looked = now;
-        self.place_is_due = true;
+        self.files_are_due = true;
         let health = &self.transactions.shared.health;
         if is_due(self.kept, KEEP) || !health.is_well() {
             self.kept = now;
             let seen = self.transactions.clock.seen();
-            let keep = move |turn: &mut Turn<'_>| Ok(keep_time(turn.connection, seen)?);
+            let keep =
+                move |context: &mut WriteContext<'_>| Ok(keep_time(context.connection, seen)?);
             self.take(Box::new(Task::new(keep).0)).await;
         }
     }
@@ -239,8 +225,8 @@ impl WriterState {
                 Err(failure) => return self.tell(vec![job], &failure),
             },
         };
-        let below = self.flushing.as_ref().map(|batch| &batch.staged);
-        match self.transactions.perform(&mut batch, below, job, false) {
+        let flushing = self.flushing.as_ref().map(|batch| &batch.staged);
+        match self.transactions.perform(&mut batch, flushing, job, false) {
             Ok(()) => self.open = Some(batch),
             Err(failure) => self.undone(batch, failure).await,
         }
@@ -279,9 +265,9 @@ impl WriterState {
             shared.health.well();
             self.finish(batch);
             // Who reads what is on the disk sees no lease any more that ended with it.
-            return self.transactions.horizon.flushed();
+            return self.transactions.durability.flushed();
         };
-        self.transactions.horizon.broken();
+        self.transactions.durability.doubted();
         // What is open was built on it.
         let cause = Arc::new(error);
         let baseless = Failure::Baseless(Arc::clone(&cause));
@@ -368,10 +354,3 @@ impl WriterState {
 fn gone() -> StoreError {
     StoreError::OutcomeUnknown("the store's writer stopped half way".into())
 }
-
-pub(crate) fn taken() -> StoreError {
-    StoreError::NotApplied(TAKEN.into())
-}
-
-pub(crate) const TAKEN: &str =
-    "another process has opened the file and owns it now; this one must be restarted";

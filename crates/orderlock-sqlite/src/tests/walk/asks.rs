@@ -14,7 +14,7 @@ use super::super::{on_writer, start};
 use super::{ORDERS, Walk};
 use crate::SqliteStore;
 use crate::file::rows::find_latest;
-use crate::state::context::Turn;
+use crate::state::context::WriteContext;
 
 const KEYS: usize = 8;
 
@@ -195,8 +195,8 @@ async fn other<T: Send + 'static>(
 
 /// A job that takes its whole batch back with it.
 async fn fail_half_way(store: &SqliteStore) -> Job {
-    let work = |turn: &mut Turn<'_>| {
-        let connection = turn.connection;
+    let work = |context: &mut WriteContext<'_>| {
+        let connection = context.connection;
         connection.execute("UPDATE orders SET version = 99, document = x'00'", [])?;
         connection.execute("no SQL", [])?;
         Ok(())

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use self::asks::Job;
 use super::{Bench, join};
 use crate::SqliteOptions;
-use crate::state::leases::lock;
+use crate::mutex::lock;
 use crate::writer::flusher::{Log, LogFile};
 
 const ORDERS: usize = 3;

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard};
 use rusqlite::ErrorCode;
 
 use crate::file::error::SqlError;
-use crate::state::leases::lock;
+use crate::mutex::lock;
 
 /// What an error of SQLite's says of the store.
 pub(crate) fn words(error: &SqlError) -> String {

@@ -6,8 +6,8 @@ use std::time::Instant;
 use orderlock_core::store::{RetentionClock, RetentionTime};
 use orderlock_core::{Runtime, Timestamp};
 
+use crate::mutex::lock;
 use crate::planted::{Planted, is_planted};
-use crate::state::leases::lock;
 
 /// One moment, by each clock.
 #[derive(Clone, Copy, Debug)]

@@ -5,11 +5,11 @@ use rusqlite::params;
 
 use crate::file::error::Fault;
 use crate::file::time;
-use crate::state::context::Turn;
+use crate::state::context::WriteContext;
 
 /// Writes the mark of an order, in place of the one that it resumes.
 pub(crate) fn write_mark(
-    turn: &mut Turn<'_>,
+    context: &mut WriteContext<'_>,
     (target, order): (&Target, i64),
     mark: &Mark,
 ) -> Result<(), Fault> {
@@ -17,7 +17,7 @@ pub(crate) fn write_mark(
         Recovery::Reconcile => (None, None),
         Recovery::Resume { times, within } => (Some(times), Some(time::span_to_sql(within))),
     };
-    let mut insert = turn.connection.prepare_cached(
+    let mut insert = context.connection.prepare_cached(
         "INSERT OR REPLACE INTO marks (order_row, principal, key_id, fingerprint, operation,
              attempt, times, within, since)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
@@ -33,18 +33,19 @@ pub(crate) fn write_mark(
         within,
         time::to_sql(mark.since),
     ])?;
-    turn.keep_mark(target, Some(mark.clone()));
+    context.keep_mark(target, Some(mark.clone()));
     Ok(())
 }
 
 /// Ends the mark of an order.
 pub(crate) fn clear_mark(
-    turn: &mut Turn<'_>,
+    context: &mut WriteContext<'_>,
     (target, order): (&Target, i64),
 ) -> Result<(), Fault> {
-    turn.connection
+    context
+        .connection
         .prepare_cached("DELETE FROM marks WHERE order_row = ?1")?
         .execute([order])?;
-    turn.keep_mark(target, None);
+    context.keep_mark(target, None);
     Ok(())
 }
