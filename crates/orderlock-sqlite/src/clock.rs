@@ -1,4 +1,4 @@
-//! The store's clocks, and what of them counts where something is about to be forgotten.
+//! The store's clocks, and which of them counts before an answer or a key is forgotten.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;

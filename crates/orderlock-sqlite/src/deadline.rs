@@ -1,4 +1,4 @@
-//! How long whoever asks waits for the store.
+//! The timeout of one verb, over all that it waits for.
 
 use std::future::Future;
 use std::pin::pin;

@@ -1,4 +1,5 @@
-//! The open store: who is asked for what, and how long for.
+//! Dispatch: whether memory, a reader or the writer carries a verb out, and for how long it is waited
+//! for.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a store can be told at its opening.
+//! Options of a store: its bounds, its clock, its timeout.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The store: each verb, and which way it takes.
+//! `SqliteStore`: each verb of the seam, and which way it takes.
 //!
 //! Reads run where they are asked for. A grant without a mark, and the release of one, change
 //! nothing but memory, and are made at once under the lock of their part of it. Everything else is

@@ -1,4 +1,5 @@
-//! The journal: how an order is changed, and an entry written with what is remembered of its key.
+//! Appending to the journal: an order is changed, and an entry written with what is remembered of its
+//! key.
 
 use orderlock_core::store::{Change, Receipt, Retention};
 use orderlock_core::{

@@ -1,5 +1,5 @@
-//! Where an order's entries are: the newest ones are told by its own row, the older ones by tables
-//! in which the entries of one order lie together.
+//! The index of an order's entries by key: its own row lists the newest ones, two tables list the
+//! older ones, in which the entries of one order lie together.
 //!
 //! An entry leaves the row in the same transaction in which it arrives there, and all that the row
 //! has leave it at once, so that a settle seldom touches more of its order than the one page.

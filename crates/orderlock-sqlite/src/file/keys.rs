@@ -1,4 +1,4 @@
-//! How the journal is asked: what it says of a key, and what its entries hold.
+//! Queries of the journal: what it says of a key, and what its entries hold.
 
 use orderlock_core::store::{Entry, KeyFacts, Receipt};
 use orderlock_core::{Fence, KeyId, Target, Timestamp};

@@ -1,8 +1,8 @@
 //! The threads that read the file: each has a connection of its own, and none of them writes.
 //!
-//! Whoever asks waits without holding a thread, so that a slow disk or a long list stops nobody who
-//! asks for something else. One thread wakes for all the questions that wait, reads them in one
-//! snapshot, and answers them together: a question costs a share of a wake-up and not two of them.
+//! A verb waits for its answer without holding a thread, so that a slow disk or a long list does not
+//! stop other requests. One thread wakes for all the questions that wait, reads them in one snapshot,
+//! and answers them together: a question costs a share of a wake-up and not two of them.
 
 use std::collections::VecDeque;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! How long the log is, and when it is copied into the file.
+//! Checkpoints: how long the write-ahead log is, and when it is copied into the file.
 
 use std::cell::Cell;
 use std::ffi::c_int;

@@ -1,4 +1,4 @@
-//! Brings to the disk what the log shows, whoever reads it.
+//! Flushing the log at the opening, even while other programs read it.
 //!
 //! What a process that died, or a flush that failed, has left in the log is shown by it and may not
 //! be on the disk. To copy the log into the file would bring it there, but has to wait for everybody

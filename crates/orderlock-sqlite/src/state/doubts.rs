@@ -1,4 +1,4 @@
-//! Grants with a mark that a failed flush or commit has left open: their marks may stand in the file.
+//! Grants in doubt: a failed flush or commit has left them open, and their marks may be in the file.
 //!
 //! A batch whose end nobody knows is thrown away in memory, but the file may have it. Whoever asks for
 //! such a grant again, or takes it back, goes by its fence, and that stands in memory alone: without

@@ -1,4 +1,4 @@
-//! What of the file is known to be on the disk.
+//! How far the file is flushed to the disk.
 //!
 //! A commit is written to the log first and flushed afterwards, so a snapshot of the file may show
 //! more than would survive power loss. Whoever has read such a thing waits here before it says so.

@@ -1,4 +1,4 @@
-//! What keeps the store from its promises now, in words for an operator: as it was last seen.
+//! The last failed write, in words for an operator: what keeps the store from its promises now.
 
 use std::sync::{Mutex, MutexGuard};
 

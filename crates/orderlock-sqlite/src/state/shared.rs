@@ -1,4 +1,5 @@
-//! What the writer shares with those who ask: whether the file is still ours, counters, and trouble.
+//! State that the writer shares with the serving threads: whether the file is still ours, counters, and
+//! trouble.
 
 use std::sync::atomic::{AtomicBool, AtomicU64};
 

@@ -1,5 +1,5 @@
-//! What an `acquire` comes to: from the order, its key and its lease, as memory or one snapshot of
-//! the file has them.
+//! `acquire`: whether a request gets the lease, decided from the order, its key and its lease, as
+//! memory or one snapshot of the file has them.
 //!
 //! The same function decides where it was asked, for a grant that needs no write, and on the
 //! writer, for one with a mark and for hand-overs.

@@ -1,6 +1,6 @@
-//! What has to be read from the file, for verbs about one order.
+//! The slow path: verbs about one order that have to read the file, on a reader thread.
 //!
-//! Nobody holds a part of memory while the file is read: it is looked at before, and again after, and
+//! No part of memory is locked while the file is read: it is looked at before, and again after, and
 //! what was read counts only if nothing has changed there in between.
 
 use std::mem::replace;

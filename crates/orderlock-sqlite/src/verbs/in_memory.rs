@@ -1,5 +1,5 @@
-//! What memory answers at once, on the thread of whoever asks: grants, releases, orders and keys that
-//! it knows.
+//! The fast path: grants, releases, orders and keys that memory answers at once, on the caller's
+//! thread.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -1,4 +1,4 @@
-//! What an operator decides: to break a lease, to end a mark. Both stand in the journal.
+//! `break_lease` and `resolve`: what an operator decides. Both stand in the journal.
 
 use orderlock_core::store::{BreakLease, Broken, Decision, Resolve, Resolved};
 use orderlock_core::{LeaseEvent, LeaseState, Mark, OutcomeKind, Target};

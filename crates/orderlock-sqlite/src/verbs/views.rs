@@ -1,4 +1,4 @@
-//! An order, its lease and its keys, as others see them.
+//! `read` and `lookup`: an order, its lease and its keys, as clients see them.
 
 use orderlock_core::store::{KeyFacts, Known, Lookup, OrderView, Read};
 use orderlock_core::{LeaseView, Mark};

@@ -1,4 +1,4 @@
-//! What the writer carries out in one transaction.
+//! One transaction of the writer: its jobs, its commit, and the ways in which it fails.
 
 use std::io;
 use std::path::PathBuf;

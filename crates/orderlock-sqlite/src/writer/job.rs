@@ -1,4 +1,4 @@
-//! One write on its way through the writer.
+//! Jobs: one write each, on its way through the writer to its answer.
 
 use orderlock_core::StoreError;
 use orderlock_core::store::{Accepted, Acquired, Durable, Fate, Settle, Settled};

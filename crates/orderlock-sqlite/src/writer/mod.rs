@@ -1,8 +1,25 @@
-//! The one thread that writes. It takes what waits into one transaction and commits it; while that
-//! is flushed, beside it, the next batch collects and is carried out already.
+//! The writer thread: it takes the jobs that wait into one transaction, commits it, and answers them
+//! when the log is flushed. Meanwhile the next transaction collects.
 //!
-//! Jobs are answered once their batch is on the disk. Only a settle that hands its order over is
-//! answered before, with the promise to say what became of it.
+//! ```text
+//!   verb                 writer thread                               flusher thread
+//!   ----                 -------------                               --------------
+//!   Writer::run -> queue -> take: perform the job                         .
+//!                           in the open batch                             .
+//!                             |                                           .
+//!                           commit: COMMIT writes the log -- begin --> Log::flush
+//!                             |                                           |
+//!                           the next batch opens, on                      |
+//!                           top of the one being flushed                  |
+//!                             |                                           |
+//!        <---- answer ----- flushed: the batch becomes  <--- done --------+
+//!                           visible in memory, its jobs
+//!                           are answered
+//! ```
+//!
+//! Where the flush fails, both batches are thrown away: the flushed one in doubt, the open one for
+//! certain. A job that waits alone is flushed on the writer thread. Only a settle that hands its order
+//! over is answered before the flush, with a future of what becomes of it.
 
 pub(crate) mod batch;
 pub(crate) mod flusher;
