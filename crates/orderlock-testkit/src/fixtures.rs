@@ -1,6 +1,11 @@
 //! Valid, consistent requests to start from. Every field of a request is public: take the one that
 //! is nearest and change what the test is about.
 
+#![allow(
+    clippy::panic,
+    reason = "a fixture that does not fit its test is a mistake in that"
+)]
+
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -184,6 +184,9 @@ impl<W> Queue<W> {
     }
 }
 
+/// What a thread does with all that it has taken.
+type ReadAll<W> = fn(&Connection, Vec<W>);
+
 /// Threads with one queue. Dropping it lets them finish what is queued, and waits.
 struct Pool<W> {
     queue: Arc<Queue<W>>,
@@ -196,7 +199,7 @@ impl<W: Send + 'static> Pool<W> {
         name: &str,
         most: usize,
         connections: Vec<Connection>,
-        (gate, read): (&Arc<Gate>, fn(&Connection, Vec<W>)),
+        (gate, read): (&Arc<Gate>, ReadAll<W>),
     ) -> io::Result<Self> {
         let mut pool = Self {
             queue: Arc::new(Queue::new()),
