@@ -70,6 +70,8 @@ impl Planted {
             Self::Replaced => &["older than"],
             Self::AnyClock => &[
                 "was run although it has taken effect",
+                "was not given its own progress",
+                "as attempt",
                 "was expired before its time",
                 "has its answer, and its status is",
                 "was told two answers",
