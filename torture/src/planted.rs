@@ -67,7 +67,7 @@ impl Planted {
             Self::SquareRenewal => &["orders that one node held were lost"],
             Self::OneLane => &["one locked row held all other orders up"],
             Self::FarDeadline => &["are still locked"],
-            Self::Replaced => &["older than"],
+            Self::Replaced => &["older than", "the open mark of", "as attempt"],
             Self::AnyClock => &[
                 "was run although it has taken effect",
                 "was not given its own progress",
