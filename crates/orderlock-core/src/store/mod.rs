@@ -16,6 +16,7 @@ mod error;
 mod forward;
 mod request;
 mod result;
+mod settle;
 mod turns;
 
 use std::fmt::Debug;
@@ -30,15 +31,15 @@ pub use decide::{
 pub use entry::{About, Entry, Position};
 pub use error::{Cause, StoreError};
 pub use request::{
-    Acquire, BreakLease, Change, Claim, Create, Decision, EntriesSince, Expire, Filter, Final,
-    FinalOutcome, History, Join, Leases, Leave, List, Lookup, MarkEnd, MarkFate, NewEntry, Part,
-    Read, Release, Renew, Resolve, Retention, Settle, Sweep, Undo,
+    Acquire, BreakLease, Claim, Create, Decision, EntriesSince, Expire, Filter, History, Join,
+    Leases, Leave, List, Lookup, MarkEnd, MarkFate, Read, Release, Renew, Resolve, Sweep, Undo,
 };
 pub use result::{
     Accepted, Acquired, Broken, Created, Cursor, Durable, Entries, Expired, Fate, Grant, Joined,
     Known, Left, Loss, OrderView, Page, Receipt, Released, Renewed, Resolved, Settled, StoreInfo,
     Swept,
 };
+pub use settle::{Change, Final, FinalOutcome, NewEntry, Part, Retention, Settle};
 pub use turns::{Tried, kept_for_another};
 
 use crate::Target;

@@ -224,7 +224,7 @@ mod tests {
     #[error("{text}")]
     struct Layer {
         text: &'static str,
-        source: Option<Box<Layer>>,
+        source: Option<Box<Self>>,
     }
 
     fn layers(texts: &[&'static str]) -> Layer {
