@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Cursor, Entry, Final, Retention};
+use super::{Cursor, Entry, Final, NewEntry, Retention};
 use crate::{
     Answer, Caller, Document, Fence, Fingerprint, IdempotencyKey, KeyId, LeaseId, Mark,
-    OperationName, OrderId, OwnedIndex, Principal, Recovery, Secret, SessionId, Target, Times,
-    Timestamp, Version,
+    OperationName, OrderId, OutcomeKind, OwnedIndex, Principal, Recovery, Secret, SessionId,
+    Target, Times, Timestamp, Version,
 };
 
 /// Who wants which order, under which key, for what.
