@@ -1,7 +1,7 @@
 //! What an `acquire` and a `settle` come to, given the facts: one total function for each, used by
 //! every store that can put the facts side by side.
 
-use super::{Acquire, Loss, Settle};
+use super::{Acquire, Acquired, Loss, Receipt, Settle};
 use crate::{Fingerprint, Lease, LeaseEvent, LeaseState, Mark, Resumed, Timestamp, Version};
 
 /// What the journal says of a key.
@@ -42,36 +42,41 @@ pub struct Facts<'a> {
 }
 
 /// What an `acquire` comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Grant it, as this run of the key.
-    Grant {
-        /// Which run.
-        attempt: u32,
-    },
-    /// It is granted already, under this very fence.
+    /// It is not granted, and this is the whole answer.
+    Answer(Acquired),
+    /// The key is settled: the answer is its final entry, which the store has.
+    Replay,
+    /// It was granted before, under this very fence: the answer is the order as it is held.
     Repeat,
-    /// The key is settled: return its final entry.
-    Settled,
-    /// The key stands for another request.
-    Reused,
-    /// The key is settled, and its answer is past the retention.
-    Expired,
-    /// The key holds the order under another fence.
-    InProgress,
-    /// Another key holds the order.
-    Held,
-    /// A mark is open that this request may not resume.
-    Marked,
-    /// The order is at another version than the client expects.
-    VersionMismatch {
-        /// Where it is.
-        current: Version,
-    },
-    /// There is no such order.
-    NotFound,
-    /// The asking session has ended.
-    SessionEnded,
+    /// It is granted: this is to be written.
+    Grant(Box<Granted>),
+}
+
+/// What a grant writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// The lease.
+    pub lease: Lease,
+    /// The mark, for an external operation.
+    pub mark: Option<Mark>,
+}
+
+impl From<Granted> for LeaseEvent {
+    fn from(granted: Granted) -> Self {
+        Self::Granted(granted.lease, granted.mark)
+    }
+}
+
+/// The lock as the grant leaves it.
+impl From<Granted> for LeaseState {
+    fn from(granted: Granted) -> Self {
+        match granted.mark {
+            None => Self::Held(granted.lease),
+            Some(mark) => Self::Begun(granted.lease, mark),
+        }
+    }
 }
 
 /// Decides an `acquire`. A settled key wins over everything else, so that a retry gets its answer
@@ -79,55 +84,64 @@ pub enum Verdict {
 #[must_use]
 pub fn decide(request: &Acquire, facts: Facts<'_>) -> Verdict {
     let Some(version) = facts.version else {
-        return Verdict::NotFound;
+        return Verdict::Answer(Acquired::NotFound);
     };
     let asked = request.claim.fingerprint;
     let checkpointed = match facts.key {
         KeyFacts::Final { fingerprint, .. } | KeyFacts::Progress { fingerprint, .. }
             if fingerprint != asked =>
         {
-            return Verdict::Reused;
+            return Verdict::Answer(Acquired::Reused);
         }
-        KeyFacts::Final { retained: true, .. } => return Verdict::Settled,
+        KeyFacts::Final { retained: true, .. } => return Verdict::Replay,
         KeyFacts::Final {
             retained: false, ..
-        } => return Verdict::Expired,
+        } => return Verdict::Answer(Acquired::Expired),
         KeyFacts::Progress { attempt, .. } => attempt,
         KeyFacts::New => 0,
     };
     if !facts.session_alive {
-        return Verdict::SessionEnded;
+        return Verdict::Answer(Acquired::SessionEnded);
     }
     if let Some(lease) = facts.lease.lease() {
-        let same_key = lease.key_id == request.claim.key_id;
-        return match same_key {
-            true if lease.fence == request.fence => Verdict::Repeat,
-            true if lease.fingerprint != asked => Verdict::Reused,
-            true => Verdict::InProgress,
-            false => Verdict::Held,
-        };
+        return while_held(request, lease);
     }
     let marked = match facts.lease.mark() {
-        Some(mark) if mark.key_id != request.claim.key_id => return Verdict::Marked,
-        Some(mark) if mark.fingerprint != asked => return Verdict::Reused,
-        Some(mark) if request.mark.is_none() || !mark.may_resume(facts.now) => {
-            return Verdict::Marked;
+        Some(mark) if mark.key_id == request.claim.key_id && mark.fingerprint != asked => {
+            return Verdict::Answer(Acquired::Reused);
+        }
+        Some(mark) if !may_resume(request, mark, facts.now) => {
+            return Verdict::Answer(Acquired::Marked(Box::new(mark.clone())));
         }
         Some(mark) => mark.attempt,
         None => 0,
     };
     if request.expected.is_some_and(|expected| expected != version) {
-        return Verdict::VersionMismatch { current: version };
+        return Verdict::Answer(Acquired::VersionMismatch { current: version });
     }
-    Verdict::Grant {
-        attempt: checkpointed.max(marked).saturating_add(1),
-    }
+    let attempt = checkpointed.max(marked).saturating_add(1);
+    Verdict::Grant(Box::new(grant(request, facts.lease, attempt, facts.now)))
 }
 
-/// What a grant to this request is: the event that [`LeaseState::next`] is asked about. A resumed
-/// mark keeps the time at which its first run began.
+/// What is asked of an order that this lease holds.
+fn while_held(request: &Acquire, lease: &Lease) -> Verdict {
+    let view = || lease.view(&request.claim.target());
+    Verdict::Answer(match lease.key_id == request.claim.key_id {
+        true if lease.fence == request.fence => return Verdict::Repeat,
+        true if lease.fingerprint != request.claim.fingerprint => Acquired::Reused,
+        true => Acquired::InProgress(view()),
+        false => Acquired::Held(view()),
+    })
+}
+
+fn may_resume(request: &Acquire, mark: &Mark, now: Timestamp) -> bool {
+    mark.key_id == request.claim.key_id && request.mark.is_some() && mark.may_resume(now)
+}
+
+/// What a grant to this request writes, for a store that grants what it has found to be free without
+/// asking [`decide`]. A resumed mark keeps the time at which its first run began.
 #[must_use]
-pub fn grant(request: &Acquire, before: &LeaseState, attempt: u32, now: Timestamp) -> LeaseEvent {
+pub fn grant(request: &Acquire, before: &LeaseState, attempt: u32, now: Timestamp) -> Granted {
     let claim = &request.claim;
     let lease = Lease {
         fence: request.fence,
@@ -153,16 +167,16 @@ pub fn grant(request: &Acquire, before: &LeaseState, attempt: u32, now: Timestam
         recovery,
         since: before.mark().map_or(now, |open| open.since),
     });
-    LeaseEvent::Granted(lease, mark)
+    Granted { lease, mark }
 }
 
 /// What a `settle` comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SettleVerdict {
-    /// Apply it.
-    Apply,
+    /// Apply it; the lock is then like this.
+    Apply(LeaseState),
     /// It was applied before: give the same answer.
-    Repeat,
+    Repeat(Receipt),
     /// The grant is gone: apply nothing.
     Lost(Loss),
 }
@@ -174,8 +188,8 @@ pub struct SettleFacts<'a> {
     pub version: Option<Version>,
     /// The order's lock. A lease whose session is not alive has been voided before.
     pub lease: &'a LeaseState,
-    /// Whether the journal has an entry of this very fence and step.
-    pub written: bool,
+    /// What the journal says of the entry of this very fence and step, if it has one.
+    pub written: Option<Receipt>,
     /// Whether the key has a final entry.
     pub key_settled: bool,
 }
@@ -183,20 +197,15 @@ pub struct SettleFacts<'a> {
 /// Decides a `settle`: fence, key and version must all still be as the grant left them.
 #[must_use]
 pub fn decide_settle(request: &Settle, facts: SettleFacts<'_>) -> SettleVerdict {
-    if facts.written {
-        return SettleVerdict::Repeat;
+    if let Some(receipt) = facts.written {
+        return SettleVerdict::Repeat(receipt);
     }
-    let holds = facts
-        .lease
-        .lease()
-        .is_some_and(|lease| lease.fence == request.fence && lease.steps == request.step);
-    if !holds {
-        SettleVerdict::Lost(Loss::NotHeld)
-    } else if facts.key_settled {
-        SettleVerdict::Lost(Loss::KeySettled)
-    } else if facts.version != Some(request.version) {
-        SettleVerdict::Lost(Loss::VersionMoved)
-    } else {
-        SettleVerdict::Apply
+    let step = facts.lease.lease().map(|lease| lease.steps);
+    match facts.lease.next(request.event()) {
+        Ok(_) if step != Some(request.step) => SettleVerdict::Lost(Loss::NotHeld),
+        Ok(_) if facts.key_settled => SettleVerdict::Lost(Loss::KeySettled),
+        Ok(_) if facts.version != Some(request.version) => SettleVerdict::Lost(Loss::VersionMoved),
+        Ok(after) => SettleVerdict::Apply(after),
+        Err(_) => SettleVerdict::Lost(Loss::NotHeld),
     }
 }

@@ -26,7 +26,7 @@ pub use futures_util::stream::BoxStream;
 
 pub use clock::{RetentionClock, RetentionTime};
 pub use decide::{
-    Facts, KeyFacts, SettleFacts, SettleVerdict, Verdict, decide, decide_settle, grant,
+    Facts, Granted, KeyFacts, SettleFacts, SettleVerdict, Verdict, decide, decide_settle, grant,
 };
 pub use entry::{About, Entry, Position};
 pub use error::{Cause, StoreError};

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use orderlock_core::store::{
-    Acquire, Facts, KeyFacts, Loss, Settle, SettleFacts, SettleVerdict, Verdict, decide,
-    decide_settle, grant,
+    Acquire, Acquired, Facts, Granted, KeyFacts, Loss, Receipt, Settle, SettleFacts, SettleVerdict,
+    Verdict, decide, decide_settle, grant,
 };
 use orderlock_core::{
-    Fence, Fingerprint, Lease, LeaseEvent, LeaseState, Mark, Recovery, SessionId, Timestamp,
-    Version,
+    Fence, Fingerprint, Lease, LeaseEvent, LeaseState, LeaseView, Mark, Recovery, SessionId,
+    Timestamp, Version,
 };
 use orderlock_testkit::fixtures::{self, claim, fingerprint};
 
@@ -32,14 +32,16 @@ fn granted(key: &str, fence: Fence) -> (Lease, Mark) {
         mark: Some(RESUME),
         ..fixtures::acquire(claim("o", key), SessionId(1), fence)
     };
-    match grant(&request, &LeaseState::Free, 1, NOW) {
-        LeaseEvent::Granted(lease, Some(mark)) => (lease, mark),
-        other => panic!("not a grant with a mark: {other:?}"),
-    }
+    let Granted { lease, mark } = grant(&request, &LeaseState::Free, 1, NOW);
+    (lease, mark.expect("it is external"))
 }
 
 fn held(key: &str, fence: Fence) -> LeaseState {
     LeaseState::Held(granted(key, fence).0)
+}
+
+fn view(key: &str, fence: Fence) -> LeaseView {
+    granted(key, fence).0.view(&claim("o", key).target())
 }
 
 fn marked(key: &str, attempt: u32) -> LeaseState {
@@ -83,10 +85,10 @@ fn what_the_journal_says_of_the_key_comes_first() {
     let mut stale = request();
     stale.expected = Some(Version(9));
     for (key, verdict) in [
-        (settled(same, true), Verdict::Settled),
-        (settled(same, false), Verdict::Expired),
-        (settled(other(), true), Verdict::Reused),
-        (settled(other(), false), Verdict::Reused),
+        (settled(same, true), Verdict::Replay),
+        (settled(same, false), Verdict::Answer(Acquired::Expired)),
+        (settled(other(), true), Verdict::Answer(Acquired::Reused)),
+        (settled(other(), false), Verdict::Answer(Acquired::Reused)),
     ] {
         let ended = Facts {
             session_alive: false,
@@ -97,14 +99,21 @@ fn what_the_journal_says_of_the_key_comes_first() {
             version: None,
             ..ended
         };
-        assert_eq!(decide(&stale, nowhere), Verdict::NotFound, "{key:?}");
+        assert_eq!(
+            decide(&stale, nowhere),
+            Verdict::Answer(Acquired::NotFound),
+            "{key:?}"
+        );
     }
     let mixed = KeyFacts::Progress {
         fingerprint: other(),
         attempt: 1,
     };
     let free = LeaseState::Free;
-    assert_eq!(decide(&request(), facts(mixed, &free)), Verdict::Reused);
+    assert_eq!(
+        decide(&request(), facts(mixed, &free)),
+        Verdict::Answer(Acquired::Reused)
+    );
 }
 
 #[test]
@@ -114,7 +123,10 @@ fn an_ended_session_is_granted_nothing() {
             session_alive: false,
             ..facts(KeyFacts::New, &lease)
         };
-        assert_eq!(decide(&request(), ended), Verdict::SessionEnded);
+        assert_eq!(
+            decide(&request(), ended),
+            Verdict::Answer(Acquired::SessionEnded)
+        );
     }
 }
 
@@ -122,10 +134,13 @@ fn an_ended_session_is_granted_nothing() {
 fn whoever_holds_the_order_is_told_by_key_and_fence() {
     let mut asks_else = request();
     asks_else.claim.fingerprint = other();
+    let answer = Verdict::Answer;
+    let in_progress = answer(Acquired::InProgress(view("k", Fence(2))));
+    let other = answer(Acquired::Held(view("l", Fence(2))));
     for (lease, verdict, else_verdict) in [
-        (held("l", Fence(2)), Verdict::Held, Verdict::Held),
+        (held("l", Fence(2)), other.clone(), other),
         (held("k", Fence(1)), Verdict::Repeat, Verdict::Repeat),
-        (held("k", Fence(2)), Verdict::InProgress, Verdict::Reused),
+        (held("k", Fence(2)), in_progress, answer(Acquired::Reused)),
     ] {
         let facts = facts(KeyFacts::New, &lease);
         assert_eq!(decide(&request(), facts), verdict, "{lease:?}");
@@ -137,28 +152,38 @@ fn whoever_holds_the_order_is_told_by_key_and_fence() {
 fn a_mark_is_resumed_by_its_own_request_within_its_bounds_and_by_no_other() {
     let new = KeyFacts::New;
     let (first, second, last) = (marked("k", 1), marked("k", 2), marked("k", 3));
-    let grants = |attempt| Verdict::Grant { attempt };
-    assert_eq!(decide(&request(), facts(new, &first)), grants(2));
-    assert_eq!(decide(&request(), facts(new, &second)), grants(3));
-    assert_eq!(decide(&request(), facts(new, &last)), Verdict::Marked);
+    let grants = |attempt, before: &LeaseState, now| {
+        Verdict::Grant(Box::new(grant(&request(), before, attempt, now)))
+    };
+    let stays = |lock: &LeaseState| {
+        Verdict::Answer(Acquired::Marked(Box::new(lock.mark().unwrap().clone())))
+    };
+    let decided = |lock| decide(&request(), facts(new, lock));
+    assert_eq!(decided(&first), grants(2, &first, NOW));
+    assert_eq!(decided(&second), grants(3, &second, NOW));
+    assert_eq!(decided(&last), stays(&last));
 
     let foreign = marked("l", 1);
-    assert_eq!(decide(&request(), facts(new, &foreign)), Verdict::Marked);
+    assert_eq!(decided(&foreign), stays(&foreign));
     let mut asks_else = request();
     asks_else.claim.fingerprint = other();
-    assert_eq!(decide(&asks_else, facts(new, &first)), Verdict::Reused);
+    assert_eq!(
+        decide(&asks_else, facts(new, &first)),
+        Verdict::Answer(Acquired::Reused)
+    );
     let plain = Acquire {
         mark: None,
         ..request()
     };
-    assert_eq!(decide(&plain, facts(new, &first)), Verdict::Marked);
+    assert_eq!(decide(&plain, facts(new, &first)), stays(&first));
 
     let after = |seconds| Facts {
         now: NOW + Duration::from_secs(seconds),
         ..facts(new, &first)
     };
-    assert_eq!(decide(&request(), after(60)), grants(2));
-    assert_eq!(decide(&request(), after(61)), Verdict::Marked);
+    let last_moment = grants(2, &first, NOW + Duration::from_secs(60));
+    assert_eq!(decide(&request(), after(60)), last_moment);
+    assert_eq!(decide(&request(), after(61)), stays(&first));
 }
 
 #[test]
@@ -168,28 +193,49 @@ fn the_version_is_compared_last_and_runs_are_counted() {
         expected: Some(Version(version)),
         ..request()
     };
-    let grants = |attempt| Verdict::Grant { attempt };
+    let run = |request: &Acquire, facts| match decide(request, facts) {
+        Verdict::Grant(granted) => granted.lease.attempt,
+        other => panic!("not granted but {other:?}"),
+    };
     let new = facts(KeyFacts::New, &free);
-    assert_eq!(decide(&request(), new), grants(1));
-    assert_eq!(decide(&expecting(3), new), grants(1));
+    assert_eq!(run(&request(), new), 1);
+    assert_eq!(run(&expecting(3), new), 1);
     let current = Version(3);
-    let moved = Verdict::VersionMismatch { current };
+    let moved = Verdict::Answer(Acquired::VersionMismatch { current });
     assert_eq!(decide(&expecting(4), new), moved);
 
-    assert_eq!(decide(&request(), facts(progress(4), &free)), grants(5));
+    assert_eq!(run(&request(), facts(progress(4), &free)), 5);
     let resumed = marked("k", 2);
-    assert_eq!(decide(&request(), facts(progress(1), &resumed)), grants(3));
-    assert_eq!(decide(&request(), facts(progress(4), &resumed)), grants(5));
+    assert_eq!(run(&request(), facts(progress(1), &resumed)), 3);
+    assert_eq!(run(&request(), facts(progress(4), &resumed)), 5);
+}
+
+/// A grant leaves the lock as the table of transitions does.
+#[test]
+fn what_is_granted_is_an_arrow_of_the_table() {
+    let plain = Acquire {
+        mark: None,
+        ..request()
+    };
+    for (request, before) in [
+        (request(), LeaseState::Free),
+        (plain, LeaseState::Free),
+        (request(), marked("k", 1)),
+    ] {
+        let Verdict::Grant(granted) = decide(&request, facts(KeyFacts::New, &before)) else {
+            panic!("not granted");
+        };
+        let event = LeaseEvent::from((*granted).clone());
+        assert_eq!(before.next(event), Ok(LeaseState::from(*granted)));
+    }
 }
 
 /// The time within which a mark may be resumed counts from its first run.
 #[test]
 fn a_resumed_mark_keeps_the_time_at_which_it_began() {
     let later = NOW + Duration::from_secs(9);
-    let event = grant(&request(), &marked("k", 1), 2, later);
-    let LeaseEvent::Granted(lease, Some(mark)) = event else {
-        panic!("{event:?}")
-    };
+    let Granted { lease, mark } = grant(&request(), &marked("k", 1), 2, later);
+    let mark = mark.expect("it is external");
     assert_eq!((lease.attempt, lease.since), (2, later));
     assert_eq!((mark.attempt, mark.since), (2, NOW));
 }
@@ -222,12 +268,19 @@ fn a_settle_is_applied_if_fence_step_key_and_version_are_as_the_grant_left_them(
     let holds = SettleFacts {
         version: Some(Version(3)),
         lease: &lease,
-        written: false,
+        written: None,
         key_settled: false,
     };
     let lost = SettleVerdict::Lost;
+    let receipt = Receipt {
+        number: 2,
+        expires: NOW,
+    };
     let mine = || settle(Fence(1), 0);
-    assert_eq!(decide_settle(&mine(), holds), SettleVerdict::Apply);
+    assert_eq!(
+        decide_settle(&mine(), holds),
+        SettleVerdict::Apply(LeaseState::Free)
+    );
     for (fence, step) in [(Fence(2), 0), (Fence(1), 1), (Fence(2), 1)] {
         let stale = settle(fence, step);
         assert_eq!(decide_settle(&stale, holds), lost(Loss::NotHeld));
@@ -264,9 +317,10 @@ fn a_settle_is_applied_if_fence_step_key_and_version_are_as_the_grant_left_them(
     ] {
         assert_eq!(decide_settle(&mine(), changed), verdict, "{changed:?}");
         let written = SettleFacts {
-            written: true,
+            written: Some(receipt),
             ..changed
         };
-        assert_eq!(decide_settle(&mine(), written), SettleVerdict::Repeat);
+        let repeat = SettleVerdict::Repeat(receipt);
+        assert_eq!(decide_settle(&mine(), written), repeat);
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use mongodb::bson::{Bson, doc};
-use orderlock_core::store::{Acquire, Acquired, Verdict, kept_for_another};
+use orderlock_core::store::{Acquire, Acquired, Verdict, grant, kept_for_another};
 use orderlock_core::{LeaseState, SessionId, StoreError};
 
 use crate::database::retry::{RetryBudget, busy};
@@ -15,7 +15,7 @@ use crate::relay::adopt::adopt;
 use crate::shared::Inner;
 use crate::verbs::answers::answer;
 use crate::verbs::changed_elsewhere::note_change;
-use crate::verbs::decide::{lease_of, take, verdict};
+use crate::verbs::decide::{take, verdict};
 use crate::verbs::fairness;
 use crate::verbs::give_up::undo;
 use crate::verbs::grant::{finish, in_doubt};
@@ -58,7 +58,7 @@ async fn take_if_free(
     let Some(renewals) = inner.sessions.renewals(request.session) else {
         return Ok(None);
     };
-    let (granted, mark) = lease_of(request, &LeaseState::Free, 1, (renewals, inner.clock.now()));
+    let granted = grant(request, &LeaseState::Free, 1, inner.clock.now());
     let key = hash_hex(request.claim.key_id.0);
     let mut filter = doc! {
         "_id": id,
@@ -76,7 +76,7 @@ async fn take_if_free(
         None => filter.insert("orderlock.version", doc! {"$gte": 1_i64}),
     };
     let mut update = Update::default();
-    take(&mut update, &granted, mark.as_ref());
+    take(&mut update, granted, renewals);
     let write = inner.calls.change(filter, update.into_fields());
     let look = inner.sessions.look(request.session);
     let (written, session) = futures_util::join!(write, look);
@@ -129,12 +129,15 @@ async fn look_and_take(
         .key(&order, key_id, inner.clock.forgets_by())
         .await?;
     let verdict = verdict(request, &order, word.as_ref(), session.is_some(), now);
-    let Verdict::Grant { attempt } = verdict else {
-        let answer = answer(inner, &order, key_id, verdict, word).await?;
-        if matches!(answer, Acquired::Held(_)) {
-            fairness::note(inner, request, &order, begun).await;
+    let granted = match verdict {
+        Verdict::Grant(granted) => *granted,
+        verdict => {
+            let answer = answer(inner, &order, key_id, verdict, word).await?;
+            if matches!(answer, Acquired::Held(_)) {
+                fairness::note(inner, request, &order, begun).await;
+            }
+            return Ok(Some(answer));
         }
-        return Ok(Some(answer));
     };
     if order.waits.kept_for_another(request.session, now) {
         fairness::note(inner, request, &order, begun).await;
@@ -144,11 +147,8 @@ async fn look_and_take(
         note_change(inner, &order, now).await?;
         return Ok(None);
     }
-    let before = order.state();
-    let times = (session.unwrap_or(0), now);
-    let (granted, mark) = lease_of(request, &before, attempt, times);
     let mut update = Update::default();
-    take(&mut update, &granted, mark.as_ref());
+    take(&mut update, granted, session.unwrap_or(0));
     adopt(inner.clock.now(), &mut update, &order);
     order.waits.remove_from(&mut update, request.session, now);
     let written = inner

@@ -1,7 +1,7 @@
 //! The answer to an `acquire`, once it is decided.
 
 use orderlock_core::store::{Acquired, Grant, Verdict};
-use orderlock_core::{KeyId, LeaseView, StoreError};
+use orderlock_core::{KeyId, StoreError};
 
 use crate::database::marks;
 use crate::database::retry::busy;
@@ -18,27 +18,15 @@ pub(crate) async fn answer(
     verdict: Verdict,
     word: Option<KeyEntry>,
 ) -> Result<Acquired, StoreError> {
-    let holder =
-        |answer: fn(LeaseView) -> Acquired| order.lease_view().map_or(Acquired::NotFound, answer);
     Ok(match verdict {
-        Verdict::Grant { .. } => return Err(busy()),
-        Verdict::Repeat => return granted(inner, order, word).await,
-        Verdict::Settled => {
+        Verdict::Answer(answer) => answer,
+        Verdict::Replay => {
             let number = word.map_or(0, |word| word.number);
             let record = inner.calls.entry_of_key(order, key_id, number).await?;
             Acquired::Settled(Box::new(record.shown(inner.clock.now())))
         }
-        Verdict::Reused => Acquired::Reused,
-        Verdict::Expired => Acquired::Expired,
-        Verdict::InProgress => holder(Acquired::InProgress),
-        Verdict::Held => holder(Acquired::Held),
-        Verdict::Marked => match &order.mark {
-            Some(mark) => Acquired::Marked(Box::new(mark.clone())),
-            None => Acquired::NotFound,
-        },
-        Verdict::VersionMismatch { current } => Acquired::VersionMismatch { current },
-        Verdict::NotFound => Acquired::NotFound,
-        Verdict::SessionEnded => Acquired::SessionEnded,
+        Verdict::Repeat => return granted(inner, order, word).await,
+        Verdict::Grant(_) => return Err(busy()),
     })
 }
 

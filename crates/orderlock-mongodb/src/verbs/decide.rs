@@ -1,10 +1,8 @@
 //! What an `acquire` comes to on an order as it is, which the core decides, and the lease that is written
 //! then.
 
-use orderlock_core::store::{Acquire, Facts, Verdict, decide, grant};
-use orderlock_core::{
-    Caller, Fence, Fingerprint, KeyId, Lease, LeaseEvent, LeaseState, Mark, SessionId, Timestamp,
-};
+use orderlock_core::store::{Acquire, Acquired, Facts, Granted, Verdict, decide};
+use orderlock_core::{Caller, Fence, Fingerprint, KeyId, Lease, LeaseState, SessionId, Timestamp};
 
 use crate::document::keys::KeyEntry;
 use crate::document::lease::{GrantedLease, locked_by, mark_to_fields};
@@ -29,7 +27,14 @@ pub(crate) fn verdict(
         session_alive,
         now,
     };
-    decide(request, facts)
+    match (decide(request, facts), &order.locked) {
+        (Verdict::Answer(Acquired::Held(_)), Locked::Foreign(_)) => Verdict::Answer(
+            order
+                .lease_view()
+                .map_or(Acquired::NotFound, Acquired::Held),
+        ),
+        (verdict, _) => verdict,
+    }
 }
 
 /// A lease in the place of a lock that a service took which does not know Orderlock: nobody's key.
@@ -48,25 +53,13 @@ fn stand_in(request: &Acquire) -> Lease {
     }
 }
 
-/// The lease and the mark that a grant writes.
-pub(crate) fn lease_of(
-    request: &Acquire,
-    before: &LeaseState,
-    attempt: u32,
-    (renewals, now): (i64, Timestamp),
-) -> (GrantedLease, Option<Mark>) {
-    match grant(request, before, attempt, now) {
-        LeaseEvent::Granted(lease, mark) => (GrantedLease { lease, renewals }, mark),
-        _ => unreachable!("a grant is a grant"),
-    }
-}
-
-/// The part of an update that takes an order.
-pub(crate) fn take(update: &mut Update, granted: &GrantedLease, mark: Option<&Mark>) {
-    let locked = locked_by(granted.lease.fence);
-    update.put("locked", locked);
-    update.put("orderlock.lease", granted.to_fields());
-    if let Some(mark) = mark {
+/// The part of an update that takes an order, in a session that was renewed so often.
+pub(crate) fn take(update: &mut Update, granted: Granted, renewals: i64) {
+    let Granted { lease, mark } = granted;
+    update.put("locked", locked_by(lease.fence));
+    let lease = GrantedLease { lease, renewals };
+    update.put("orderlock.lease", lease.to_fields());
+    if let Some(mark) = &mark {
         update.put("orderlock.mark", mark_to_fields(mark));
     }
 }

@@ -75,7 +75,8 @@ async fn finish_under(
         let free = order.clone().let_go(before);
         let now = inner.clock.now();
         match verdict(request, &free, word.as_ref(), true, now) {
-            Verdict::Grant { attempt } => {
+            Verdict::Grant(granted) => {
+                let attempt = granted.lease.attempt;
                 let Some(counted) = count_attempt(inner, &order, attempt).await? else {
                     return Ok(Finished::Lost);
                 };

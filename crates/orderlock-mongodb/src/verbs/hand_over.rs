@@ -12,7 +12,7 @@ use crate::error::Failure;
 use crate::shared::Inner;
 use crate::verbs::acquire::acquire;
 use crate::verbs::answers::answer;
-use crate::verbs::decide::{lease_of, take, verdict};
+use crate::verbs::decide::{take, verdict};
 use crate::verbs::fairness;
 use crate::verbs::give_up::undo;
 use crate::verbs::grant::finish;
@@ -72,7 +72,7 @@ impl<'a> NextHolder<'a> {
         let word = inner.calls.key(after, key_id, forgets_by).await?;
         let verdict = verdict(request, after, word.as_ref(), renewals.is_some(), now);
         let waits = match verdict {
-            Verdict::Grant { .. } => fairness::look(inner, held, request.session).await?,
+            Verdict::Grant(_) => fairness::look(inner, held, request.session).await?,
             _ => WaitList::default(),
         };
         let kept = waits.kept_for_another(request.session, inner.clock.now());
@@ -87,23 +87,21 @@ impl<'a> NextHolder<'a> {
     }
 
     /// Adds the grant to the update that carries the step out, if there is one.
-    pub(crate) fn add_to(&self, inner: &Inner, update: &mut Update, after: &OrderDocument) {
-        let (Verdict::Grant { attempt }, Some(renewals)) = (self.verdict, self.renewals) else {
+    pub(crate) fn add_to(&self, update: &mut Update) {
+        let (Verdict::Grant(granted), Some(renewals)) = (&self.verdict, self.renewals) else {
             return;
         };
         if self.kept {
             return;
         }
-        let now = inner.clock.now();
-        let times = (renewals, now);
-        let (granted, mark) = lease_of(self.request, &after.state(), attempt, times);
-        take(update, &granted, mark.as_ref());
+        let now = granted.lease.since;
+        take(update, (**granted).clone(), renewals);
         self.waits.remove_from(update, self.request.session, now);
     }
 
     /// Whether the update takes the order for the next request.
     pub(crate) fn is_granted(&self) -> bool {
-        matches!(self.verdict, Verdict::Grant { .. }) && !self.kept
+        matches!(self.verdict, Verdict::Grant(_)) && !self.kept
     }
 
     /// The answer to the next request, once the step is carried out and the order is as it is then.

@@ -103,7 +103,7 @@ async fn look_and_let_go(
         };
         let mut update = leaving(&order, mark.as_ref());
         if let Some(next) = &next {
-            next.add_to(inner, &mut update, &after);
+            next.add_to(&mut update);
         }
         let write = inner.calls.change(order.unchanged(), update.into_fields());
         let look = async {

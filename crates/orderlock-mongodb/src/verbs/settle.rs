@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use mongodb::bson::Bson;
-use orderlock_core::StoreError;
 use orderlock_core::store::{
     Accepted, Acquired, Durable, Entry, Loss, MarkFate, Part, Receipt, Settle, SettleFacts,
     SettleVerdict, Settled, decide_settle,
 };
+use orderlock_core::{LeaseState, StoreError};
 
 use crate::database::marks;
 use crate::database::retry::{RetryBudget, busy};
@@ -39,9 +39,10 @@ pub(crate) async fn settle(inner: &Inner, request: &Settle) -> Result<Settled, S
                 }
             }
         };
-        let tried = match why_not(inner, request, &order) {
-            None => write(inner, request, &order, &id).await?,
-            Some(loss) => SettleAttempt::Lost(loss),
+        let tried = match verdict(inner, request, &order) {
+            SettleVerdict::Apply(after) => write(inner, request, (&order, after), &id).await?,
+            SettleVerdict::Repeat(receipt) => SettleAttempt::Settled(accepted(receipt, None)),
+            SettleVerdict::Lost(loss) => SettleAttempt::Lost(loss),
         };
         match tried {
             SettleAttempt::Settled(settled) => return Ok(settled),
@@ -68,21 +69,17 @@ enum SettleAttempt {
     Impossible(String),
 }
 
-/// Why a settle cannot be written on an order as it is.
-fn why_not(inner: &Inner, request: &Settle, order: &OrderDocument) -> Option<Loss> {
+/// What a settle comes to on an order as it is. That it was written before is looked for only where the
+/// grant is gone.
+fn verdict(inner: &Inner, request: &Settle, order: &OrderDocument) -> SettleVerdict {
+    let (key_id, forgets_by) = (request.claim.key_id, inner.clock.forgets_by());
     let facts = SettleFacts {
         version: Some(order.version),
         lease: &order.state(),
-        // It is looked for where the grant is gone.
-        written: false,
-        key_settled: order
-            .keys
-            .is_settled(request.claim.key_id, inner.clock.forgets_by()),
+        written: None,
+        key_settled: order.keys.is_settled(key_id, forgets_by),
     };
-    match decide_settle(request, facts) {
-        SettleVerdict::Lost(loss) => Some(loss),
-        SettleVerdict::Apply | SettleVerdict::Repeat => None,
-    }
+    decide_settle(request, facts)
 }
 
 /// Plans a settle, on the order as its grant (or its last checkpoint) left it.
@@ -109,7 +106,7 @@ fn plan(inner: &Inner, request: &Settle, order: &OrderDocument) -> Result<StepPl
 async fn write(
     inner: &Inner,
     request: &Settle,
-    order: &OrderDocument,
+    (order, leaves): (&OrderDocument, LeaseState),
     id: &Bson,
 ) -> Result<SettleAttempt, StoreError> {
     let plan = match plan(inner, request, order) {
@@ -124,12 +121,13 @@ async fn write(
         after,
         record,
     } = plan;
+    debug_assert_eq!(after.state(), leaves, "the plan leaves the lock as decided");
     let next = match request.next() {
         Some(next) => NextHolder::decide(inner, next, (order, &after)).await,
         None => None,
     };
     if let Some(next) = &next {
-        next.add_to(inner, &mut update, &after);
+        next.add_to(&mut update);
     }
     let filter = order.unchanged();
     let (written, session) = match (request.is_final(), &next) {

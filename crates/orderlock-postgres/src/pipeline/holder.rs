@@ -2,9 +2,9 @@
 //! from what is known of the next in line.
 
 use orderlock_core::store::{
-    Acquire, Facts, Grant, KeyFacts, Receipt, Settle, Verdict, decide, grant,
+    Acquire, Facts, Grant, Granted, KeyFacts, Receipt, Settle, Verdict, decide,
 };
-use orderlock_core::{Document, LeaseEvent, LeaseState, OutcomeKind, OwnedIndex, SessionId, Times};
+use orderlock_core::{Document, LeaseState, OutcomeKind, OwnedIndex, SessionId, Times};
 
 use crate::pipeline::probe::SeenOrder;
 use crate::pipeline::write::{Link, RowState};
@@ -101,7 +101,10 @@ pub(crate) fn acceptance(
         session_alive: requester.alive,
         now: requester.now,
     };
-    let Verdict::Grant { attempt } = decide(next, facts) else {
+    let Verdict::Grant(granted) = decide(next, facts) else {
+        return None;
+    };
+    let Granted { lease, mark: None } = *granted else {
         return None;
     };
     // A mark that was cleared binds the key, but is no progress: which that is, the facts tell.
@@ -109,18 +112,14 @@ pub(crate) fn acceptance(
     if entry.is_some_and(|entry| entry.outcome == OutcomeKind::MarkCleared) {
         return None;
     }
-    let granted = grant(next, &LeaseState::Free, attempt, requester.now);
-    let LeaseEvent::Granted(lease, None) = granted else {
-        return None;
-    };
     let grant = Grant {
         fence: next.fence,
         version: after.row.version,
         document: after.document.clone()?,
         index: after.index.clone(),
         times: after.times,
-        now: requester.now,
-        attempt,
+        now: lease.since,
+        attempt: lease.attempt,
         progress: match requester.key {
             KeyFacts::New => None,
             KeyFacts::Final { .. } | KeyFacts::Progress { .. } => requester.entry,

@@ -204,13 +204,14 @@ pub(crate) fn answer(
         now: known.requester.now,
     };
     Ok(match decide(request, facts) {
-        Verdict::Grant { .. } if known.kept => Some(Acquired::Held(kept_for_another(
+        Verdict::Answer(answer) => Some(answer),
+        Verdict::Replay => Some(Acquired::Settled(final_entry(known.requester)?)),
+        Verdict::Repeat => Some(granted(request, known)?),
+        Verdict::Grant(_) if known.kept => Some(Acquired::Held(kept_for_another(
             target,
             known.requester.now,
         ))),
-        Verdict::Grant { .. } => None,
-        Verdict::Repeat => Some(granted(request, known)?),
-        verdict => Some(refusal(verdict, &target, known)?),
+        Verdict::Grant(_) => None,
     })
 }
 
@@ -252,36 +253,6 @@ fn describe(
         attempt,
         progress,
     }))
-}
-
-fn refusal(
-    verdict: Verdict,
-    target: &Target,
-    known: AcquireFacts<'_>,
-) -> Result<Acquired, Failure> {
-    let lease = &known.lease;
-    let holder = || {
-        let lease = lease.lease().map(|lease| lease.view(target));
-        lease.ok_or_else(|| Failure::impossible("a held order has no lease"))
-    };
-    Ok(match verdict {
-        Verdict::Settled => Acquired::Settled(final_entry(known.requester)?),
-        Verdict::InProgress => Acquired::InProgress(holder()?),
-        Verdict::Held => Acquired::Held(holder()?),
-        Verdict::Marked => {
-            let mark = lease.mark().cloned();
-            let mark = mark.ok_or_else(|| Failure::impossible("a marked order has no mark"))?;
-            Acquired::Marked(mark.into())
-        }
-        Verdict::Reused => Acquired::Reused,
-        Verdict::Expired => Acquired::Expired,
-        Verdict::VersionMismatch { current } => Acquired::VersionMismatch { current },
-        Verdict::NotFound => Acquired::NotFound,
-        Verdict::SessionEnded => Acquired::SessionEnded,
-        Verdict::Grant { .. } | Verdict::Repeat => {
-            return Err(Failure::impossible("a grant is no refusal"));
-        }
-    })
 }
 
 fn final_entry(requester: Requester) -> Result<Box<Entry>, Failure> {

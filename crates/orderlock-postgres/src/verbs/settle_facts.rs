@@ -119,12 +119,12 @@ fn judge(request: &Settle, row: &Row) -> Result<SettleFate, Failure> {
     let facts = SettleFacts {
         version: current,
         lease: &lease,
-        written: receipt.is_some(),
+        written: receipt,
         key_settled,
     };
-    Ok(match (decide_settle(request, facts), receipt) {
-        (SettleVerdict::Repeat, Some(receipt)) => SettleFate::Repeat(receipt),
-        (SettleVerdict::Lost(loss), _) => SettleFate::Lost(loss),
-        (SettleVerdict::Apply | SettleVerdict::Repeat, _) => SettleFate::Again,
+    Ok(match decide_settle(request, facts) {
+        SettleVerdict::Repeat(receipt) => SettleFate::Repeat(receipt),
+        SettleVerdict::Lost(loss) => SettleFate::Lost(loss),
+        SettleVerdict::Apply(_) => SettleFate::Again,
     })
 }

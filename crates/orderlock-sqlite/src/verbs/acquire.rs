@@ -4,9 +4,7 @@
 //! The same function decides where it was asked, for a grant that needs no write, and on the
 //! writer, for one with a mark and for hand-overs.
 
-use orderlock_core::store::{
-    Acquire, Acquired, Entry, Facts, Grant, KeyFacts, Verdict, decide, grant,
-};
+use orderlock_core::store::{Acquire, Acquired, Entry, Facts, Grant, KeyFacts, Verdict, decide};
 use orderlock_core::{KeyId, LeaseState, Timestamp};
 
 use crate::clock::Now;
@@ -67,61 +65,27 @@ pub(crate) fn decide_acquire(
         session_alive: session.is_some(),
         now,
     };
-    match decide(request, facts) {
-        Verdict::Grant { attempt } => {
-            let renewals = session.map_or(0, |session| session.renewals);
-            let next = state.next(grant(request, &state, attempt, now));
-            let state = next.map_err(|error| Fault::refused(error.to_string()))?;
-            let held = Held::new(state, latest.whole.list_place(), renewals)
-                .ok_or_else(|| Fault::refused("a grant left no lease"))?;
-            let progress = key.and_then(|key| key.progress);
-            let grant = describe_grant(request, latest, progress, (attempt, now));
-            Ok(Decided::Grant(held, grant))
+    Ok(match decide(request, facts) {
+        Verdict::Answer(answer) => Decided::Answer(answer),
+        Verdict::Replay => {
+            let key = key.ok_or_else(|| Fault::refused("a settled key has no entry"))?;
+            Decided::Answer(Acquired::Settled(key.entry))
         }
         Verdict::Repeat => {
-            let run = state
-                .lease()
-                .map_or((1, now), |lease| (lease.attempt, lease.since));
+            let lease = state.lease();
+            let run = lease.map_or((1, now), |lease| (lease.attempt, lease.since));
             let progress = key.and_then(|key| key.progress);
             let grant = describe_grant(request, latest, progress, run);
-            Ok(Decided::Answer(Acquired::Granted(grant)))
+            Decided::Answer(Acquired::Granted(grant))
         }
-        verdict => {
-            let answer = refusal(verdict, order, key, &state)?;
-            Ok(Decided::Answer(answer))
-        }
-    }
-}
-
-fn refusal(
-    verdict: Verdict,
-    order: &OrderRow,
-    key: Option<KeyRow>,
-    state: &LeaseState,
-) -> Result<Acquired, Fault> {
-    let holder = || {
-        let lease = state.lease().map(|lease| lease.view(&order.target));
-        lease.ok_or_else(|| Fault::refused("a held order has no lease"))
-    };
-    Ok(match verdict {
-        Verdict::Settled => {
-            let key = key.ok_or_else(|| Fault::refused("a settled key has no entry"))?;
-            Acquired::Settled(key.entry)
-        }
-        Verdict::InProgress => Acquired::InProgress(holder()?),
-        Verdict::Held => Acquired::Held(holder()?),
-        Verdict::Marked => {
-            let mark = state.mark().cloned();
-            let mark = mark.ok_or_else(|| Fault::refused("a marked order has no mark"))?;
-            Acquired::Marked(mark.into())
-        }
-        Verdict::Reused => Acquired::Reused,
-        Verdict::Expired => Acquired::Expired,
-        Verdict::VersionMismatch { current } => Acquired::VersionMismatch { current },
-        Verdict::NotFound => Acquired::NotFound,
-        Verdict::SessionEnded => Acquired::SessionEnded,
-        Verdict::Grant { .. } | Verdict::Repeat => {
-            return Err(Fault::refused("a grant is no refusal"));
+        Verdict::Grant(granted) => {
+            let renewals = session.map_or(0, |session| session.renewals);
+            let run = (granted.lease.attempt, granted.lease.since);
+            let held = Held::new((*granted).into(), latest.whole.list_place(), renewals)
+                .ok_or_else(|| Fault::refused("a grant left no lease"))?;
+            let progress = key.and_then(|key| key.progress);
+            let grant = describe_grant(request, latest, progress, run);
+            Decided::Grant(held, grant)
         }
     })
 }

@@ -40,24 +40,23 @@ pub(crate) fn settle(context: &mut WriteContext<'_>, request: &Settle) -> Result
     let facts = SettleFacts {
         version: Some(order.version),
         lease: &state,
-        written: written.is_some(),
+        written,
         key_settled: settled,
     };
-    match (decide_settle(request, facts), written) {
-        (SettleVerdict::Repeat, Some(receipt)) => {
+    match decide_settle(request, facts) {
+        SettleVerdict::Repeat(receipt) => {
             // The first answer may have been lost together with the knowledge of its commit: then
             // memory still holds the lease as it was before, and catches up here.
-            let behind = state
-                .lease()
-                .is_some_and(|lease| lease.fence == fence && lease.steps == step);
-            if behind {
-                end_grant(context, request, order, &state, held.as_ref())?;
+            let behind = state.lease().is_some_and(|lease| lease.steps == step);
+            if let (true, Ok(after)) = (behind, state.next(request.event())) {
+                stage(context, order, held.as_ref(), after)?;
             }
             accepted(context, request, receipt)
         }
-        (SettleVerdict::Apply, _) => write(context, request, &latest, &state, held.as_ref()),
-        (SettleVerdict::Lost(loss), _) => Ok(Settled::Lost(loss)),
-        (SettleVerdict::Repeat, None) => Err(Fault::refused("a settle repeats nothing")),
+        SettleVerdict::Apply(after) => {
+            write(context, request, &latest, (&state, after), held.as_ref())
+        }
+        SettleVerdict::Lost(loss) => Ok(Settled::Lost(loss)),
     }
 }
 
@@ -80,7 +79,7 @@ fn write(
     context: &mut WriteContext<'_>,
     request: &Settle,
     latest: &Latest,
-    state: &LeaseState,
+    (state, after): (&LeaseState, LeaseState),
     held: Option<&Held>,
 ) -> Result<Settled, Fault> {
     let order = &latest.whole.order;
@@ -101,18 +100,14 @@ fn write(
     };
     match written {
         Ok(receipt) => {
-            end_grant(context, request, order, state, held)?;
+            stage(context, order, held, after)?;
             context.count_settle();
             accepted(context, request, receipt)
         }
         Err(reason) => {
-            stage(
-                context,
-                order,
-                state,
-                held,
-                LeaseEvent::Released(request.fence),
-            )?;
+            let released = state.next(LeaseEvent::Released(request.fence));
+            let after = released.map_err(|error| Fault::refused(error.to_string()))?;
+            stage(context, order, held, after)?;
             Ok(Settled::Impossible(reason))
         }
     }
@@ -152,32 +147,17 @@ fn write_rows(
     })
 }
 
-/// What the settle does to the lock.
-fn end_grant(
-    context: &mut WriteContext<'_>,
-    request: &Settle,
-    order: &OrderRow,
-    state: &LeaseState,
-    held: Option<&Held>,
-) -> Result<(), Fault> {
-    stage(context, order, state, held, request.event())
-}
-
-/// Puts the lock into the state after an event, in memory and, where a mark ends, in the file.
+/// Puts the lock into this state, in memory and, where a mark ends, in the file.
 fn stage(
     context: &mut WriteContext<'_>,
     order: &OrderRow,
-    state: &LeaseState,
     held: Option<&Held>,
-    event: LeaseEvent,
+    after: LeaseState,
 ) -> Result<(), Fault> {
-    let next = state
-        .next(event)
-        .map_err(|error| Fault::refused(error.to_string()))?;
-    if order.mark.is_some() && next.mark().is_none() {
+    if order.mark.is_some() && after.mark().is_none() {
         clear_mark(context, (&order.target, order.row))?;
     }
-    context.stage(&order.target, held.and_then(|held| held.after(next)));
+    context.stage(&order.target, held.and_then(|held| held.after(after)));
     Ok(())
 }
 

@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use orderlock_core::store::{
-    About, Acquire, Acquired, BreakLease, Broken, Decision, Entry, Facts, Grant, Leases, MarkFate,
-    Page, Release, Released, Resolve, Resolved, Retention, Undo, Verdict, decide, grant,
+    About, Acquire, Acquired, BreakLease, Broken, Decision, Entry, Facts, Grant, Granted, Leases,
+    MarkFate, Page, Release, Released, Resolve, Resolved, Retention, Undo, Verdict, decide,
 };
 use orderlock_core::{KeyId, LeaseEvent, LeaseState, LeaseView, OutcomeKind, StoreError, Target};
 
@@ -24,37 +24,25 @@ impl State {
             now,
         };
         match decide(request, facts) {
-            Verdict::Grant { attempt } => {
-                self.grant(&target, request, attempt, now);
-                self.granted(&target, now)
-            }
-            Verdict::Repeat => self.granted(&target, now),
-            Verdict::Settled => match word {
+            Verdict::Answer(answer) => answer,
+            Verdict::Replay => match word {
                 Some(Word::Final(record)) => Acquired::Settled(Box::new(record.shown(now))),
                 Some(Word::Progress(_)) | None => Acquired::NotFound,
             },
-            Verdict::Reused => Acquired::Reused,
-            Verdict::Expired => Acquired::Expired,
-            Verdict::InProgress => view(lease, &target, Acquired::InProgress),
-            Verdict::Held => view(lease, &target, Acquired::Held),
-            Verdict::Marked => match lease.mark() {
-                Some(mark) => Acquired::Marked(Box::new(mark.clone())),
-                None => Acquired::NotFound,
-            },
-            Verdict::VersionMismatch { current } => Acquired::VersionMismatch { current },
-            Verdict::NotFound => Acquired::NotFound,
-            Verdict::SessionEnded => Acquired::SessionEnded,
+            Verdict::Repeat => self.granted(&target, now),
+            Verdict::Grant(granted) => {
+                self.grant(&target, *granted);
+                self.granted(&target, now)
+            }
         }
     }
 
-    fn grant(&mut self, target: &Target, request: &Acquire, attempt: u32, now: Timestamp) {
+    fn grant(&mut self, target: &Target, granted: Granted) {
         let event = self.next_event();
-        let Some(order) = self.orders.get_mut(target) else {
-            return;
-        };
-        let granted = grant(request, &order.lock, attempt, now);
-        order.granted_event = event;
-        self.step(target, granted)
+        if let Some(order) = self.orders.get_mut(target) {
+            order.granted_event = event;
+        }
+        self.step(target, granted.into())
             .expect("the verdict grants what is free, or marked by the same key");
     }
 
@@ -201,9 +189,4 @@ impl State {
         self.step(target, LeaseEvent::Resolved(key_id))
             .expect("the mark was found there");
     }
-}
-
-fn view(lock: &LeaseState, target: &Target, told: fn(LeaseView) -> Acquired) -> Acquired {
-    lock.lease()
-        .map_or(Acquired::NotFound, |lease| told(lease.view(target)))
 }

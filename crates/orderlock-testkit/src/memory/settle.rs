@@ -23,18 +23,18 @@ impl State {
         let facts = SettleFacts {
             version: order.map(|order| order.version),
             lease: order.map_or(&LeaseState::Free, |order| &order.lock),
-            written: written.is_some(),
+            written,
             key_settled: matches!(word, Some(Word::Final(_))),
         };
-        let receipt = match (decide_settle(request, facts), written) {
-            (SettleVerdict::Lost(loss), _) => return Settled::Lost(loss),
-            (SettleVerdict::Repeat | SettleVerdict::Apply, Some(receipt)) => receipt,
-            (SettleVerdict::Repeat | SettleVerdict::Apply, None) => {
+        let receipt = match decide_settle(request, facts) {
+            SettleVerdict::Lost(loss) => return Settled::Lost(loss),
+            SettleVerdict::Repeat(receipt) => receipt,
+            SettleVerdict::Apply(after) => {
                 let size = request.change().map_or(0, |change| change.after.size());
                 if size > document_bytes_max {
                     return self.refuse_for_good(&target, request);
                 }
-                self.apply(&target, request)
+                self.apply(&target, request, after)
             }
         };
         let next = request.next().map(|next| self.acquire(next, now));
@@ -46,9 +46,10 @@ impl State {
         })
     }
 
-    fn apply(&mut self, target: &Target, request: &Settle) -> Receipt {
-        self.step(target, request.event())
-            .expect("the verdict says that this fence holds the order");
+    fn apply(&mut self, target: &Target, request: &Settle, after: LeaseState) -> Receipt {
+        if let Some(order) = self.orders.get_mut(target) {
+            order.lock = after;
+        }
         if let Some(change) = request.change() {
             self.change(target, change);
         }

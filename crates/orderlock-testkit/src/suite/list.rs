@@ -53,6 +53,10 @@ macro_rules! for_each_check {
                 documents_are_kept_as_written,
                 only_the_grants_fence_may,
                 the_impossible_frees_the_order;
+            transitions:
+                requests_come_to_what_the_table_says,
+                the_words_of_holders_come_to_what_the_table_says,
+                the_acts_of_others_come_to_what_the_table_says;
             release:
                 frees_the_order_without_a_trace,
                 repeats_without_harm,

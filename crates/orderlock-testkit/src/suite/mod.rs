@@ -32,6 +32,7 @@ mod retention;
 mod sessions;
 mod settle;
 mod tenants;
+mod transitions;
 mod turns;
 mod undo;
 mod views;
