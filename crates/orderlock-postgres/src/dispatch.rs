@@ -1,4 +1,5 @@
-//! The verbs that come in numbers: each kind in batches of its own, one order at a time.
+//! Sends each verb to the batches of its kind, one verb at a time for each order, and settles that hand
+//! over through the pipeline first.
 
 use std::sync::Arc;
 
@@ -108,7 +109,7 @@ impl Dispatch {
         }
     }
 
-    /// The turn at an order of which nothing is accepted that is not durable.
+    /// The pass for an order of which nothing is accepted that is not durable.
     async fn pass(&self, target: Target) -> OrderPass {
         let pass = self.gate.enter(target.clone()).await;
         self.pipeline.drained(&target).await;

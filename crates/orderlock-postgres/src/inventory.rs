@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 
 use crate::batch::locks;
 use crate::open::epoch;
-use crate::pipeline::{probe, write_rows};
+use crate::pipeline::{probe, write_statement};
 use crate::pool::health;
 use crate::sql::statement::{Batched, Sql};
 use crate::verbs::sessions::void;
@@ -17,14 +17,14 @@ use crate::verbs::{
 
 /// A statement as it is sent.
 #[doc(hidden)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Statement {
     /// Its name in the program: `statements::GRANT`, and its form where there are two.
     pub name: &'static str,
     /// Its text.
     pub text: &'static str,
     /// The types of its parameters.
-    pub types: &'static [Type],
+    pub types: Vec<Type>,
 }
 
 trait Listed {
@@ -33,7 +33,7 @@ trait Listed {
 
 impl Listed for Sql {
     fn list(&'static self, name: &'static str) -> Vec<Statement> {
-        let Self { text, types } = *self;
+        let (text, types) = (self.text, self.types().collect());
         vec![Statement { name, text, types }]
     }
 }
@@ -61,7 +61,7 @@ macro_rules! inventory {
 }
 
 inventory! {
-    acquire_facts: FACTS;
+    acquire_facts: FACTS FACTS_BEFORE;
     break_lease: BREAK;
     confirm: CONFIRM;
     create: CREATE;
@@ -73,7 +73,7 @@ inventory! {
     lists: LEASES LIST LIST_BY_BOTH LIST_BY_CUSTOMER LIST_BY_STATUS MARKS;
     locks: LOCKED;
     pages: HISTORY MARK_END;
-    probe: LOOK LOOK_AT_KEY;
+    probe: KEY_FACTS;
     read: LOOKUP READ;
     resolve: LOCK RESOLVE;
     retention: KEEP SEEN;
@@ -81,7 +81,7 @@ inventory! {
     settle_facts: SETTLE_FACTS;
     statements: GRANT LET_GO SETTLE;
     void: VOID;
-    write_rows: WRITE;
+    write_statement: WRITE;
 }
 
 #[cfg(test)]
@@ -145,6 +145,22 @@ mod tests {
                 writes,
                 "{name}"
             );
+        }
+    }
+
+    /// The number of the last parameter in a text.
+    fn last_parameter(text: &str) -> usize {
+        let numbers = text.split('$').skip(1).map(|after| {
+            let digits = after.split(|it: char| !it.is_ascii_digit()).next();
+            digits.unwrap_or_default().parse().unwrap_or(0)
+        });
+        numbers.max().unwrap_or(0)
+    }
+
+    #[test]
+    fn every_parameter_has_a_type() {
+        for Statement { name, text, types } in statements() {
+            assert_eq!(last_parameter(text), types.len(), "{name}");
         }
     }
 

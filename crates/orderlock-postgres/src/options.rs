@@ -1,4 +1,4 @@
-//! What a store can be told at its opening.
+//! The options that a store is opened with.
 
 use std::sync::Arc;
 use std::time::Duration;

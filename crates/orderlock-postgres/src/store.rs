@@ -1,4 +1,4 @@
-//! The store: each verb, and which module it is done by.
+//! The public store: opening it, and the module that carries out each verb of the seam.
 
 use std::sync::Arc;
 

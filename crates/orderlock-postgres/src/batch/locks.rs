@@ -1,28 +1,42 @@
-//! Orders that somebody else keeps locked: which they are, and who may wait for one.
+//! Finds the orders that another transaction keeps locked, and bounds who waits for one.
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use orderlock_core::Target;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_postgres::types::Type;
 
 use crate::pool::settings::LockWait;
 use crate::pool::{Pool, Purpose};
+use crate::sql::columns::columns;
 use crate::sql::error::{Failure, TransactionError};
+use crate::sql::fragments::requests;
 use crate::sql::rows::{Columns, place};
 use crate::sql::statement::{Commit, Sql};
+use crate::sql::text::text;
+
+columns! {
+    /// Orders.
+    pub(crate) struct TargetRows<'a> of it: &'a Target {
+        1 tenant: &'a str, TEXT_ARRAY = it.tenant.as_str();
+        2 id: &'a str, TEXT_ARRAY = it.order.as_str();
+    }
+}
 
 /// The places of those orders that are there and cannot be locked right now.
 pub(crate) static LOCKED: Sql = Sql {
-    text: "SELECT r.place
-        FROM unnest($1, $2) WITH ORDINALITY AS r (tenant, id, place)
+    text: text!(
+        "SELECT r.place
+        FROM ",
+        requests!(many: TargetRows),
+        "
             JOIN orders o ON o.tenant = r.tenant AND o.id = r.id
             LEFT JOIN LATERAL (
                 SELECT true AS free FROM orders l WHERE l.tenant = r.tenant AND l.id = r.id
                 FOR NO KEY UPDATE SKIP LOCKED
             ) l ON true
-        WHERE l.free IS NULL",
-    types: &[Type::TEXT_ARRAY, Type::TEXT_ARRAY],
+        WHERE l.free IS NULL"
+    ),
+    types: &[TargetRows::TYPES],
 };
 
 /// What those who carry out batches ask about locks.
@@ -45,12 +59,12 @@ impl Locks for Pool {
 }
 
 async fn locked(pool: &Pool, targets: &[Target]) -> Result<Vec<bool>, Failure> {
-    let tenants: Vec<_> = targets.iter().map(|it| it.tenant.as_str()).collect();
-    let orders: Vec<_> = targets.iter().map(|it| it.order.as_str()).collect();
+    let orders = TargetRows::of(targets.iter());
+    let parameters = orders.parameters();
     let connection = pool.connection(Purpose::Work(LockWait::Briefly)).await?;
     // The locks of those that were free end with the transaction.
     let [rows] = connection
-        .transaction(Commit::Unflushed, [(&LOCKED, &[&tenants, &orders])])
+        .transaction(Commit::Unflushed, [(&LOCKED, &parameters[..])])
         .await
         .map_err(TransactionError::into_failure)?;
     let mut locked = vec![false; targets.len()];

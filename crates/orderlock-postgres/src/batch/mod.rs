@@ -1,4 +1,5 @@
-//! How requests of one kind share round trips: while batches are under way the next one collects.
+//! Collects requests of one kind into batches, which share a round trip: while some are under way, the
+//! next one collects.
 //!
 //! A request that finds nothing under way leaves at once; one that does waits no longer than the
 //! batch before it takes. Where many wait, more batches leave beside each other: few large ones cost

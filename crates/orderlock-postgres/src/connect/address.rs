@@ -1,4 +1,5 @@
-//! What an address says: where the database is, how the way to it is protected, what stands between.
+//! Reads a store's address: where the database is, how the way to it is protected, and whether a pooler
+//! stands between.
 
 use std::net::IpAddr;
 use std::path::PathBuf;

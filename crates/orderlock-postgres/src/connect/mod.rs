@@ -1,4 +1,4 @@
-//! How a connection is made: the same way for the pool, the migrations and the first look.
+//! Makes connections, the same way for the pool, the migrations and the first look at the server.
 
 pub(crate) mod address;
 pub(crate) mod error;

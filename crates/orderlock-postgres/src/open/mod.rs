@@ -58,10 +58,7 @@ impl Server {
         let (names, numbers): (Vec<String>, Vec<i32>) = Default::default();
         let began: Vec<i64> = Vec::new();
         let parameters: [&(dyn ToSql + Sync); 4] = [&names, &names, &numbers, &began];
-        let typed: Vec<_> = parameters
-            .into_iter()
-            .zip(LOOK.types.iter().cloned())
-            .collect();
+        let typed: Vec<_> = parameters.into_iter().zip(LOOK.types()).collect();
         let version =
             "SELECT current_setting('server_version'), current_setting('server_encoding')";
         let version = client.query_typed(version, &[]).await?;

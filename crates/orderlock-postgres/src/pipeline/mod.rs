@@ -30,7 +30,8 @@ pub(crate) mod holder;
 pub(crate) mod probe;
 pub(crate) mod speculative;
 pub(crate) mod write;
-pub(crate) mod write_rows;
+mod write_rows;
+pub(crate) mod write_statement;
 mod writer;
 
 use std::collections::HashMap;

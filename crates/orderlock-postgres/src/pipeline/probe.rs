@@ -1,5 +1,5 @@
-//! A look at the next in line, under the lease of the one before: what it would be granted once that
-//! one has settled. It changes nothing, and waits for no flush.
+//! Asks about the next in line, under the lease of the one before: what it would be granted once that
+//! one has settled. A probe changes nothing, and waits for no flush.
 
 use std::sync::Arc;
 
@@ -10,36 +10,43 @@ use orderlock_core::{
     Document, Fence, LeaseState, OwnedIndex, StoreError, Target, Times, Timestamp, Version,
 };
 use tokio_postgres::Row;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::Type;
 
 use crate::batch::{Reply, Work};
 use crate::pool::connection::Connection;
 use crate::pool::settings::LockWait;
 use crate::pool::{Pool, Purpose};
 use crate::sql::clock::ObservedClock;
+use crate::sql::columns::columns;
 use crate::sql::error::{Failure, TransactionError};
-use crate::sql::fragments::entry_columns;
+use crate::sql::fragments::{entry_columns, requests};
 use crate::sql::rows::{Columns, Id, key_hash};
 use crate::sql::statement::Sql;
-use crate::verbs::acquire_facts::{AcquireFacts, Requester, TYPES, facts};
+use crate::sql::text::text;
+use crate::verbs::acquire_facts::{AcquireFacts, FACTS_BEFORE, Requester};
+use crate::verbs::acquire_rows::FactRows;
 
-/// The facts before a grant, with the number of the order's last entry: whatever checkpoint the key
-/// has is one of an earlier run.
-pub(crate) static LOOK: Sql = Sql {
-    text: facts!(checkpoint: "true", but: "false", more: ", o.entries"),
-    types: TYPES,
-};
+columns! {
+    /// Keys, and the sessions that ask for them.
+    pub(crate) struct KeyRows<'a> of it: &'a Acquire {
+        2 session: Id, UUID_ARRAY = it.session.into();
+        3 key_hash: i64, INT8_ARRAY = key_hash(it.claim.key_id);
+        4 key_id: &'a [u8], BYTEA_ARRAY = &it.claim.key_id.0[..];
+    }
+}
 
-/// The same without the order: of its holder's, who is known, nothing has to be asked. The key's id
-/// names the order too.
-pub(crate) static LOOK_AT_KEY: Sql = Sql {
-    text: concat!(
+/// The facts of the next in line without the order, whose holder is known here. The key's id names the
+/// order too.
+pub(crate) static KEY_FACTS: Sql = Sql {
+    text: text!(
         "WITH clock AS (SELECT coalesce($1, clock_timestamp()) AS now)
         SELECT clock.now,
             EXISTS (SELECT FROM sessions s WHERE s.id = r.session),
             entry.*
         FROM clock CROSS JOIN
-            unnest($2, $3, $4) WITH ORDINALITY AS r (session, key_hash, key_id, place)
+            ",
+        requests!(many: KeyRows),
+        "
             LEFT JOIN LATERAL (
                 SELECT k.forgotten, ",
         entry_columns!(),
@@ -50,26 +57,31 @@ pub(crate) static LOOK_AT_KEY: Sql = Sql {
             ) entry ON true
         ORDER BY r.place"
     ),
-    types: &[
-        Type::TIMESTAMPTZ,
-        Type::UUID_ARRAY,
-        Type::INT8_ARRAY,
-        Type::BYTEA_ARRAY,
-    ],
+    types: &[&[Type::TIMESTAMPTZ], KeyRows::TYPES],
 };
 
-/// Looks at the next in line.
+/// Batches of probes.
 #[derive(Clone, Debug)]
 pub(crate) struct ProbeBatch {
     pub(crate) pool: Pool,
     pub(crate) clock: Arc<ObservedClock>,
 }
 
-/// Who is to be looked at.
+/// Who is asked about.
 #[derive(Debug)]
 pub(crate) struct Probe {
     pub(crate) next: Acquire,
     pub(crate) order: Scope,
+}
+
+impl Probe {
+    /// The grant that the order's document is told to.
+    fn reader(&self) -> Option<Fence> {
+        match self.order {
+            Scope::Whole(fence) => Some(fence),
+            Scope::None | Scope::Lock => None,
+        }
+    }
 }
 
 /// What is to be seen of the order.
@@ -161,11 +173,11 @@ impl ProbeBatch {
         if probes.is_empty() {
             return Ok(Vec::new());
         }
-        let asked = ProbeRows::of(probes);
         let (now, believed) = (self.clock.parameter(), self.clock.believed());
-        let parameters: [&(dyn ToSql + Sync); 4] =
-            [&now, &asked.sessions, &asked.key_hashes, &asked.key_ids];
-        let rows = connection.query(&LOOK_AT_KEY, &parameters).await?;
+        let keys = KeyRows::of(probes.iter().map(|probe| &probe.next));
+        let mut parameters = keys.parameters();
+        parameters.insert(0, &now);
+        let rows = connection.query(&KEY_FACTS, &parameters).await?;
         let seen = probes.iter().zip(&rows);
         Ok(seen
             .map(|(look, row)| see_key(&look.next, row, believed))
@@ -176,18 +188,11 @@ impl ProbeBatch {
         if probes.is_empty() {
             return Ok(Vec::new());
         }
-        let asked = ProbeRows::of(probes);
         let (now, believed) = (self.clock.parameter(), self.clock.believed());
-        let parameters: [&(dyn ToSql + Sync); 7] = [
-            &now,
-            &asked.tenants,
-            &asked.orders,
-            &asked.readers,
-            &asked.sessions,
-            &asked.key_hashes,
-            &asked.key_ids,
-        ];
-        let rows = connection.query(&LOOK, &parameters).await?;
+        let facts = FactRows::of(probes.iter().map(|probe| (&probe.next, probe.reader())));
+        let mut parameters = facts.parameters();
+        parameters.insert(0, &now);
+        let rows = connection.query(&FACTS_BEFORE, &parameters).await?;
         let seen = probes.iter().zip(&rows);
         Ok(seen
             .map(|(look, row)| see_order(&look.next, row, believed))
@@ -197,36 +202,6 @@ impl ProbeBatch {
 
 /// What was seen of each.
 type Seen = Vec<Result<Option<ProbeAnswer>, Failure>>;
-
-/// Looks as the parameters of statements, a column for each of their parts.
-#[derive(Debug)]
-struct ProbeRows<'a> {
-    tenants: Vec<&'a str>,
-    orders: Vec<&'a str>,
-    readers: Vec<Option<Id>>,
-    sessions: Vec<Id>,
-    key_hashes: Vec<i64>,
-    key_ids: Vec<&'a [u8]>,
-}
-
-impl<'a> ProbeRows<'a> {
-    fn of(probes: &[&'a Probe]) -> Self {
-        let nexts = || probes.iter().map(|look| &look.next);
-        let claims = || nexts().map(|next| &next.claim);
-        let reader = |scope| match scope {
-            Scope::Whole(fence) => Some(Id::from(fence)),
-            Scope::None | Scope::Lock => None,
-        };
-        Self {
-            tenants: claims().map(|it| it.caller.tenant.as_str()).collect(),
-            orders: claims().map(|it| it.order.as_str()).collect(),
-            readers: probes.iter().map(|look| reader(look.order)).collect(),
-            sessions: nexts().map(|next| next.session.into()).collect(),
-            key_hashes: claims().map(|it| key_hash(it.key_id)).collect(),
-            key_ids: claims().map(|it| &it.key_id.0[..]).collect(),
-        }
-    }
-}
 
 fn see_key(
     next: &Acquire,

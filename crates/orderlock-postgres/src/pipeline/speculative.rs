@@ -1,5 +1,5 @@
-//! What is known of one order ahead of the database: who holds it, what is accepted and not written,
-//! and which keys are known to be new.
+//! One order's chain: who holds the order ahead of the database, which settles are accepted and not
+//! written yet, and which keys are known to be new.
 //!
 //! While a chain lasts, nobody but this node has the order, or what was built on that is lost: each
 //! piece of it is written only if the row is as the piece before left it. So a key that had no entry

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use orderlock_core::store::{Loss, Settle};
-use orderlock_core::{Fence, Lease, OwnedIndex, StoreError, Target, Timestamp, Version};
+use orderlock_core::{Fence, Lease, StoreError, Target, Timestamp, Version};
 use tokio_postgres::Row;
 
 use crate::batch::{Reply, Work};
-use crate::pipeline::write_rows::{Rows, WRITE};
+use crate::pipeline::write_rows::WriteParameters;
+use crate::pipeline::write_statement::WRITE;
 use crate::pool::connection::Connection;
 use crate::pool::settings::LockWait;
 use crate::pool::{Pool, Purpose};
@@ -80,13 +81,14 @@ impl Segment {
         changes.filter_map(|link| link.settle.change()).next()
     }
 
-    pub(crate) fn index(&self) -> Option<&OwnedIndex> {
-        self.change().map(|change| &change.index)
+    /// The row as the last settle leaves it.
+    pub(crate) fn after(&self) -> RowState {
+        self.links.last().map_or(self.before, |link| link.after)
     }
 
-    /// The settle that leaves what is written.
-    pub(crate) fn last(&self) -> Option<&Link> {
-        self.links.last()
+    /// The lease that the last settle hands the order over with.
+    pub(crate) fn next(&self) -> Option<&Lease> {
+        self.links.last().map(|link| &link.lease)
     }
 }
 
@@ -131,10 +133,9 @@ impl WriteBatch {
     ) -> Result<Vec<Reply<Written>>, TransactionError> {
         let connection = self.pool.connection(Purpose::Commit(waits)).await;
         let connection = connection.map_err(TransactionError::NotApplied)?;
-        let rows = Rows::of(segments, &self.clock);
-        let parameters = rows.parameters();
+        let parameters = WriteParameters::of(segments, &self.clock);
         let written = connection
-            .write(connection.form(&WRITE, segments.len()), &parameters)
+            .write(connection.form(&WRITE, segments.len()), &parameters.all())
             .await?;
         let mut told: Vec<Reply<Written>> = segments.iter().map(|_| None).collect();
         for row in &written {

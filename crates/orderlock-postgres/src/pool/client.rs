@@ -1,4 +1,4 @@
-//! A connection as the pool keeps it.
+//! A client as the pool keeps it: its connection, its prepared statements and its settings.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! One connection while a piece of work has it, and how statements run on it.
+//! Runs statements and transactions on one connection, while a piece of work has it.
 //!
 //! Nothing is kept in the server's session but prepared statements, and those only where no pooler
 //! stands between.
@@ -160,7 +160,7 @@ impl Connection {
         let stream = match ready {
             Ready::Prepared(statement) => client.query_raw(statement, parameters).await,
             Ready::Whole(sql) => {
-                let typed = parameters.zip(sql.types.iter().cloned());
+                let typed = parameters.zip(sql.types());
                 client.query_typed_raw(sql.text, typed).await
             }
         };
@@ -331,7 +331,8 @@ impl Connection {
     async fn prepare(&self, sql: &'static Sql) -> Result<Statement, Failure> {
         let pooled = self.client();
         let text = twisted(sql.text);
-        let prepare = || pooled.client.prepare_typed(&text, sql.types);
+        let types: Vec<_> = sql.types().collect();
+        let prepare = || pooled.client.prepare_typed(&text, &types);
         match prepare().await.map_err(Failure::from) {
             Err(failure) if failure.is_of_a_lock() && self.waits == LockWait::Patiently => {
                 let begin = pooled.begins.of(self.waits, Commit::Unflushed);
@@ -348,7 +349,7 @@ impl Connection {
         Ok(match ready {
             Ready::Prepared(statement) => client.query(statement, parameters).await?,
             Ready::Whole(sql) => {
-                let typed = parameters.iter().copied().zip(sql.types.iter().cloned());
+                let typed = parameters.iter().copied().zip(sql.types());
                 client
                     .query_typed(sql.text, &typed.collect::<Vec<_>>())
                     .await?

@@ -1,4 +1,4 @@
-//! What the server promises now. It is looked at with each new connection and with each renewal of
+//! What the server guarantees now: flushes, standbys, writes. It is looked at with each new connection and with each renewal of
 //! a session, because all of it can change while a node runs: by a reload of the settings, by a
 //! fail-over to a server that was set up otherwise.
 
@@ -28,12 +28,12 @@ pub(crate) static LOOK: Sql = Sql {
                 WHERE s.setting <> given.value ORDER BY s.name),
             ARRAY(SELECT p.pid FROM unnest($3, $4) AS p (pid, began) JOIN pg_stat_activity a
                 ON a.pid = p.pid AND (extract(epoch FROM a.backend_start) * 1000000)::bigint = p.began)",
-    types: &[
+    types: &[&[
         Type::TEXT_ARRAY,
         Type::TEXT_ARRAY,
         Type::INT4_ARRAY,
         Type::INT8_ARRAY,
-    ],
+    ]],
 };
 
 /// A process of the server's that serves one connection.

@@ -1,4 +1,4 @@
-//! The connections: how many there may be, what they are for, and when one is thrown away.
+//! The connection pool: how many connections there may be, and when one is thrown away.
 
 pub(crate) mod client;
 pub(crate) mod connection;
@@ -272,10 +272,7 @@ impl Manager {
         let pids: Vec<_> = left.iter().map(|it| it.pid).collect();
         let began: Vec<_> = left.iter().map(|it| it.began).collect();
         let parameters: [&(dyn ToSql + Sync); 4] = [&names, &values, &pids, &began];
-        let typed: Vec<_> = parameters
-            .into_iter()
-            .zip(LOOK.types.iter().cloned())
-            .collect();
+        let typed: Vec<_> = parameters.into_iter().zip(LOOK.types()).collect();
         let rows = client.query_typed(LOOK.text, &typed).await?;
         let row = rows.first();
         let row = row.ok_or_else(|| Failure::unreadable("the server says nothing of itself"))?;

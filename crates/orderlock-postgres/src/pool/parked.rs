@@ -1,5 +1,5 @@
-//! What is still under way at the server although nobody waits for it here: statements that were not
-//! answered in time, above all commits that wait for a standby.
+//! Keeps connections whose last statement was not answered in time, above all commits that wait for a
+//! standby, until the server has answered.
 //!
 //! A process of the server's that waits so does not notice that its client has gone. So a connection
 //! in doubt is kept, and with it its place among the store's connections, until the server has

@@ -163,21 +163,20 @@ macro_rules! mark_let_go {
     };
 }
 
-/// The requests of a statement, `r`: a row for each, with its number from 1 as its place. Each column is
-/// the parameter of this number, an array. In the form for one request its values are as good as constants
-/// to the planner: nothing is joined, sorted or made whole for a single row.
+/// The requests of a statement, `r`: a row for each, with its number from 1 as its place. Their columns are
+/// those of the lists that `columns!` has declared. In the form for one request its values are as good as
+/// constants to the planner: nothing is joined, sorted or made whole for a single row.
 macro_rules! requests {
-    (many: $first:literal $name:ident $(, $next:literal $more:ident)*) => {
-        concat!(
-            "unnest($", $first, $(", $", $next,)* ") WITH ORDINALITY AS r (",
-            stringify!($name), $(", ", stringify!($more),)* ", place)"
+    (many: $first:ident $(, $more:ident)*) => {
+        $crate::sql::text::text!(
+            "unnest(", $first::PARAMETERS $(, ", ", $more::PARAMETERS)*, ") WITH ORDINALITY AS r (",
+            $first::NAMES $(, ", ", $more::NAMES)*, ", place)"
         )
     };
-    (one: $first:literal $name:ident $(, $next:literal $more:ident)*) => {
-        concat!(
-            "(SELECT ($", $first, ")[1] AS ", stringify!($name),
-            $(", ($", $next, ")[1] AS ", stringify!($more),)*
-            ", 1::bigint AS place) AS r"
+    (one: $first:ident $(, $more:ident)*) => {
+        $crate::sql::text::text!(
+            "(SELECT ", $first::FIRST $(, ", ", $more::FIRST)*, ", 1::bigint) AS r (",
+            $first::NAMES $(, ", ", $more::NAMES)*, ", place)"
         )
     };
 }

@@ -6,8 +6,16 @@ use tokio_postgres::types::{ToSql, Type};
 #[derive(Debug)]
 pub(crate) struct Sql {
     pub(crate) text: &'static str,
-    /// The types of its parameters, given so that they need not be asked for.
-    pub(crate) types: &'static [Type],
+    /// The types of its parameters, in the lists that they are declared in, given so that they need not
+    /// be asked for.
+    pub(crate) types: &'static [&'static [Type]],
+}
+
+impl Sql {
+    /// The types of its parameters.
+    pub(crate) fn types(&self) -> impl Iterator<Item = Type> {
+        self.types.iter().copied().flatten().cloned()
+    }
 }
 
 /// A statement over a batch of requests, in two forms that do the same. Most of what the form for many

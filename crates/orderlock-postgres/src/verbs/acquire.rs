@@ -11,21 +11,21 @@ use std::time::{Duration, Instant};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use orderlock_core::store::{Acquire, Acquired};
-use orderlock_core::{Recovery, StoreError, Target, Timestamp};
+use orderlock_core::{StoreError, Target, Timestamp};
 use tokio_postgres::Row;
-use tokio_postgres::types::ToSql;
 
 use crate::batch::retry::alone;
 use crate::batch::{Reply, Work};
 use crate::pool::connection::Connection;
 use crate::pool::settings::LockWait;
 use crate::pool::{Pool, Purpose};
-use crate::sql::clock::{ObservedClock, span_to_sql};
+use crate::sql::clock::ObservedClock;
 use crate::sql::error::{Failure, TransactionError};
-use crate::sql::rows::{Columns, Id, key_hash, place, signed};
+use crate::sql::rows::{Columns, place};
 use crate::sql::statement::Commit;
 use crate::verbs::acquire_facts::{self, FACTS};
-use crate::verbs::fairness::{Pace, WAIT};
+use crate::verbs::acquire_rows::GrantParameters;
+use crate::verbs::fairness::{Pace, WAIT, WaitRows};
 use crate::verbs::statements::GRANT;
 
 /// Grants leases.
@@ -92,6 +92,11 @@ impl GrantBatch {
         connection.map_err(TransactionError::NotApplied)
     }
 
+    /// These requests as the parameters of statements.
+    pub(crate) fn parameters<'a>(&self, requests: &[&'a Acquire]) -> GrantParameters<'a> {
+        GrantParameters::of(requests, &self.clock)
+    }
+
     async fn grant(
         &self,
         batch: &[GrantRequest],
@@ -99,7 +104,7 @@ impl GrantBatch {
     ) -> Result<Vec<Reply<Acquired>>, TransactionError> {
         let connection = self.connection(waits).await?;
         let requests: Vec<_> = batch.iter().map(|it| &it.request).collect();
-        let asked = GrantRows::of(&requests, &self.clock);
+        let asked = self.parameters(&requests);
         let unflushed = self.commit == Commit::Unflushed;
         let grant = asked.to_grant(&false, &unflushed);
         let sql = connection.form(&GRANT, requests.len());
@@ -112,7 +117,7 @@ impl GrantBatch {
         Ok(told)
     }
 
-    /// What each request is told: what was granted, and the facts of the others.
+    /// The reply to each request: what was granted, and for the others what the facts say.
     async fn tell(
         &self,
         connection: &Connection,
@@ -131,7 +136,7 @@ impl GrantBatch {
         if left.is_empty() {
             return Ok(told);
         }
-        let asked = GrantRows::of(&left, &self.clock);
+        let asked = self.parameters(&left);
         let facts = connection.query(&FACTS, &asked.to_tell()).await?;
         if let Some(row) = facts.first() {
             let mut columns = Columns::of(row);
@@ -173,10 +178,14 @@ impl GrantBatch {
         if again.is_empty() {
             return;
         }
-        let asked = GrantRows::of(&again, &self.clock);
+        let now = self.clock.parameter();
+        let waits = WaitRows::of(again.iter().copied());
         let within = self.pace.within(self.so_far(batch));
-        if let Err(broken) = connection.write(&WAIT, &asked.to_wait(&within)).await {
-            let error = broken.into_failure();
+        let mut parameters = waits.parameters();
+        parameters.insert(0, &now);
+        parameters.push(&within);
+        if let Err(error) = connection.write(&WAIT, &parameters).await {
+            let error = error.into_failure();
             tracing::warn!(%error, "it is not written that this node waits for an order");
         }
     }
@@ -198,8 +207,8 @@ impl GrantBatch {
     }
 }
 
-/// What the next in line is told by the one that lets go. A fault of the next one's own does not
-/// undo what its predecessor did: it then asks for itself, and is told.
+/// The answer to the next in line, for the one that lets go. An error of the next one's own does not
+/// undo what its predecessor did: it then asks for itself, and gets the error.
 pub(crate) fn or_none<E: fmt::Display>(told: Result<Acquired, E>) -> Option<Acquired> {
     match told {
         Ok(answer) => Some(answer),
@@ -236,114 +245,4 @@ pub(crate) fn decide_all(
         *told = acquire_facts::answer(request, row, believed).transpose();
     }
     Ok(told.into_iter().map(|(_, told)| told).collect())
-}
-
-/// Requests as the parameters of statements: a column for each of their parts.
-#[derive(Debug)]
-pub(crate) struct GrantRows<'a> {
-    now: Option<Timestamp>,
-    believed: Option<Timestamp>,
-    tenants: Vec<&'a str>,
-    orders: Vec<&'a str>,
-    fences: Vec<Id>,
-    sessions: Vec<Id>,
-    principals: Vec<&'a str>,
-    operations: Vec<&'a str>,
-    key_hashes: Vec<i64>,
-    key_ids: Vec<&'a [u8]>,
-    fingerprints: Vec<&'a [u8]>,
-    expected: Vec<Option<i64>>,
-    marks: Vec<bool>,
-    times: Vec<Option<i64>>,
-    within: Vec<Option<i64>>,
-}
-
-impl<'a> GrantRows<'a> {
-    pub(crate) fn of(requests: &[&'a Acquire], clock: &ObservedClock) -> Self {
-        let all = || requests.iter().copied();
-        let claims = || all().map(|request| &request.claim);
-        let recoveries = || all().map(|request| request.mark);
-        let resumes = |recovery| match recovery {
-            Some(Recovery::Resume { times, within }) => Some((times, within)),
-            Some(Recovery::Reconcile) | None => None,
-        };
-        Self {
-            now: clock.parameter(),
-            believed: clock.believed(),
-            tenants: claims().map(|claim| claim.caller.tenant.as_str()).collect(),
-            orders: claims().map(|claim| claim.order.as_str()).collect(),
-            fences: all().map(|request| request.fence.into()).collect(),
-            sessions: all().map(|request| request.session.into()).collect(),
-            principals: claims()
-                .map(|claim| claim.caller.principal.as_str())
-                .collect(),
-            operations: all().map(|request| request.operation.as_str()).collect(),
-            key_hashes: claims().map(|claim| key_hash(claim.key_id)).collect(),
-            key_ids: claims().map(|claim| &claim.key_id.0[..]).collect(),
-            fingerprints: claims().map(|claim| &claim.fingerprint.0[..]).collect(),
-            expected: all().map(|it| it.expected.map(|it| signed(it.0))).collect(),
-            marks: recoveries().map(|recovery| recovery.is_some()).collect(),
-            times: recoveries()
-                .map(resumes)
-                .map(|it| it.map(|it| it.0.into()))
-                .collect(),
-            within: recoveries()
-                .map(resumes)
-                .map(|it| it.map(|it| span_to_sql(it.1)))
-                .collect(),
-        }
-    }
-
-    /// The parameters of [`GRANT`]. Successors are granted only what this very transaction has let
-    /// go, and leave to it what its commit waits for.
-    pub(crate) fn to_grant<'b>(
-        &'b self,
-        successors: &'b bool,
-        unflushed: &'b bool,
-    ) -> [&'b (dyn ToSql + Sync); 17] {
-        [
-            &self.now,
-            successors,
-            &self.tenants,
-            &self.orders,
-            &self.fences,
-            &self.sessions,
-            &self.principals,
-            &self.operations,
-            &self.key_hashes,
-            &self.key_ids,
-            &self.fingerprints,
-            &self.expected,
-            &self.marks,
-            &self.times,
-            &self.within,
-            unflushed,
-            &self.believed,
-        ]
-    }
-
-    /// The parameters of [`WAIT`].
-    pub(crate) fn to_wait<'b>(&'b self, within: &'b i64) -> [&'b (dyn ToSql + Sync); 6] {
-        [
-            &self.now,
-            &self.tenants,
-            &self.orders,
-            &self.fences,
-            &self.sessions,
-            within,
-        ]
-    }
-
-    /// The parameters of [`FACTS`].
-    pub(crate) fn to_tell(&self) -> [&(dyn ToSql + Sync); 7] {
-        [
-            &self.now,
-            &self.tenants,
-            &self.orders,
-            &self.fences,
-            &self.sessions,
-            &self.key_hashes,
-            &self.key_ids,
-        ]
-    }
 }

@@ -11,36 +11,41 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use crate::sql::error::Failure;
+use crate::sql::fragments::{entry_columns, held, lock_columns, requests};
 use crate::sql::rows::{Columns, Content, version};
 use crate::sql::statement::Sql;
+use crate::sql::text::text;
+use crate::verbs::acquire_rows::FactRows;
+use crate::verbs::fairness;
 
 /// What is known of each request, in their order: the session that asks, the newest entry of its key
 /// that is final, or binds the key and a condition is true for it, and the order's lock and content. The
 /// document is told to its holder alone. Requests for which another condition is true are left out.
 macro_rules! facts {
     (checkpoint: $checkpoint:literal, but: $but:literal $(, more: $more:literal)?) => {
-        concat!(
+        text!(
             "WITH clock AS (SELECT coalesce($1, clock_timestamp()) AS now)
             SELECT r.place, clock.now,
                 EXISTS (SELECT FROM sessions s WHERE s.id = r.session),
                 entry.*, o.version, ",
-            $crate::verbs::fairness::kept_for_another!("o.row", "r.session", "clock.now"),
+            fairness::kept_for_another!("o.row", "r.session", "clock.now"),
             ", ",
-            $crate::sql::fragments::held!(),
+            held!(),
             ", ",
-            $crate::sql::fragments::lock_columns!(),
+            lock_columns!(),
             ",
                 o.version, o.status, o.customer, o.created, o.updated,
                 CASE WHEN o.fence = r.fence THEN o.document END",
             $($more,)?
             "
             FROM clock CROSS JOIN
-                unnest($2, $3, $4, $5, $6, $7) WITH ORDINALITY
-                    AS r (tenant, id, fence, session, key_hash, key_id, place)
+                ",
+            requests!(many: FactRows),
+            "
                 LEFT JOIN orders o ON o.tenant = r.tenant AND o.id = r.id
                 LEFT JOIN LATERAL (
                     SELECT k.forgotten, ",
-            $crate::sql::fragments::entry_columns!(),
+            entry_columns!(),
             "
                     FROM keys k
                         JOIN entries e ON e.order_row = k.order_row AND e.number = k.number
@@ -59,18 +64,8 @@ macro_rules! facts {
     };
 }
 
-pub(crate) use facts;
-
 /// The types of the parameters of such a statement.
-pub(crate) const TYPES: &[Type] = &[
-    Type::TIMESTAMPTZ,
-    Type::TEXT_ARRAY,
-    Type::TEXT_ARRAY,
-    Type::UUID_ARRAY,
-    Type::UUID_ARRAY,
-    Type::INT8_ARRAY,
-    Type::BYTEA_ARRAY,
-];
+const TYPES: &[&[Type]] = &[&[Type::TIMESTAMPTZ], FactRows::TYPES];
 
 /// The facts after a grant: a request that was granted finds its own fence in them, and the
 /// checkpoints of runs before its own. The first run of a key that was granted in this very
@@ -81,6 +76,13 @@ pub(crate) static FACTS: Sql = Sql {
             OR (e.outcome = 'checkpoint' AND e.attempt < o.attempt)",
         but: "o.fence = r.fence AND o.attempt = 1 AND o.xmin = pg_current_xact_id_if_assigned()::xid"
     ),
+    types: TYPES,
+};
+
+/// The facts before a grant, with the number of the order's last entry: whatever checkpoint the key
+/// has is one of an earlier run.
+pub(crate) static FACTS_BEFORE: Sql = Sql {
+    text: facts!(checkpoint: "true", but: "false", more: ", o.entries"),
     types: TYPES,
 };
 

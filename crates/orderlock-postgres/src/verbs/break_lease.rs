@@ -55,7 +55,7 @@ pub(crate) static BREAK: Sql = Sql {
         )
         SELECT f.* FROM found f JOIN broken b ON b.row = f.row"
     ),
-    types: &[
+    types: &[&[
         Type::TIMESTAMPTZ,
         Type::TEXT,
         Type::UUID,
@@ -63,7 +63,7 @@ pub(crate) static BREAK: Sql = Sql {
         Type::TEXT,
         Type::TEXT,
         Type::TEXT,
-    ],
+    ]],
 };
 
 /// Voids one grant.

@@ -15,26 +15,25 @@ use crate::pool::settings::LockWait;
 use crate::pool::{Pool, Purpose};
 use crate::sql::clock::ObservedClock;
 use crate::sql::error::{Failure, TransactionError};
-use crate::sql::fragments::here;
-use crate::sql::rows::{Columns, key_hash, place};
+use crate::sql::fragments::{here, requests};
+use crate::sql::rows::{Columns, place};
 use crate::sql::statement::{Commit, Sql};
-use crate::verbs::new_entries::{NewEntries, NewEntryRow, unwritable};
-use crate::verbs::views::read::{KeyRecord, LOOKUP};
+use crate::sql::text::text;
+use crate::verbs::create_rows::CreateRows;
+use crate::verbs::new_entries::{EntryRows, NewEntryRow, unwritable};
+use crate::verbs::views::read::{KeyRecord, LOOKUP, LookedUp, LookupRows};
 
 /// Inserts every order whose id is free and whose key has made no other, with its first entry and what
 /// is remembered of its key: the order itself is the tombstone. Which order a key has made is told by
 /// an index that all orders are in, by the id that is derived from the key. Tells the end of the retention of those that were inserted.
 pub(crate) static CREATE: Sql = Sql {
-    text: concat!(
+    text: text!(
         "WITH ",
         here!(),
         ", asked AS (
-            SELECT * FROM unnest($2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16,
-                    $17, $18, $19, $20, $21, $22, $23, $24) WITH ORDINALITY
-                AS r (tenant, id, created, updated, order_status, order_customer, document, actor,
-                    operation, outcome, attempt, at, key_hash, key_id, fingerprint, answer_span,
-                    tombstone_span, answer_status, answer_type, answer_location, answer_version,
-                    answer_body, derived, place)
+            SELECT * FROM ",
+        requests!(many: EntryRows, CreateRows),
+        "
         ), made AS (
             INSERT INTO orders (writes, version, entries, position, created, updated, tenant, id,
                 derived, status, customer, document)
@@ -63,31 +62,10 @@ pub(crate) static CREATE: Sql = Sql {
         FROM settled, here"
     ),
     types: &[
-        Type::TIMESTAMPTZ,
-        Type::TEXT_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::TIMESTAMPTZ_ARRAY,
-        Type::TIMESTAMPTZ_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::BYTEA_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::INT8_ARRAY,
-        Type::TIMESTAMPTZ_ARRAY,
-        Type::INT8_ARRAY,
-        Type::BYTEA_ARRAY,
-        Type::BYTEA_ARRAY,
-        Type::INT8_ARRAY,
-        Type::INT8_ARRAY,
-        Type::INT4_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::INT8_ARRAY,
-        Type::BYTEA_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::TIMESTAMPTZ,
+        &[Type::TIMESTAMPTZ],
+        EntryRows::TYPES,
+        CreateRows::TYPES,
+        &[Type::TIMESTAMPTZ],
     ],
 };
 
@@ -153,8 +131,14 @@ impl CreateBatch {
     ) -> Result<Vec<Reply<Created>>, TransactionError> {
         let connection = self.pool.connection(Purpose::Commit(waits)).await;
         let connection = connection.map_err(TransactionError::NotApplied)?;
-        let rows = Rows::of(requests, &self.clock);
-        let statements = [(&CREATE, &rows.parameters()[..])];
+        let (now, believed) = (self.clock.parameter(), self.clock.believed());
+        let entries = EntryRows::of(requests.iter().map(NewEntryRow::of_create));
+        let orders = CreateRows::of(requests.iter());
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&now];
+        parameters.extend(entries.parameters());
+        parameters.extend(orders.parameters());
+        parameters.push(&believed);
+        let statements = [(&CREATE, &parameters[..])];
         let [inserted] = connection.transaction(Commit::Flushed, statements).await?;
         let mut answers: Vec<Reply<Created>> = requests.iter().map(|_| None).collect();
         for row in &inserted {
@@ -176,17 +160,12 @@ impl CreateBatch {
         requests: &[Create],
         answers: &mut [Reply<Created>],
     ) -> Result<(), Failure> {
-        let left = || {
-            let all = requests.iter().zip(answers.iter());
-            all.filter(|(_, answer)| answer.is_none())
-                .map(|(it, _)| &it.claim)
-        };
+        let left = requests.iter().zip(answers.iter());
+        let left = left.filter(|(_, answer)| answer.is_none());
         let (now, believed) = (self.clock.parameter(), self.clock.believed());
-        let tenants: Vec<_> = left().map(|it| it.caller.tenant.as_str()).collect();
-        let orders: Vec<_> = left().map(|it| it.order.as_str()).collect();
-        let key_hashes: Vec<_> = left().map(|it| key_hash(it.key_id)).collect();
-        let key_ids: Vec<_> = left().map(|it| &it.key_id.0[..]).collect();
-        let parameters: [&(dyn ToSql + Sync); 5] = [&now, &tenants, &orders, &key_hashes, &key_ids];
+        let keys = LookupRows::of(left.map(|(it, _)| LookedUp::from(&it.claim)));
+        let mut parameters = keys.parameters();
+        parameters.insert(0, &now);
         let told = connection.query(&LOOKUP, &parameters).await?;
         let mut told = told.iter();
         for (request, answer) in requests.iter().zip(answers) {
@@ -230,57 +209,4 @@ fn receive(answers: &mut [Reply<Created>], row: &Row) -> Result<(), Failure> {
         expires: columns.next()?,
     })));
     Ok(())
-}
-
-/// A batch of orders, a column for each of their parts.
-#[derive(Debug)]
-struct Rows<'a> {
-    now: Option<Timestamp>,
-    believed: Option<Timestamp>,
-    derived: Vec<&'a str>,
-    tenants: Vec<&'a str>,
-    orders: Vec<&'a str>,
-    created: Vec<Timestamp>,
-    updated: Vec<Timestamp>,
-    statuses: Vec<Option<&'a str>>,
-    customers: Vec<Option<&'a str>>,
-    documents: Vec<&'a [u8]>,
-    entries: NewEntries<'a>,
-}
-
-impl<'a> Rows<'a> {
-    fn of(requests: &'a [Create], clock: &ObservedClock) -> Self {
-        let all = || requests.iter();
-        Self {
-            now: clock.parameter(),
-            believed: clock.believed(),
-            derived: all().map(|it| it.derived.as_str()).collect(),
-            tenants: all().map(|it| it.claim.caller.tenant.as_str()).collect(),
-            orders: all().map(|it| it.claim.order.as_str()).collect(),
-            created: all().map(|it| it.times.created).collect(),
-            updated: all().map(|it| it.times.updated).collect(),
-            statuses: all().map(|it| it.index.status.as_deref()).collect(),
-            customers: all().map(|it| it.index.customer.as_deref()).collect(),
-            documents: all().map(|it| &it.document.as_bytes()[..]).collect(),
-            entries: NewEntries::of(all().map(NewEntryRow::of_create)),
-        }
-    }
-
-    fn parameters(&self) -> Vec<&(dyn ToSql + Sync)> {
-        let rows: [&(dyn ToSql + Sync); 8] = [
-            &self.now,
-            &self.tenants,
-            &self.orders,
-            &self.created,
-            &self.updated,
-            &self.statuses,
-            &self.customers,
-            &self.documents,
-        ];
-        let last: [&(dyn ToSql + Sync); 2] = [&self.derived, &self.believed];
-        rows.into_iter()
-            .chain(self.entries.parameters())
-            .chain(last)
-            .collect()
-    }
 }

@@ -36,7 +36,7 @@ pub(crate) static END_ANSWERS: Sql = Sql {
             RETURNING d.expires
         )
         SELECT count(*), max(expires) FROM ended",
-    types: &[Type::TIMESTAMPTZ, Type::INT8, Type::TIMESTAMPTZ],
+    types: &[&[Type::TIMESTAMPTZ, Type::INT8, Type::TIMESTAMPTZ]],
 };
 
 /// With a key's tombstone goes what is remembered of its checkpoints, or else the key would look as
@@ -60,7 +60,7 @@ pub(crate) static END_TOMBSTONES: Sql = Sql {
         SELECT count(*), max(forgotten),
             count(*) FILTER (WHERE outcome NOT IN ('checkpoint', 'markCleared'))
         FROM due",
-    types: &[Type::TIMESTAMPTZ, Type::INT8, Type::TIMESTAMPTZ],
+    types: &[&[Type::TIMESTAMPTZ, Type::INT8, Type::TIMESTAMPTZ]],
 };
 
 /// When the oldest of what is left is due.
@@ -71,7 +71,7 @@ pub(crate) static LEFT: Sql = Sql {
             (SELECT forgotten FROM keys
                 WHERE answer_status IS NULL AND forgotten >= coalesce($2, '-infinity')
                 ORDER BY forgotten LIMIT 1)",
-    types: &[Type::TIMESTAMPTZ, Type::TIMESTAMPTZ],
+    types: &[&[Type::TIMESTAMPTZ, Type::TIMESTAMPTZ]],
 };
 
 /// How far a run of calls has come that each had more to do: the next one begins there, and need not

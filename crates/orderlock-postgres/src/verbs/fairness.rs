@@ -10,9 +10,13 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use orderlock_core::store::Acquire;
 use tokio_postgres::types::Type;
 
+use crate::sql::columns::columns;
+use crate::sql::rows::Id;
 use crate::sql::statement::Sql;
+use crate::sql::text::text;
 
 /// How long a node's wait counts without another question, at least and at most. The least is a little
 /// more than the longest pause between two questions.
@@ -92,14 +96,28 @@ macro_rules! kept_for_another {
 
 pub(crate) use {asks, kept_for_another, patience};
 
+columns! {
+    /// Who waits for which order.
+    pub(crate) struct WaitRows<'a> of it: &'a Acquire {
+        2 tenant: &'a str, TEXT_ARRAY = it.claim.caller.tenant.as_str();
+        3 id: &'a str, TEXT_ARRAY = it.claim.order.as_str();
+        4 fence: Id, UUID_ARRAY = it.fence.into();
+        5 session: Id, UUID_ARRAY = it.session.into();
+    }
+}
+
 /// Writes that these sessions wait for their orders; those whose grant stands wait no more. One that
 /// has not asked for a while begins its wait anew.
 pub(crate) static WAIT: Sql = Sql {
-    text: concat!(
+    text: text!(
         "WITH clock AS MATERIALIZED (SELECT coalesce($1, clock_timestamp()) AS now),
         asked AS MATERIALIZED (
             SELECT o.row, r.session, o.fence IS NOT DISTINCT FROM r.fence AS served
-            FROM unnest($2, $3, $4, $5) AS r (tenant, id, fence, session)
+            FROM unnest(",
+        WaitRows::PARAMETERS,
+        ") AS r (",
+        WaitRows::NAMES,
+        ")
                 JOIN orders o ON o.tenant = r.tenant AND o.id = r.id
         ), served AS (
             DELETE FROM waits w USING asked
@@ -115,14 +133,7 @@ pub(crate) static WAIT: Sql = Sql {
         " THEN w.since ELSE excluded.since END
         RETURNING w.order_row"
     ),
-    types: &[
-        Type::TIMESTAMPTZ,
-        Type::TEXT_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::UUID_ARRAY,
-        Type::UUID_ARRAY,
-        Type::INT8,
-    ],
+    types: &[&[Type::TIMESTAMPTZ], WaitRows::TYPES, &[Type::INT8]],
 };
 
 /// Removes what nobody has written anew for a minute. A row that is just being written is left.
@@ -133,5 +144,5 @@ pub(crate) static FORGET: Sql = Sql {
             LIMIT 4096 FOR UPDATE SKIP LOCKED
         ) old
         WHERE w.order_row = old.order_row AND w.session = old.session",
-    types: &[Type::TIMESTAMPTZ],
+    types: &[&[Type::TIMESTAMPTZ]],
 };

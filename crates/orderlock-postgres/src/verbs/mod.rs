@@ -2,9 +2,11 @@
 
 pub(crate) mod acquire;
 pub(crate) mod acquire_facts;
+pub(crate) mod acquire_rows;
 pub(crate) mod break_lease;
 pub(crate) mod confirm;
 pub(crate) mod create;
+pub(crate) mod create_rows;
 pub(crate) mod expire;
 pub(crate) mod fairness;
 pub(crate) mod freed;

@@ -3,9 +3,9 @@
 
 use orderlock_core::store::{Claim, Create, NewEntry, Settle};
 use orderlock_core::{Answer, OutcomeKind, Timestamp};
-use tokio_postgres::types::ToSql;
 
 use crate::sql::clock::span_to_sql;
+use crate::sql::columns::columns;
 use crate::sql::rows::{key_hash, signed};
 
 /// One new entry.
@@ -37,78 +37,24 @@ impl<'a> NewEntryRow<'a> {
     }
 }
 
-/// New entries, a column for each of their parts.
-#[derive(Debug)]
-pub(crate) struct NewEntries<'a> {
-    actors: Vec<&'a str>,
-    operations: Vec<&'a str>,
-    outcomes: Vec<&'static str>,
-    attempts: Vec<i64>,
-    times: Vec<Timestamp>,
-    key_hashes: Vec<i64>,
-    key_ids: Vec<&'a [u8]>,
-    fingerprints: Vec<&'a [u8]>,
-    answer_spans: Vec<i64>,
-    tombstone_spans: Vec<i64>,
-    statuses: Vec<Option<i32>>,
-    types: Vec<Option<&'a str>>,
-    locations: Vec<Option<&'a str>>,
-    versions: Vec<Option<i64>>,
-    bodies: Vec<Option<&'a [u8]>>,
-}
-
-impl<'a> NewEntries<'a> {
-    pub(crate) fn of(new: impl Iterator<Item = NewEntryRow<'a>>) -> Self {
-        let new: Vec<_> = new.collect();
-        let claims = || new.iter().map(|row| row.claim);
-        let entries = || new.iter().map(|row| row.entry);
-        let answers = || new.iter().map(|row| row.answer);
-        Self {
-            actors: claims().map(|it| it.caller.principal.as_str()).collect(),
-            operations: entries().map(|it| it.operation.as_str()).collect(),
-            outcomes: new.iter().map(|it| it.outcome.as_str()).collect(),
-            attempts: entries().map(|it| it.attempt.into()).collect(),
-            times: entries().map(|it| it.at).collect(),
-            key_hashes: claims().map(|it| key_hash(it.key_id)).collect(),
-            key_ids: claims().map(|it| &it.key_id.0[..]).collect(),
-            fingerprints: claims().map(|it| &it.fingerprint.0[..]).collect(),
-            answer_spans: entries()
-                .map(|it| span_to_sql(it.retention.answer))
-                .collect(),
-            tombstone_spans: entries()
-                .map(|it| span_to_sql(it.retention.tombstone))
-                .collect(),
-            statuses: answers().map(|it| it.map(|it| it.status.into())).collect(),
-            types: answers()
-                .map(|it| it.map(|it| it.content_type.as_str()))
-                .collect(),
-            locations: answers().map(|it| it?.location.as_deref()).collect(),
-            versions: answers()
-                .map(|it| it?.version.map(|it| signed(it.0)))
-                .collect(),
-            bodies: answers().map(|it| it.map(|it| &it.body[..])).collect(),
-        }
-    }
-
-    /// In the order in which the statements name them.
-    pub(crate) fn parameters(&self) -> [&(dyn ToSql + Sync); 15] {
-        [
-            &self.actors,
-            &self.operations,
-            &self.outcomes,
-            &self.attempts,
-            &self.times,
-            &self.key_hashes,
-            &self.key_ids,
-            &self.fingerprints,
-            &self.answer_spans,
-            &self.tombstone_spans,
-            &self.statuses,
-            &self.types,
-            &self.locations,
-            &self.versions,
-            &self.bodies,
-        ]
+columns! {
+    /// New entries, and what is remembered of their keys.
+    pub(crate) struct EntryRows<'a> of it: NewEntryRow<'a> {
+        2 actor: &'a str, TEXT_ARRAY = it.claim.caller.principal.as_str();
+        3 operation: &'a str, TEXT_ARRAY = it.entry.operation.as_str();
+        4 outcome: &'static str, TEXT_ARRAY = it.outcome.as_str();
+        5 attempt: i64, INT8_ARRAY = it.entry.attempt.into();
+        6 at: Timestamp, TIMESTAMPTZ_ARRAY = it.entry.at;
+        7 key_hash: i64, INT8_ARRAY = key_hash(it.claim.key_id);
+        8 key_id: &'a [u8], BYTEA_ARRAY = &it.claim.key_id.0[..];
+        9 fingerprint: &'a [u8], BYTEA_ARRAY = &it.claim.fingerprint.0[..];
+        10 answer_span: i64, INT8_ARRAY = span_to_sql(it.entry.retention.answer);
+        11 tombstone_span: i64, INT8_ARRAY = span_to_sql(it.entry.retention.tombstone);
+        12 answer_status: Option<i32>, INT4_ARRAY = Some(it.answer?.status.into());
+        13 answer_type: Option<&'a str>, TEXT_ARRAY = Some(it.answer?.content_type.as_str());
+        14 answer_location: Option<&'a str>, TEXT_ARRAY = it.answer?.location.as_deref();
+        15 answer_version: Option<i64>, INT8_ARRAY = Some(signed(it.answer?.version?.0));
+        16 answer_body: Option<&'a [u8]>, BYTEA_ARRAY = Some(&it.answer?.body[..]);
     }
 }
 

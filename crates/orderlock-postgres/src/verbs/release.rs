@@ -3,16 +3,16 @@
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use orderlock_core::store::{Acquire, MarkFate, Release, Released, Settle, Undo};
-use orderlock_core::{Fence, StoreError, Target};
-use tokio_postgres::types::ToSql;
+use orderlock_core::{Fence, OrderId, StoreError, Target, Tenant, Version};
 
 use crate::batch::{Reply, Work};
 use crate::pool::connection::Connection;
 use crate::pool::settings::LockWait;
+use crate::sql::columns::columns;
 use crate::sql::error::{Failure, TransactionError};
 use crate::sql::rows::{Columns, Id, place, signed};
 use crate::sql::statement::Commit;
-use crate::verbs::acquire::{GrantBatch, GrantRows, decide_all, or_none};
+use crate::verbs::acquire::{GrantBatch, decide_all, or_none};
 use crate::verbs::acquire_facts::FACTS;
 use crate::verbs::statements::{GRANT, LET_GO};
 
@@ -115,7 +115,7 @@ impl ReleaseBatch {
     ) -> Result<Vec<Reply<Released>>, TransactionError> {
         let grants = &self.grants;
         let connection = grants.connection(waits).await?;
-        let rows = Rows::of(requests);
+        let rows = ReleaseRows::of(requests.iter().map(Ending::of));
         let let_go = rows.parameters();
         let nexts: Vec<_> = requests.iter().filter_map(next_of).collect();
         let (held, answers) = if nexts.is_empty() {
@@ -123,7 +123,7 @@ impl ReleaseBatch {
             let [held] = connection.transaction(grants.commit, statements).await?;
             (held, Ok(Vec::new()))
         } else {
-            let asked = GrantRows::of(&nexts, &grants.clock);
+            let asked = grants.parameters(&nexts);
             let statements = [
                 (&LET_GO, &let_go[..]),
                 (
@@ -163,15 +163,13 @@ pub(crate) async fn let_go_unsettled(
     connection: &Connection,
     request: &Settle,
 ) -> Result<bool, StoreError> {
-    let rows = Rows {
-        tenants: vec![request.claim.caller.tenant.as_str()],
-        orders: vec![request.claim.order.as_str()],
-        fences: vec![request.fence.into()],
-        clears: vec![false],
-        undoes: vec![false],
-        steps: vec![Some(request.step.into())],
-        versions: vec![Some(signed(request.version.0))],
-    };
+    let rows = ReleaseRows::of(std::iter::once(Ending {
+        tenant: &request.claim.caller.tenant,
+        order: &request.claim.order,
+        fence: request.fence,
+        mark: Fate::Stays,
+        stands: Some((request.step, request.version)),
+    }));
     let let_go = rows.parameters();
     let statements = [(&LET_GO, &let_go[..])];
     let [held] = connection
@@ -184,41 +182,37 @@ fn next_of(request: &ReleaseRequest) -> Option<&Acquire> {
     request.next.as_deref()
 }
 
-/// A batch of releases, a column for each of their parts.
-#[derive(Debug)]
-struct Rows<'a> {
-    tenants: Vec<&'a str>,
-    orders: Vec<&'a str>,
-    fences: Vec<Id>,
-    clears: Vec<bool>,
-    undoes: Vec<bool>,
-    steps: Vec<Option<i64>>,
-    versions: Vec<Option<i64>>,
+/// A lease that ends, where it stands at a step and a version, if these are named.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ending<'a> {
+    tenant: &'a Tenant,
+    order: &'a OrderId,
+    fence: Fence,
+    mark: Fate,
+    stands: Option<(u32, Version)>,
 }
 
-impl<'a> Rows<'a> {
-    fn of(requests: &'a [ReleaseRequest]) -> Self {
-        let all = || requests.iter();
+impl<'a> Ending<'a> {
+    fn of(request: &'a ReleaseRequest) -> Self {
         Self {
-            tenants: all().map(|it| it.target.tenant.as_str()).collect(),
-            orders: all().map(|it| it.target.order.as_str()).collect(),
-            fences: all().map(|it| it.fence.into()).collect(),
-            clears: all().map(|it| it.mark == Fate::Goes).collect(),
-            undoes: all().map(|it| it.mark == Fate::Before).collect(),
-            steps: all().map(|_| None).collect(),
-            versions: all().map(|_| None).collect(),
+            tenant: &request.target.tenant,
+            order: &request.target.order,
+            fence: request.fence,
+            mark: request.mark,
+            stands: None,
         }
     }
+}
 
-    fn parameters(&self) -> [&(dyn ToSql + Sync); 7] {
-        [
-            &self.tenants,
-            &self.orders,
-            &self.fences,
-            &self.clears,
-            &self.steps,
-            &self.versions,
-            &self.undoes,
-        ]
+columns! {
+    /// Leases that end.
+    pub(crate) struct ReleaseRows<'a> of it: Ending<'a> {
+        1 tenant: &'a str, TEXT_ARRAY = it.tenant.as_str();
+        2 id: &'a str, TEXT_ARRAY = it.order.as_str();
+        3 fence: Id, UUID_ARRAY = it.fence.into();
+        4 clears: bool, BOOL_ARRAY = it.mark == Fate::Goes;
+        5 step: Option<i64>, INT8_ARRAY = Some(it.stands?.0.into());
+        6 version: Option<i64>, INT8_ARRAY = Some(signed(it.stands?.1.0));
+        7 undoes: bool, BOOL_ARRAY = it.mark == Fate::Before;
     }
 }

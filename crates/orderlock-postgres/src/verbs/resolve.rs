@@ -23,7 +23,7 @@ pub(crate) static LOCK: Sql = Sql {
         will_write!(),
         " SELECT FROM orders WHERE tenant = $1 AND id = $2 FOR NO KEY UPDATE"
     ),
-    types: &[Type::TEXT, Type::TEXT],
+    types: &[&[Type::TEXT, Type::TEXT]],
 };
 
 /// Ends the mark of this run of this key, which is remembered either as settled or as bound by the decision, unless somebody attends to it or the order is at another version than
@@ -76,7 +76,7 @@ pub(crate) static RESOLVE: Sql = Sql {
         ", r.entries, greatest(here.now, $21) + $14 * interval '1 microsecond'
         FROM here CROSS JOIN found o LEFT JOIN resolved r ON true"
     ),
-    types: &[
+    types: &[&[
         Type::TIMESTAMPTZ,
         Type::TEXT,
         Type::TEXT,
@@ -100,7 +100,7 @@ pub(crate) static RESOLVE: Sql = Sql {
         Type::TIMESTAMPTZ,
         Type::INT8,
         Type::TIMESTAMPTZ,
-    ],
+    ]],
 };
 
 /// A decision as the statement takes it.

@@ -13,14 +13,14 @@ use crate::sql::statement::{Commit, Sql};
 /// What was seen last, and the time.
 pub(crate) static SEEN: Sql = Sql {
     text: "SELECT seen, coalesce($1, clock_timestamp()) FROM store",
-    types: &[Type::TIMESTAMPTZ],
+    types: &[&[Type::TIMESTAMPTZ]],
 };
 
 /// Keeps what is believed, unless somebody has lately. It tells that it did.
 pub(crate) static KEEP: Sql = Sql {
     text: "UPDATE store SET seen = $1
         WHERE seen IS NULL OR abs(extract(epoch FROM seen - $1)) >= 1200 RETURNING true",
-    types: &[Type::TIMESTAMPTZ],
+    types: &[&[Type::TIMESTAMPTZ]],
 };
 
 /// Begins to follow the clock of a database that was just opened.

@@ -15,12 +15,12 @@ use crate::pool::settings::LockWait;
 use crate::sql::error::{Failure, TransactionError};
 use crate::sql::rows::{Columns, place};
 use crate::sql::statement::Commit;
-use crate::verbs::acquire::{GrantBatch, GrantRows, decide_all, or_none};
+use crate::verbs::acquire::{GrantBatch, decide_all, or_none};
 use crate::verbs::acquire_facts::FACTS;
 use crate::verbs::confirm::confirm;
 use crate::verbs::release::let_go_unsettled;
 use crate::verbs::settle_facts::{SettleFate, settle_fates};
-use crate::verbs::settle_rows::{Rows, bytes};
+use crate::verbs::settle_rows::{SettleParameters, bytes};
 use crate::verbs::statements::{GRANT, SETTLE};
 
 /// Settles.
@@ -30,7 +30,7 @@ pub(crate) struct SettleBatch {
     pub(crate) grants: GrantBatch,
 }
 
-/// What a settle came to, if it was applied, and what the next in line is told, if that is known.
+/// The receipt of a settle, if it was applied, and the reply to the next in line, if there is one yet.
 type Applied = Option<(Receipt, Reply<Acquired>)>;
 
 impl Work for SettleBatch {
@@ -82,7 +82,7 @@ impl SettleBatch {
             .collect();
         let found = match left.len() {
             0 => Vec::new(),
-            // Those that were applied are told that too, when they are asked again.
+            // Those that were applied are found so too, when they are sent again.
             _ => settle_fates(&connection, &left, &self.grants.clock)
                 .await
                 .map_err(TransactionError::Unknown)?,
@@ -122,15 +122,15 @@ impl SettleBatch {
         connection: &Connection,
         requests: &[Settle],
     ) -> Result<Vec<Applied>, TransactionError> {
-        let rows = Rows::of(requests, &self.grants.clock);
+        let rows = SettleParameters::of(requests, &self.grants.clock);
         let sql = connection.form(&SETTLE, requests.len());
-        let settle = rows.to_settle();
+        let settle = rows.all();
         let nexts: Vec<_> = requests.iter().filter_map(Settle::next).collect();
         if nexts.is_empty() {
             let settled = connection.write(sql, &settle).await?;
             return receipts(requests.len(), &settled).map_err(TransactionError::Unknown);
         }
-        let asked = GrantRows::of(&nexts, &self.grants.clock);
+        let asked = self.grants.parameters(&nexts);
         let statements = [
             (sql, &settle[..]),
             (

@@ -7,15 +7,17 @@ use tokio_postgres::types::Type;
 
 use crate::pool::connection::Connection;
 use crate::sql::clock::ObservedClock;
+use crate::sql::columns::columns;
 use crate::sql::error::Failure;
-use crate::sql::fragments::{held, lock_columns};
+use crate::sql::fragments::{held, lock_columns, requests};
 use crate::sql::rows::{Columns, Id, key_hash, outcome, unsigned, version};
 use crate::sql::statement::Sql;
+use crate::sql::text::text;
 
 /// What is known of each settle, in their order: what it has written, if it has; what the journal
 /// says of its key; and the order's version and lock.
 pub(crate) static SETTLE_FACTS: Sql = Sql {
-    text: concat!(
+    text: text!(
         "WITH clock AS (SELECT coalesce($1, clock_timestamp()) AS now)
         SELECT written.number, written.expires, key.outcome, key.forgotten <= least(clock.now, $8),
             o.version, ",
@@ -24,8 +26,9 @@ pub(crate) static SETTLE_FACTS: Sql = Sql {
         lock_columns!(),
         "
         FROM clock CROSS JOIN
-            unnest($2, $3, $4, $5, $6, $7) WITH ORDINALITY
-                AS r (tenant, id, fence, step, key_hash, key_id, place)
+            ",
+        requests!(many: SettleFactRows),
+        "
             LEFT JOIN orders o ON o.tenant = r.tenant AND o.id = r.id
             LEFT JOIN LATERAL (
                 SELECT k.number, k.expires
@@ -42,16 +45,23 @@ pub(crate) static SETTLE_FACTS: Sql = Sql {
         ORDER BY r.place"
     ),
     types: &[
-        Type::TIMESTAMPTZ,
-        Type::TEXT_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::UUID_ARRAY,
-        Type::INT8_ARRAY,
-        Type::INT8_ARRAY,
-        Type::BYTEA_ARRAY,
-        Type::TIMESTAMPTZ,
+        &[Type::TIMESTAMPTZ],
+        SettleFactRows::TYPES,
+        &[Type::TIMESTAMPTZ],
     ],
 };
+
+columns! {
+    /// The settles whose facts are asked for.
+    pub(crate) struct SettleFactRows<'a> of it: &'a Settle {
+        2 tenant: &'a str, TEXT_ARRAY = it.claim.caller.tenant.as_str();
+        3 id: &'a str, TEXT_ARRAY = it.claim.order.as_str();
+        4 fence: Id, UUID_ARRAY = it.fence.into();
+        5 step: i64, INT8_ARRAY = it.step.into();
+        6 key_hash: i64, INT8_ARRAY = key_hash(it.claim.key_id);
+        7 key_id: &'a [u8], BYTEA_ARRAY = &it.claim.key_id.0[..];
+    }
+}
 
 /// What is known of a settle that was not applied just now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,33 +80,20 @@ pub(crate) async fn settle_fates(
     requests: &[&Settle],
     clock: &ObservedClock,
 ) -> Result<Vec<Result<SettleFate, Failure>>, Failure> {
-    let all = || requests.iter();
     let (now, believed) = (clock.parameter(), clock.believed());
-    let tenants: Vec<_> = all().map(|it| it.claim.caller.tenant.as_str()).collect();
-    let orders: Vec<_> = all().map(|it| it.claim.order.as_str()).collect();
-    let fences: Vec<_> = all().map(|it| Id::from(it.fence)).collect();
-    let steps: Vec<_> = all().map(|it| i64::from(it.step)).collect();
-    let key_hashes: Vec<_> = all().map(|it| key_hash(it.claim.key_id)).collect();
-    let key_ids: Vec<_> = all().map(|it| &it.claim.key_id.0[..]).collect();
-    let rows = connection
-        .query(
-            &SETTLE_FACTS,
-            &[
-                &now,
-                &tenants,
-                &orders,
-                &fences,
-                &steps,
-                &key_hashes,
-                &key_ids,
-                &believed,
-            ],
-        )
-        .await?;
+    let settles = SettleFactRows::of(requests.iter().copied());
+    let mut parameters = settles.parameters();
+    parameters.insert(0, &now);
+    parameters.push(&believed);
+    let rows = connection.query(&SETTLE_FACTS, &parameters).await?;
     if rows.len() != requests.len() {
         return Err(Failure::unreadable("a settle has no facts"));
     }
-    Ok(all().zip(&rows).map(|(it, row)| judge(it, row)).collect())
+    Ok(requests
+        .iter()
+        .zip(&rows)
+        .map(|(it, row)| judge(it, row))
+        .collect())
 }
 
 fn judge(request: &Settle, row: &Row) -> Result<SettleFate, Failure> {

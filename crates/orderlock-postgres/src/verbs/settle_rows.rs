@@ -1,12 +1,13 @@
 //! Settles as the parameters of statements, and what makes one impossible.
 
-use orderlock_core::Timestamp;
 use orderlock_core::store::Settle;
+use orderlock_core::{Fence, OrderId, Tenant, Timestamp};
 use tokio_postgres::types::ToSql;
 
 use crate::sql::clock::ObservedClock;
+use crate::sql::columns::columns;
 use crate::sql::rows::{Id, signed};
-use crate::verbs::new_entries::{NewEntries, NewEntryRow, unwritable};
+use crate::verbs::new_entries::{EntryRows, NewEntryRow, unwritable};
 
 /// Roughly how much of a batch's room a settle takes.
 pub(crate) fn bytes(request: &Settle) -> usize {
@@ -34,71 +35,58 @@ pub(crate) fn impossible(request: &Settle, document_bytes_max: usize) -> Option<
     unwritable(texts, request.answer()).map(str::to_owned)
 }
 
-/// A batch of settles, a column for each of their parts.
+columns! {
+    /// The grants by which orders are settled.
+    pub(crate) struct HeldRows<'a> of it: (&'a Tenant, &'a OrderId, Fence) {
+        17 tenant: &'a str, TEXT_ARRAY = it.0.as_str();
+        18 id: &'a str, TEXT_ARRAY = it.1.as_str();
+        19 fence: Id, UUID_ARRAY = it.2.into();
+    }
+}
+
+columns! {
+    /// What settles expect of their orders, and make of them.
+    pub(crate) struct SettleRows<'a> of it: &'a Settle {
+        20 step: i64, INT8_ARRAY = it.step.into();
+        21 version: i64, INT8_ARRAY = signed(it.version.0);
+        22 keeps: bool, BOOL_ARRAY = !it.is_final();
+        23 is_final: bool, BOOL_ARRAY = it.is_final();
+        24 change: Option<&'a [u8]>, BYTEA_ARRAY = Some(&it.change()?.after.as_bytes()[..]);
+        25 changed_at: Option<Timestamp>, TIMESTAMPTZ_ARRAY = Some(it.change()?.at);
+        26 order_status: Option<&'a str>, TEXT_ARRAY = it.change()?.index.status.as_deref();
+        27 order_customer: Option<&'a str>, TEXT_ARRAY = it.change()?.index.customer.as_deref();
+    }
+}
+
+/// A batch of settles as the parameters of `SETTLE`.
 #[derive(Debug)]
-pub(crate) struct Rows<'a> {
+pub(crate) struct SettleParameters<'a> {
     now: Option<Timestamp>,
-    tenants: Vec<&'a str>,
-    orders: Vec<&'a str>,
-    fences: Vec<Id>,
-    steps: Vec<i64>,
-    versions: Vec<i64>,
-    keeps: Vec<bool>,
-    finals: Vec<bool>,
-    changes: Vec<Option<&'a [u8]>>,
-    changed: Vec<Option<Timestamp>>,
-    statuses: Vec<Option<&'a str>>,
-    customers: Vec<Option<&'a str>>,
-    entries: NewEntries<'a>,
+    entries: EntryRows<'a>,
+    held: HeldRows<'a>,
+    settles: SettleRows<'a>,
     /// The retention begins no earlier.
     believed: Option<Timestamp>,
 }
 
-impl<'a> Rows<'a> {
+impl<'a> SettleParameters<'a> {
     pub(crate) fn of(requests: &'a [Settle], clock: &ObservedClock) -> Self {
-        let all = || requests.iter();
-        let claims = || all().map(|request| &request.claim);
-        let changes = || all().map(Settle::change);
+        let held = |it: &'a Settle| (&it.claim.caller.tenant, &it.claim.order, it.fence);
         Self {
             now: clock.parameter(),
-            tenants: claims().map(|it| it.caller.tenant.as_str()).collect(),
-            orders: claims().map(|it| it.order.as_str()).collect(),
-            fences: all().map(|it| it.fence.into()).collect(),
-            steps: all().map(|it| it.step.into()).collect(),
-            versions: all().map(|it| signed(it.version.0)).collect(),
-            keeps: all().map(|it| !it.is_final()).collect(),
-            finals: all().map(Settle::is_final).collect(),
-            changes: changes()
-                .map(|it| it.map(|it| &it.after.as_bytes()[..]))
-                .collect(),
-            changed: changes().map(|it| it.map(|it| it.at)).collect(),
-            statuses: changes().map(|it| it?.index.status.as_deref()).collect(),
-            customers: changes().map(|it| it?.index.customer.as_deref()).collect(),
-            entries: NewEntries::of(all().map(NewEntryRow::of_settle)),
+            entries: EntryRows::of(requests.iter().map(NewEntryRow::of_settle)),
+            held: HeldRows::of(requests.iter().map(held)),
+            settles: SettleRows::of(requests.iter()),
             believed: clock.believed(),
         }
     }
 
-    /// The parameters of `SETTLE`.
-    pub(crate) fn to_settle(&self) -> Vec<&(dyn ToSql + Sync)> {
-        let rows: [&(dyn ToSql + Sync); 12] = [
-            &self.now,
-            &self.tenants,
-            &self.orders,
-            &self.fences,
-            &self.steps,
-            &self.versions,
-            &self.keeps,
-            &self.finals,
-            &self.changes,
-            &self.changed,
-            &self.statuses,
-            &self.customers,
-        ];
-        let believed: [&(dyn ToSql + Sync); 1] = [&self.believed];
-        rows.into_iter()
-            .chain(self.entries.parameters())
-            .chain(believed)
-            .collect()
+    pub(crate) fn all(&self) -> Vec<&(dyn ToSql + Sync)> {
+        let mut all: Vec<&(dyn ToSql + Sync)> = vec![&self.now];
+        all.extend(self.entries.parameters());
+        all.extend(self.held.parameters());
+        all.extend(self.settles.parameters());
+        all.push(&self.believed);
+        all
     }
 }

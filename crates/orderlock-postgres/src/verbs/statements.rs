@@ -14,11 +14,16 @@ use crate::sql::fragments::{
     requests,
 };
 use crate::sql::statement::{Batched, Sql};
+use crate::sql::text::text;
+use crate::verbs::acquire_rows::GrantRows;
 use crate::verbs::fairness::kept_for_another;
+use crate::verbs::new_entries::EntryRows;
+use crate::verbs::release::ReleaseRows;
+use crate::verbs::settle_rows::{HeldRows, SettleRows};
 
 macro_rules! grant {
     ($rows:ident) => {
-        concat!(
+        text!(
         "WITH clock AS MATERIALIZED (
             SELECT coalesce($1, clock_timestamp()) AS now,
                 least(coalesce($1, clock_timestamp()), $17) AS earliest,
@@ -44,9 +49,7 @@ macro_rules! grant {
                 1 + greatest(o.mark_attempt,
                     CASE WHEN key.forgotten <= clock.earliest THEN 0 ELSE coalesce(key.attempt, 0) END
                 ) AS attempt
-            FROM clock CROSS JOIN ", requests!($rows: 3 tenant, 4 id, 5 fence, 6 session, 7 principal,
-                8 operation, 9 key_hash, 10 key_id, 11 fingerprint, 12 expected, 13 marks, 14 times,
-                15 within), "
+            FROM clock CROSS JOIN ", requests!($rows: GrantRows), "
                 JOIN orders o ON o.tenant = r.tenant AND o.id = r.id
                 JOIN sessions s ON s.id = r.session
                 LEFT JOIN LATERAL (
@@ -102,31 +105,17 @@ pub(crate) static GRANT: Batched = Batched {
     },
 };
 
-const GRANT_TYPES: &[Type] = &[
-    Type::TIMESTAMPTZ,
-    Type::BOOL,
-    Type::TEXT_ARRAY,
-    Type::TEXT_ARRAY,
-    Type::UUID_ARRAY,
-    Type::UUID_ARRAY,
-    Type::TEXT_ARRAY,
-    Type::TEXT_ARRAY,
-    Type::INT8_ARRAY,
-    Type::BYTEA_ARRAY,
-    Type::BYTEA_ARRAY,
-    Type::INT8_ARRAY,
-    Type::BOOL_ARRAY,
-    Type::INT8_ARRAY,
-    Type::INT8_ARRAY,
-    Type::BOOL,
-    Type::TIMESTAMPTZ,
+const GRANT_TYPES: &[&[Type]] = &[
+    &[Type::TIMESTAMPTZ, Type::BOOL],
+    GrantRows::TYPES,
+    &[Type::BOOL, Type::TIMESTAMPTZ],
 ];
 
 /// Lets go what these fences hold, and tells which of them held. With a step and a version, only
 /// if the grant stands there. Of the mark, one of three: it stays, it is cleared, or, as long as the
 /// grant has settled nothing, it becomes that of the run before the grant, if there was one.
 pub(crate) static LET_GO: Sql = Sql {
-    text: concat!(
+    text: text!(
         "UPDATE orders o SET ",
         moves!(),
         ", ",
@@ -135,8 +124,9 @@ pub(crate) static LET_GO: Sql = Sql {
         mark_let_go!(mark_attempt = undo_attempt, mark_times = undo_times, mark_within = undo_within;
             mark_since, mark_principal, mark_operation, mark_key_id, mark_fingerprint),
         ", undo_attempt = NULL, undo_times = NULL, undo_within = NULL
-        FROM unnest($1, $2, $3, $4, $5, $6, $7) WITH ORDINALITY
-            AS r (tenant, id, fence, clears, step, version, undoes, place)
+        FROM ",
+        requests!(many: ReleaseRows),
+        "
         WHERE o.tenant = r.tenant AND o.id = r.id AND o.fence = r.fence AND ",
         held!(),
         "
@@ -144,25 +134,17 @@ pub(crate) static LET_GO: Sql = Sql {
             AND (r.version IS NULL OR o.version = r.version)
         RETURNING r.place"
     ),
-    types: &[
-        Type::TEXT_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::UUID_ARRAY,
-        Type::BOOL_ARRAY,
-        Type::INT8_ARRAY,
-        Type::INT8_ARRAY,
-        Type::BOOL_ARRAY,
-    ],
+    types: &[ReleaseRows::TYPES],
 };
 
 macro_rules! settle {
     ($rows:ident) => {
-        concat!(
+        text!(
         "WITH ", here!(), ", alive AS (
             SELECT s.id, s.heard FROM sessions s
             WHERE s.id = ANY (ARRAY(
                 SELECT o.session
-                FROM ", requests!($rows: 2 tenant, 3 id, 4 fence), "
+                FROM ", requests!($rows: HeldRows), "
                     JOIN orders o ON o.tenant = r.tenant AND o.id = r.id AND o.fence = r.fence
             ))
             ORDER BY s.id FOR KEY SHARE
@@ -185,12 +167,8 @@ macro_rules! settle {
                 operation = CASE WHEN r.keeps THEN o.operation END,
                 key_id = CASE WHEN r.keeps THEN o.key_id END,
                 fingerprint = CASE WHEN r.keeps THEN o.fingerprint END,
-                ", no_mark_if!("r.final"), "
-            FROM here, alive, ", requests!($rows: 2 tenant, 3 id, 4 fence, 5 step, 6 version, 7 keeps, 8 final, 9 change,
-                10 changed_at, 11 order_status, 12 order_customer, 13 actor,
-                14 operation, 15 outcome, 16 attempt, 17 at, 18 key_hash, 19 key_id,
-                20 fingerprint, 21 answer_span, 22 tombstone_span, 23 answer_status,
-                24 answer_type, 25 answer_location, 26 answer_version, 27 answer_body), "
+                ", no_mark_if!("r.is_final"), "
+            FROM here, alive, ", requests!($rows: EntryRows, HeldRows, SettleRows), "
             WHERE o.tenant = r.tenant AND o.id = r.id AND o.fence = r.fence
                 AND o.steps = r.step AND o.version = r.version AND o.session = alive.id
                 AND ", owned!("alive.id", "alive.heard"), "
@@ -235,33 +213,10 @@ pub(crate) static SETTLE: Batched = Batched {
     },
 };
 
-const SETTLE_TYPES: &[Type] = &[
-    Type::TIMESTAMPTZ,
-    Type::TEXT_ARRAY,
-    Type::TEXT_ARRAY,
-    Type::UUID_ARRAY,
-    Type::INT8_ARRAY,
-    Type::INT8_ARRAY,
-    Type::BOOL_ARRAY,
-    Type::BOOL_ARRAY,
-    Type::BYTEA_ARRAY,
-    Type::TIMESTAMPTZ_ARRAY,
-    Type::TEXT_ARRAY,
-    Type::TEXT_ARRAY,
-    Type::TEXT_ARRAY,
-    Type::TEXT_ARRAY,
-    Type::TEXT_ARRAY,
-    Type::INT8_ARRAY,
-    Type::TIMESTAMPTZ_ARRAY,
-    Type::INT8_ARRAY,
-    Type::BYTEA_ARRAY,
-    Type::BYTEA_ARRAY,
-    Type::INT8_ARRAY,
-    Type::INT8_ARRAY,
-    Type::INT4_ARRAY,
-    Type::TEXT_ARRAY,
-    Type::TEXT_ARRAY,
-    Type::INT8_ARRAY,
-    Type::BYTEA_ARRAY,
-    Type::TIMESTAMPTZ,
+const SETTLE_TYPES: &[&[Type]] = &[
+    &[Type::TIMESTAMPTZ],
+    EntryRows::TYPES,
+    HeldRows::TYPES,
+    SettleRows::TYPES,
+    &[Type::TIMESTAMPTZ],
 ];

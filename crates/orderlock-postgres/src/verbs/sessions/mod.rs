@@ -29,7 +29,7 @@ use crate::verbs::sessions::watch::Named;
 /// taken by each join, so that they come one after the other.
 pub(crate) static KEEP_SECRET: Sql = Sql {
     text: "UPDATE store SET secret = coalesce(secret, $1) RETURNING secret",
-    types: &[Type::BYTEA],
+    types: &[&[Type::BYTEA]],
 };
 
 /// Ends every other session of the node, unless the one that is to begin has ended itself: then
@@ -42,7 +42,7 @@ pub(crate) static END_OTHERS: Sql = Sql {
         )
         INSERT INTO ended (session, heard) SELECT * FROM gone ON CONFLICT DO NOTHING
         RETURNING session",
-    types: &[Type::TEXT, Type::UUID],
+    types: &[&[Type::TEXT, Type::UUID]],
 };
 
 /// A session that is there already goes on: its leases keep their age. Tells its renewals.
@@ -51,7 +51,7 @@ pub(crate) static BEGIN: Sql = Sql {
         SELECT $1, $2, $3 WHERE NOT EXISTS (SELECT FROM ended WHERE session = $1)
         ON CONFLICT (id) DO UPDATE SET node = excluded.node, length = excluded.length
         RETURNING renewals",
-    types: &[Type::UUID, Type::TEXT, Type::INT8],
+    types: &[&[Type::UUID, Type::TEXT, Type::INT8]],
 };
 
 /// What a session's last renewal has named; none if it has ended. What was broken is left out: it may
@@ -60,7 +60,7 @@ pub(crate) static NAMED: Sql = Sql {
     text: "SELECT s.renewals,
             ARRAY(SELECT k.fence FROM known k WHERE k.session = s.id AND NOT k.broken)
         FROM sessions s WHERE s.id = $1",
-    types: &[Type::UUID],
+    types: &[&[Type::UUID]],
 };
 
 /// Renews a session that was renewed so often before, and writes what differs from that renewal: what
@@ -90,13 +90,13 @@ pub(crate) static EXTEND: Sql = Sql {
         )
         SELECT ARRAY(SELECT k.fence FROM known k WHERE k.session = $1 AND k.broken)
         FROM extended",
-    types: &[Type::UUID, Type::INT8, Type::UUID_ARRAY, Type::UUID_ARRAY],
+    types: &[&[Type::UUID, Type::INT8, Type::UUID_ARRAY, Type::UUID_ARRAY]],
 };
 
 pub(crate) static END: Sql = Sql {
     text: "WITH gone AS (DELETE FROM sessions WHERE id = $1 RETURNING id, heard)
         INSERT INTO ended (session, heard) SELECT * FROM gone ON CONFLICT DO NOTHING",
-    types: &[Type::UUID],
+    types: &[&[Type::UUID]],
 };
 
 /// Every session that goes on, and how often it was renewed.
@@ -116,7 +116,7 @@ pub(crate) static END_LAPSED: Sql = Sql {
             DELETE FROM sessions s USING lapsed WHERE s.id = lapsed.id RETURNING s.id, s.heard
         )
         INSERT INTO ended (session, heard) SELECT * FROM gone ON CONFLICT DO NOTHING",
-    types: &[Type::UUID_ARRAY, Type::INT8_ARRAY],
+    types: &[&[Type::UUID_ARRAY, Type::INT8_ARRAY]],
 };
 
 /// Begins a session and ends every other one of the same node. The leases of those count as free from

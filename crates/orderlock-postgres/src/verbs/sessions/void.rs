@@ -86,7 +86,7 @@ pub(crate) static VOID: Sql = Sql {
             v.tenant, v.id
         FROM (SELECT) one LEFT JOIN voided v ON v.counted"
     ),
-    types: &[Type::UUID, Type::INT8, Type::INT8],
+    types: &[&[Type::UUID, Type::INT8, Type::INT8]],
 };
 
 /// The pieces of one call.

@@ -107,13 +107,13 @@ pub(crate) static SINCE: Sql = Sql {
         bytes_max!(),
         " ORDER BY page.position"
     ),
-    types: &[
+    types: &[&[
         Type::TIMESTAMPTZ,
         Type::TEXT,
         Type::INT8,
         Type::INT8,
         Type::INT8,
-    ],
+    ]],
 };
 
 /// Where a reader stands: behind an entry, or before the first one.

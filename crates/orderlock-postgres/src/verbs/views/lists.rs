@@ -60,7 +60,7 @@ macro_rules! list {
                 bytes_max!(),
                 " ORDER BY o.row DESC"
             ),
-            types: &[
+            types: &[&[
                 Type::TEXT,
                 Type::INT8,
                 Type::INT8,
@@ -68,7 +68,7 @@ macro_rules! list {
                 Type::BOOL,
                 Type::TEXT,
                 Type::TEXT,
-            ],
+            ]],
         }
     };
 }
@@ -179,7 +179,7 @@ pub(crate) static MARKS: Sql = Sql {
             '1970-01-01T00:00:00Z'::timestamptz + $2 * interval '1 microsecond', $3)
         ORDER BY o.mark_since, o.row LIMIT $4"
     ),
-    types: &[Type::TEXT, Type::INT8, Type::INT8, Type::INT8],
+    types: &[&[Type::TEXT, Type::INT8, Type::INT8, Type::INT8]],
 };
 
 /// Orders that are held and have no mark, the newest first.
@@ -212,7 +212,7 @@ pub(crate) static LEASES: Sql = Sql {
         ) ON true
         ORDER BY o.row DESC"
     ),
-    types: &[Type::TEXT, Type::INT8, Type::INT8, Type::INT8],
+    types: &[&[Type::TEXT, Type::INT8, Type::INT8, Type::INT8]],
 };
 
 /// A page of marked orders, oldest mark first, and behind them of those that are held without a mark,

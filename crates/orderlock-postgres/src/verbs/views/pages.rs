@@ -103,13 +103,13 @@ pub(crate) static HISTORY: Sql = Sql {
         bytes_max!(),
         " ORDER BY page.position"
     ),
-    types: &[
+    types: &[&[
         Type::TIMESTAMPTZ,
         Type::TEXT,
         Type::TEXT,
         Type::INT8,
         Type::INT8,
-    ],
+    ]],
 };
 
 /// A page of an order's entries, oldest first.
@@ -166,13 +166,13 @@ pub(crate) static MARK_END: Sql = Sql {
             AND e.attempt = $5 AND e.fence IS NULL AND e.outcome <> 'checkpoint'
         ORDER BY e.number DESC LIMIT 1"
     ),
-    types: &[
+    types: &[&[
         Type::TIMESTAMPTZ,
         Type::TEXT,
         Type::TEXT,
         Type::INT8,
         Type::INT8,
-    ],
+    ]],
 };
 
 /// The last entry by which an operator has ended a mark.

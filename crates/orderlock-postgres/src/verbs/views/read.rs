@@ -4,20 +4,24 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use orderlock_core::store::{Entry, Known, Lookup, OrderView, Read};
-use orderlock_core::{LeaseState, LeaseView, OrderId, StoreError, Target, Timestamp};
+use orderlock_core::store::{Claim, Entry, Known, Lookup, OrderView, Read};
+use orderlock_core::{
+    KeyId, LeaseState, LeaseView, OrderId, StoreError, Target, Tenant, Timestamp,
+};
 use tokio_postgres::types::Type;
 
 use crate::batch::{Reply, Work};
 use crate::pool::settings::LockWait;
 use crate::pool::{Pool, Purpose};
 use crate::sql::clock::ObservedClock;
+use crate::sql::columns::columns;
 use crate::sql::error::{Failure, TransactionError};
 use crate::sql::fragments::{
-    content_columns, entry_columns, held, lock_columns, order_at, target_columns,
+    content_columns, entry_columns, held, lock_columns, order_at, requests, target_columns,
 };
 use crate::sql::rows::{Columns, key_hash, name};
 use crate::sql::statement::Sql;
+use crate::sql::text::text;
 use crate::verbs::Context;
 
 /// The columns of [`view`], of `orders o`.
@@ -43,14 +47,52 @@ pub(crate) static READ: Sql = Sql {
         view_columns!(),
         " FROM orders o WHERE o.tenant = $1 AND o.id = $2"
     ),
-    types: &[Type::TEXT, Type::TEXT],
+    types: &[&[Type::TEXT, Type::TEXT]],
 };
+
+/// A key, and where it is looked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LookedUp<'a> {
+    tenant: &'a Tenant,
+    order: &'a OrderId,
+    key_id: &'a KeyId,
+}
+
+impl<'a> From<&'a Lookup> for LookedUp<'a> {
+    fn from(request: &'a Lookup) -> Self {
+        Self {
+            tenant: &request.target.tenant,
+            order: &request.target.order,
+            key_id: &request.key_id,
+        }
+    }
+}
+
+impl<'a> From<&'a Claim> for LookedUp<'a> {
+    fn from(claim: &'a Claim) -> Self {
+        Self {
+            tenant: &claim.caller.tenant,
+            order: &claim.order,
+            key_id: &claim.key_id,
+        }
+    }
+}
+
+columns! {
+    /// The keys that are looked up.
+    pub(crate) struct LookupRows<'a> of it: LookedUp<'a> {
+        2 tenant: &'a str, TEXT_ARRAY = it.tenant.as_str();
+        3 id: &'a str, TEXT_ARRAY = it.order.as_str();
+        4 key_hash: i64, INT8_ARRAY = key_hash(*it.key_id);
+        5 key_id: &'a [u8], BYTEA_ARRAY = &it.key_id.0[..];
+    }
+}
 
 /// The order's lock and the newest entry of the key, for each of them, and the order that the entry is
 /// of: that of a creation may have another id than the one that is derived from its key. A final
 /// entry is always the key's last one.
 pub(crate) static LOOKUP: Sql = Sql {
-    text: concat!(
+    text: text!(
         "WITH clock AS MATERIALIZED (SELECT coalesce($1, clock_timestamp()) AS now)
         SELECT clock.now, o.row IS NOT NULL, ",
         held!(),
@@ -59,8 +101,9 @@ pub(crate) static LOOKUP: Sql = Sql {
         ", (",
         order_at!("o.id", "r.tenant", "key.order_row"),
         "), key.*
-        FROM clock CROSS JOIN unnest($2, $3, $4, $5) WITH ORDINALITY
-                AS r (tenant, id, key_hash, key_id, place)
+        FROM clock CROSS JOIN ",
+        requests!(many: LookupRows),
+        "
             LEFT JOIN orders o ON o.tenant = r.tenant AND o.id = r.id
             LEFT JOIN LATERAL (
                 SELECT k.forgotten, ",
@@ -72,13 +115,7 @@ pub(crate) static LOOKUP: Sql = Sql {
             ) key ON true
         ORDER BY r.place"
     ),
-    types: &[
-        Type::TIMESTAMPTZ,
-        Type::TEXT_ARRAY,
-        Type::TEXT_ARRAY,
-        Type::INT8_ARRAY,
-        Type::BYTEA_ARRAY,
-    ],
+    types: &[&[Type::TIMESTAMPTZ], LookupRows::TYPES],
 };
 
 /// One order as others see it.
@@ -165,16 +202,12 @@ impl LookupBatch {
         requests: &[Lookup],
         waits: LockWait,
     ) -> Result<Vec<Reply<(Known, bool)>>, Failure> {
-        let all = || requests.iter();
         let now = self.clock.parameter();
-        let tenants: Vec<_> = all().map(|it| it.target.tenant.as_str()).collect();
-        let orders: Vec<_> = all().map(|it| it.target.order.as_str()).collect();
-        let key_hashes: Vec<_> = all().map(|it| key_hash(it.key_id)).collect();
-        let key_ids: Vec<_> = all().map(|it| &it.key_id.0[..]).collect();
+        let keys = LookupRows::of(requests.iter().map(LookedUp::from));
+        let mut parameters = keys.parameters();
+        parameters.insert(0, &now);
         let connection = self.pool.connection(Purpose::Work(waits)).await?;
-        let rows = connection
-            .query(&LOOKUP, &[&now, &tenants, &orders, &key_hashes, &key_ids])
-            .await?;
+        let rows = connection.query(&LOOKUP, &parameters).await?;
         if rows.len() != requests.len() {
             return Err(Failure::unreadable("a key was not looked up"));
         }
@@ -182,7 +215,8 @@ impl LookupBatch {
             self.clock.observe(Columns::of(row).next()?);
         }
         let believed = self.clock.believed();
-        let told = all()
+        let told = requests
+            .iter()
             .zip(&rows)
             .map(|(it, row)| known(it, Columns::of(row), believed));
         Ok(told.map(Some).collect())
