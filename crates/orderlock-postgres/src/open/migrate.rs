@@ -154,6 +154,7 @@ async fn build_indexes(
         if let Err(error) = client.batch_execute(&index).await {
             return Err(match error.code() {
                 Some(&SqlState::INSUFFICIENT_PRIVILEGE) => rights::refused(client, &error).await,
+                Some(&SqlState::LOCK_NOT_AVAILABLE) => OpenError::Locked,
                 _ => OpenError::Migration(chain(&error).into()),
             });
         }
