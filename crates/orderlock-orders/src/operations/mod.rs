@@ -128,7 +128,7 @@ pub fn run(order: Order, command: Command, config: &ProcessConfig) -> Result<Don
         return Ok(Done::Unchanged);
     }
     row.admits(&order, config)?;
-    let before = room::size(&order);
+    let before = room::size_before(&order, config);
     let changed = match command {
         Command::Edit(patch) => match edit::edit(&order, patch)? {
             Done::Changed(edited) => *edited,
