@@ -350,8 +350,16 @@ impl Round<'_> {
             self.store.sweep(Sweep { limit: 500 }).await.unwrap();
         }
         let session = self.session;
-        let left = self.store.leave(Leave { session }).await.unwrap();
-        assert_eq!(left.voided, 1, "what each renewal has named");
+        // On a large table a call looks at a part of it, and the next one goes on there.
+        let mut voided = self.store.leave(Leave { session }).await.unwrap().voided;
+        for _ in 0..1_000 {
+            if voided > 0 {
+                break;
+            }
+            let swept = self.store.sweep(Sweep { limit: 500 }).await.unwrap();
+            voided += swept.voided;
+        }
+        assert_eq!(voided, 1, "what each renewal has named");
         let again = PostgresStore::open(&self.deeds.address, PostgresOptions::default());
         drop(again.await.unwrap());
     }
