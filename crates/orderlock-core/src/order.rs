@@ -46,7 +46,9 @@ impl fmt::Display for Target {
 
 /// How often an order has changed. It moves by one with each change (applied, applied with error,
 /// checkpoint) and with nothing else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct Version(pub u64);
 
 impl Version {

@@ -71,9 +71,22 @@ macro_rules! text_type {
     };
 }
 
-/// A name that may be logged.
+/// A name that may be shown: in logs, and as text in JSON, where one that does not fit is refused.
 macro_rules! shown {
     ($name:ident) => {
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+                Self::parse(&text).map_err(serde::de::Error::custom)
+            }
+        }
+
         impl std::fmt::Debug for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 write!(f, "{}({:?})", stringify!($name), &*self.0)
@@ -83,3 +96,19 @@ macro_rules! shown {
 }
 
 pub(crate) use {shown, text_type};
+
+#[cfg(test)]
+mod tests {
+    use crate::{OrderId, Version};
+
+    #[test]
+    fn a_name_is_text_in_json_and_is_checked_when_it_is_read() {
+        let written = serde_json::to_string(&(OrderId::parse("o-\"1").unwrap(), Version(3)));
+        assert_eq!(written.as_deref().unwrap(), r#"["o-\"1",3]"#);
+        let (id, version): (OrderId, Version) = serde_json::from_str(&written.unwrap()).unwrap();
+        assert_eq!((id.as_str(), version), ("o-\"1", Version(3)));
+        for text in [r#""""#, r#""a b""#, "1"] {
+            assert!(serde_json::from_str::<OrderId>(text).is_err(), "{text}");
+        }
+    }
+}

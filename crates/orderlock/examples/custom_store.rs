@@ -66,7 +66,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let (key, id) = (IdempotencyKey::parse("create-1")?, OrderId::parse("o-1")?);
     let order = Order { visits: 0 };
-    orders.create(&Caller::single(), key, Some(id), order).await;
+    orders
+        .create(&Caller::single(), key, Some(id), order)
+        .await?;
     for key in ["first", "second", "second"] {
         let request = Request::post("/orders/o-1/visit").header("idempotency-key", key);
         let response = app.clone().oneshot(request.body(Body::empty())?).await?;

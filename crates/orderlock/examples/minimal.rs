@@ -34,7 +34,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let order = Order {
         status: "pending".into(),
     };
-    orders.create(&Caller::single(), key, Some(id), order).await;
+    orders
+        .create(&Caller::single(), key, Some(id), order)
+        .await?;
     for _ in 0..2 {
         let request = Request::post("/orders/o-1/confirm").header("idempotency-key", "5f0c9b3e");
         let response = app.clone().oneshot(request.body(Body::empty())?).await?;

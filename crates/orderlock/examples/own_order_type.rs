@@ -103,7 +103,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         payment: None,
     };
     let (key, id) = (IdempotencyKey::parse("create-1")?, OrderId::parse("o-1")?);
-    orders.create(&Caller::single(), key, Some(id), order).await;
+    orders
+        .create(&Caller::single(), key, Some(id), order)
+        .await?;
 
     // The first attempt fails outside, the second resumes it, the third is answered from the
     // journal; another key finds the order paid for.

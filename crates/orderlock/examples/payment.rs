@@ -210,7 +210,9 @@ async fn main() -> Result<()> {
             total: 2598,
             payment: None,
         };
-        orders.create(&Caller::single(), key, Some(id), order).await;
+        orders
+            .create(&Caller::single(), key, Some(id), order)
+            .await?;
     }
     let client = Client::new();
     let gateway = Gateway {

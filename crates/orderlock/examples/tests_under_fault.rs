@@ -52,7 +52,9 @@ impl World {
         let app = Router::new().route("/cards/{id}/stamps", orders.post("stamp", stamp));
         let (key, id) = (IdempotencyKey::parse("new")?, OrderId::parse("c-1")?);
         let card = Order { stamps: 0 };
-        orders.create(&Caller::single(), key, Some(id), card).await;
+        orders
+            .create(&Caller::single(), key, Some(id), card)
+            .await?;
         Ok(Self {
             runtime,
             store,

@@ -55,7 +55,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (key, id) = (IdempotencyKey::parse("create-1")?, OrderId::parse("o-1")?);
     orders
         .create(&Caller::single(), key, Some(id), Order { open: true })
-        .await;
+        .await?;
     for role in ["clerk", "clerk", "visitor"] {
         let request = Request::post("/orders/o-1/close")
             .header("idempotency-key", "5f0c9b3e")

@@ -31,7 +31,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let first = Order { shipped: 0 };
     orders
         .create(&caller, key, Some(order.clone()), first)
-        .await;
+        .await?;
 
     let ship = Operation::named("ship").pure();
     for (message, quantity) in [("m-1", 2_u64), ("m-2", 3), ("m-1", 2)] {

@@ -1,6 +1,7 @@
 //! Turns how a request ended into an HTTP answer: the one match that the adapter, the layer and the
 //! server share.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response as AxumResponse};
@@ -9,7 +10,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use orderlock_core::{
     Answer, Answers, AppliedPart, Ended, Failed, OperationName, OutcomeKind, Problem, Recovery,
-    SettledView, Snapshot, Target, Timestamp,
+    SettledView, Snapshot, Target,
 };
 
 use crate::explain::{about, failure_problem, log_failure, mark_stays, time};
@@ -17,6 +18,7 @@ pub use crate::explain::{denied_problem, store_problem};
 use crate::header::{IDEMPOTENCY_EXPIRES, IDEMPOTENT_REPLAYED, PREFERENCE_APPLIED, value};
 use crate::json::JsonAnswers;
 use crate::problems::{self, ProblemKind, Retry};
+use crate::settled::{OrderLockError, SettledOrder};
 
 /// An answer of Orderlock's own: its body is whole and small.
 pub type Reply = Response<Full<Bytes>>;
@@ -82,64 +84,113 @@ pub fn reply(answer: &Answer) -> Reply {
     reply
 }
 
+/// The result of a request whose answer is in no way the handler's own: a creation's.
+///
+/// # Errors
+/// The problem that it ended with.
+pub(crate) fn result(
+    answers: &dyn Answers,
+    asked: &Asked,
+    ended: Ended<Infallible>,
+) -> Result<SettledOrder, OrderLockError> {
+    match sort(asked, ended) {
+        Sorted::Settled(settled) => Ok(settled),
+        Sorted::Problem(problem, _) => Err(OrderLockError::new(answers, problem)),
+        // A creation has no refusal of a handler, and no request is attached to one.
+        Sorted::Answer(_) => Err(OrderLockError::new(
+            answers,
+            problems::HANDLER_FAILED.described(),
+        )),
+        Sorted::Error(never) => match never {},
+    }
+}
+
 fn tell<E>(answers: &dyn Answers, asked: &Asked, ended: Ended<E>) -> Result<Reply, E> {
+    Ok(match sort(asked, ended) {
+        Sorted::Settled(settled) => settled.reply(),
+        Sorted::Answer(answer) => reply(&answer),
+        Sorted::Problem(problem, partial) => unstored(answers, asked, problem, partial.as_ref()),
+        Sorted::Error(error) => return Err(error),
+    })
+}
+
+/// How a request ended, sorted by what the client gets.
+enum Sorted<E> {
+    /// The stored answer.
+    Settled(SettledOrder),
+    /// An answer that is not stored and complete.
+    Answer(Answer),
+    /// A problem, with the order where checkpoints have changed it.
+    Problem(Problem, Option<Snapshot>),
+    /// The handler's own error.
+    Error(E),
+}
+
+fn sort<E>(asked: &Asked, ended: Ended<E>) -> Sorted<E> {
     let order = asked.order.as_ref();
-    let unstored =
-        |problem: Problem, partial: Option<&Snapshot>| unstored(answers, asked, problem, partial);
-    Ok(match ended {
+    match ended {
         Ended::Settled {
+            order,
             answer,
             replayed,
             expires,
-            ..
-        } => settled(&answer, replayed, expires),
-        Ended::Refused(answer) => reply(&answer),
+            outcome,
+        } => Sorted::Settled(SettledOrder {
+            order,
+            answer,
+            replayed,
+            expires,
+            outcome,
+        }),
+        Ended::Refused(answer) => Sorted::Answer(answer),
         Ended::Failed {
             partial,
             marked: true,
             failure,
         } => {
             log_failure(order, &failure);
-            unstored(mark_stays(asked), partial.as_ref())
+            Sorted::Problem(mark_stays(asked), partial)
         }
         Ended::Lost {
             partial,
             marked: true,
-        } => unstored(mark_stays(asked), partial.as_ref()),
+        } => Sorted::Problem(mark_stays(asked), partial),
         Ended::Lost {
             partial,
             marked: false,
-        } => unstored(about(&problems::LEASE_LOST, order), partial.as_ref()),
+        } => Sorted::Problem(about(&problems::LEASE_LOST, order), partial),
         Ended::Failed {
             failure: Failed::Error(error),
             partial: None,
             ..
-        } => return Err(error),
+        } => Sorted::Error(error),
         Ended::Failed {
             failure: Failed::Attached(answer),
             partial: None,
             ..
-        } => reply(&answer),
+        } => Sorted::Answer(answer),
         Ended::Failed {
             failure, partial, ..
         } => {
             log_failure(order, &failure);
-            unstored(failure_problem(order, &failure), partial.as_ref())
+            Sorted::Problem(failure_problem(order, &failure), partial)
         }
-        Ended::Denied(denied) => unstored(denied_problem(order, &denied), None),
-        Ended::Unknown => unstored(about(&problems::SETTLE_UNKNOWN, order), None),
-    })
+        Ended::Denied(denied) => Sorted::Problem(denied_problem(order, &denied), None),
+        Ended::Unknown => Sorted::Problem(about(&problems::SETTLE_UNKNOWN, order), None),
+    }
 }
 
-fn settled(answer: &Answer, replayed: bool, expires: Option<Timestamp>) -> Reply {
-    let mut reply = reply(answer);
-    if replayed {
-        set(&mut reply, IDEMPOTENT_REPLAYED, "true");
+impl SettledOrder {
+    pub(crate) fn reply(&self) -> Reply {
+        let mut reply = reply(&self.answer);
+        if self.replayed {
+            set(&mut reply, IDEMPOTENT_REPLAYED, "true");
+        }
+        if let Some(expires) = self.expires {
+            set(&mut reply, IDEMPOTENCY_EXPIRES, &time(expires));
+        }
+        reply
     }
-    if let Some(expires) = expires {
-        set(&mut reply, IDEMPOTENCY_EXPIRES, &time(expires));
-    }
-    reply
 }
 
 /// A problem that is not stored, with the order where checkpoints have changed it.

@@ -30,7 +30,7 @@
 //! let app: Router = Router::new().route("/orders/{id}/close", orders.post("close", close));
 //!
 //! let (key, id) = (IdempotencyKey::parse("created-1")?, OrderId::parse("o-1")?);
-//! orders.create(&Caller::single(), key, Some(id), Order { open: true }).await;
+//! orders.create(&Caller::single(), key, Some(id), Order { open: true }).await?;
 //!
 //! let request = || Request::post("/orders/o-1/close").header("idempotency-key", "5f0c9b3e");
 //! let first = app.clone().oneshot(request().body(Body::empty())?).await?;
@@ -111,9 +111,11 @@ pub mod header;
 mod json;
 pub mod layer;
 mod lock;
+mod orders;
 pub mod problems;
 mod request;
 pub mod resolution;
+mod settled;
 
 pub use adapter::OrderHandler;
 pub use answer::{Rejection, method_not_allowed, route_not_found};
@@ -125,6 +127,7 @@ pub use layer::{OrderLockLayer, OrderLockService};
 pub use lock::OrderLock;
 pub use problems::{PROBLEMS, ProblemKind};
 pub use request::fingerprint;
+pub use settled::{OrderLockError, ReadOrder, SettledOrder};
 
 pub use orderlock_core as core;
 pub use orderlock_core::{

@@ -1,25 +1,19 @@
 //! The lock as an application uses it: one store, one caller source, and the routes and layers made
 //! from it.
 
-use std::convert::Infallible;
-use std::error::Error;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::routing::{self, MethodFilter, MethodRouter};
-use bytes::Bytes;
-use http::HeaderMap;
 use orderlock_core::{
-    Answers, Body, Caller, CreateRequest, Document, Ended, Failed, Fingerprint, IdempotencyKey,
-    Lifecycle, LifecycleBuilder, Limits, Operation, OrderId, OrderStore, OrderType, Problem,
-    Runtime, StoreError,
+    Answers, Lifecycle, LifecycleBuilder, Limits, Operation, OrderStore, OrderType, Runtime,
+    StoreError,
 };
 
 use crate::adapter::{LockedHandler, OrderHandler};
 use crate::body::BodyLimits;
 use crate::caller::{CallerSource, OrderIdSource, PathParam};
-use crate::header;
 use crate::json::JsonAnswers;
 use crate::layer::OrderLockLayer;
 use crate::request::Entrance;
@@ -32,7 +26,7 @@ use crate::resolution::ResolutionHandler;
 /// over the same store, so call them before you make the first route.
 #[derive(Debug)]
 pub struct OrderLock<T> {
-    entrance: Entrance,
+    pub(crate) entrance: Entrance,
     /// Kept apart, since a node that is made again takes no other node's name by itself.
     name: Option<String>,
     order: PhantomData<fn() -> T>,
@@ -253,68 +247,6 @@ impl<T> OrderLock<T> {
     #[must_use]
     pub fn lifecycle(&self) -> &Lifecycle {
         &self.entrance.lifecycle
-    }
-
-    /// Reads the body of a request that does not run under the lock, a creation for example, within
-    /// the limits of this lock. A body with a `Content-Encoding` is refused, and one whose
-    /// `Content-Length` is too large is refused at once.
-    ///
-    /// # Errors
-    /// `body-too-large`, `body-too-slow`, `body-malformed` or `media-type-unsupported`.
-    pub async fn read_body<B>(&self, headers: &HeaderMap, body: B) -> Result<Bytes, Problem>
-    where
-        B: http_body::Body,
-        B::Error: Into<Box<dyn Error + Send + Sync>>,
-    {
-        let Entrance {
-            lifecycle,
-            body: limits,
-            ..
-        } = &self.entrance;
-        limits.check_declared(headers)?;
-        header::check_content(headers)?;
-        limits.read(body, &**lifecycle.runtime()).await
-    }
-
-    /// Creates an order, at most once for each caller and key.
-    ///
-    /// Without an `order_id`, the id is derived from caller and key. With an `order_id` of your own, a
-    /// retry may pass another one: the order keeps the id of the first request. The operation is
-    /// called `create`, and the order is its body.
-    ///
-    /// The order and its first journal entry are inserted in one write, which is durable when this
-    /// function returns.
-    pub async fn create(
-        &self,
-        caller: &Caller,
-        key: IdempotencyKey,
-        order_id: Option<OrderId>,
-        order: T,
-    ) -> Ended<Infallible>
-    where
-        T: OrderType,
-    {
-        let document = match Document::encode_indexed(&order) {
-            Ok(document) => document,
-            Err(error) => {
-                return Ended::Failed {
-                    failure: Failed::Unwritable(error.to_string()),
-                    partial: None,
-                    marked: false,
-                };
-            }
-        };
-        let operation = Operation::named("create").name().clone();
-        let body = Body::Json(document.as_bytes());
-        let request = CreateRequest {
-            caller: caller.clone(),
-            // Not of the id: it may be another one on each retry.
-            fingerprint: Fingerprint::of(&operation, None, body),
-            order: order_id,
-            key,
-            operation,
-        };
-        self.lifecycle().create(request, document).await
     }
 
     /// Ends the node's work: see [`Lifecycle::drain`].

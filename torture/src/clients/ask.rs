@@ -178,6 +178,7 @@ pub(crate) fn tell<E>(
             outcome,
             expires,
             replayed,
+            ..
         } => {
             let told = tally::Told {
                 target: tale.target(),

@@ -93,6 +93,7 @@ impl Node {
         let insert = || self.store.create(create.clone());
         match self.until_answered(Retry::InDoubt, Some(by), insert).await {
             Ok(Created::Inserted(receipt)) => Ended::Settled {
+                order: create.claim.order,
                 answer: create.answer,
                 replayed: false,
                 expires: Some(receipt.expires),

@@ -47,9 +47,12 @@ pub struct CreateRequest {
 /// How a request ended. The one match that tells it to clients names every case, so that a new one
 /// is noticed there.
 #[derive(Clone, Debug)]
+#[must_use = "a request may have failed, and says so only here"]
 pub enum Ended<E> {
     /// It is settled, durably: the stored answer.
     Settled {
+        /// Of which order: that which the key's first request was for, whatever id a retry gives.
+        order: OrderId,
         /// The answer, byte for byte the same on every retry.
         answer: Answer,
         /// Whether an earlier request, or another that ran at the same time, settled it.
@@ -166,15 +169,16 @@ pub enum Denied {
 
 impl<E> Ended<E> {
     /// The same end, with what the handler's error is made into.
-    #[must_use]
     pub fn map_error<F>(self, change: impl FnOnce(E) -> F) -> Ended<F> {
         match self {
             Self::Settled {
+                order,
                 answer,
                 replayed,
                 expires,
                 outcome,
             } => Ended::Settled {
+                order,
                 answer,
                 replayed,
                 expires,

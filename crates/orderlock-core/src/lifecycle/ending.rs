@@ -131,6 +131,7 @@ impl Ending {
         let (concluded, next) = self.node.conclude(&seat, &mut settle).await;
         let answered = match concluded {
             Concluded::Settled { expires } => Ended::Settled {
+                order: seat.target().order.clone(),
                 answer,
                 replayed: false,
                 expires,

@@ -76,6 +76,7 @@ pub(super) fn not_looked_up(denied: Denied, error: StoreError) -> Denied {
 pub(super) fn replay(entry: Entry) -> Answered {
     match entry.answer {
         Some(answer) => Ended::Settled {
+            order: entry.target.order,
             answer,
             replayed: true,
             expires: entry.expires,

@@ -13,7 +13,7 @@ use crate::resolve::{
 async fn a_decision_that_comes_late_ends_no_mark_of_a_later_run() {
     for resolution in [Resolution::RunAgain, applied(5)] {
         let (world, faults) = faulty(0).await;
-        fail(&world, outside("k", RESUME)).await;
+        let _failed = fail(&world, outside("k", RESUME)).await;
         let first = mark(&world).await;
         let gate = Gate::new();
         faults.fail_next(Verb::Resolve, Fault::DelayBefore(gate.clone()));
@@ -21,7 +21,7 @@ async fn a_decision_that_comes_late_ends_no_mark_of_a_later_run() {
         let request = decide(&first.id, resolution);
         let late = tokio::spawn(async move { lifecycle.resolve(request).await });
         gate.reached(1).await;
-        fail(&world, outside("k", RESUME)).await;
+        let _failed = fail(&world, outside("k", RESUME)).await;
         let second = mark(&world).await;
         assert_eq!((first.attempt, second.attempt), (1, 2));
         gate.open();

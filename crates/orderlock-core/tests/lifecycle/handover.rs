@@ -235,7 +235,7 @@ async fn an_answer_that_rests_on_a_lost_settle_is_asked_for_anew() {
             true => scene.late.lose(),
             false => scene.late.flush(),
         }
-        first.await;
+        let _ended = first.await;
         if loses {
             handler.go();
             settled(second.await);

@@ -188,9 +188,9 @@ async fn a_settled_mark_gives_the_original_key_its_answer() {
 #[tokio::test]
 async fn a_decision_is_about_the_mark_that_was_seen() {
     let world = World::new().await;
-    fail(&world, outside("k", RESUME)).await;
+    let _failed = fail(&world, outside("k", RESUME)).await;
     let first = mark(&world).await;
-    fail(&world, outside("k", RESUME)).await;
+    let _failed = fail(&world, outside("k", RESUME)).await;
     let second = mark(&world).await;
     assert_eq!((first.attempt, second.attempt), (1, 2));
     assert_ne!(first.id, second.id);
@@ -206,7 +206,7 @@ async fn a_decision_is_about_the_mark_that_was_seen() {
     let clear = decide(&second.id, Resolution::RunAgain);
     world.lifecycle.resolve(clear).await.unwrap();
     world.runtime.advance(Duration::from_millis(1));
-    fail(&world, outside("k", RESUME)).await;
+    let _failed = fail(&world, outside("k", RESUME)).await;
     let third = mark(&world).await;
     assert_eq!(third.attempt, 3, "its runs are counted on");
     let late = decide(&first.id, Resolution::RunAgain);
@@ -310,15 +310,15 @@ async fn resuming_is_bounded_in_runs_and_in_time_and_then_left_to_a_resolution()
     };
     // Other keys are told whether the mark's own key may still end it.
     let world = World::new().await;
-    fail(&world, outside("k", RESUME)).await;
+    let _failed = fail(&world, outside("k", RESUME)).await;
     assert_eq!(unknown(&world.add(outside("other", RESUME)).await), RESUME);
-    fail(&world, outside("k", RESUME)).await;
+    let _failed = fail(&world, outside("k", RESUME)).await;
     let third = fail(&world, outside("k", RESUME)).await;
     assert_eq!(unknown(&third), Recovery::Reconcile);
     assert_eq!(mark(&world).await.attempt, 2);
 
     let world = World::new().await;
-    fail(&world, outside("k", RESUME)).await;
+    let _failed = fail(&world, outside("k", RESUME)).await;
     world.runtime.advance(Duration::from_secs(61));
     let late = fail(&world, outside("k", RESUME)).await;
     assert_eq!(unknown(&late), Recovery::Reconcile);

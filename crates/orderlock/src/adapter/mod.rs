@@ -41,7 +41,7 @@
 //!     .route("/orders/{id}/capture", orders.post("capture", capture))
 //!     .with_state(Shop { most: 100_000 });
 //! # let (key, id) = (IdempotencyKey::parse("created-1")?, OrderId::parse("o-1")?);
-//! # orders.create(&Caller::single(), key, Some(id), Order { total: 2598, captured: 0 }).await;
+//! # orders.create(&Caller::single(), key, Some(id), Order { total: 2598, captured: 0 }).await?;
 //!
 //! for (key, amount, status) in [("a", 2000, 200), ("b", 2000, 409), ("b", 2000, 409), ("c", 598, 200)] {
 //!     let request = Request::post("/orders/o-1/capture")

@@ -24,7 +24,7 @@
 //! // Middleware that is added after the lock runs outside it, before every replay too.
 //! let app: Router = Router::new().route("/orders/{id}/close", post(close).layer(orders.layer("close")));
 //! # let (key, id) = (IdempotencyKey::parse("created-1")?, OrderId::parse("o-1")?);
-//! # orders.create(&Caller::single(), key, Some(id), Order { open: true }).await;
+//! # orders.create(&Caller::single(), key, Some(id), Order { open: true }).await?;
 //!
 //! let request = || Request::post("/orders/o-1/close").header("idempotency-key", "5f0c9b3e");
 //! let first = app.clone().oneshot(request().body(Body::empty())?).await?;

@@ -7,9 +7,7 @@ use axum::extract::Json;
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Router, routing::get};
-use orderlock::{
-    Caller, Ended, Failure, LockedOrder, OrderStore as _, Outcome, PROBLEMS, ProblemKind,
-};
+use orderlock::{Caller, Failure, LockedOrder, OrderStore as _, Outcome, PROBLEMS, ProblemKind};
 use orderlock_testkit::faults::{Fault, Verb};
 use orderlock_testkit::fixtures::ids;
 use tokio::io::AsyncWriteExt as _;
@@ -236,11 +234,9 @@ async fn mistakes(kinds: &mut BTreeSet<String>) {
             },
         )
         .await;
-    let Ended::Denied(denied) = again else {
-        panic!("{again:?}");
-    };
-    let problem = orderlock::answer::denied_problem(None, &denied);
-    assert_eq!(problem.kind(), "order-exists");
+    let error = again.unwrap_err();
+    assert_eq!(error.problem().kind(), "order-exists");
+    assert!(!error.is_retryable());
 }
 
 #[tokio::test]

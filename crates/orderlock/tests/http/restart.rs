@@ -95,7 +95,8 @@ fn die_outside(file: &Path, recovery: Recovery, create: bool) -> Vec<(String, u3
             let key = ids::key("first");
             orders
                 .create(&Caller::single(), key, Some(id()), order)
-                .await;
+                .await
+                .unwrap();
         }
         let address = serve(app(&orders, recovery, &outside)).await;
         let connection = ask("k-1").begin(address).await;
