@@ -113,14 +113,20 @@ impl Workspace {
             .context("to format the code: cargo fmt --all")
     }
 
-    /// Compiles everything with warnings as errors. The level goes to clippy as an argument:
-    /// `RUSTFLAGS` would make every later step build all dependencies again.
+    /// Compiles everything with warnings as errors, and then the server once more as it ships, with
+    /// the features that a user gets. The level goes to clippy as an argument: `RUSTFLAGS` would make
+    /// every later step build all dependencies again.
     ///
     /// # Errors
     /// A lint is broken.
     pub(crate) fn clippy(&self) -> Result<()> {
         let call = self.scoped("clippy", &["--all-targets", "--", "-D", "warnings"]);
-        self.cargo(&call, &[])
+        self.cargo(&call, &[])?;
+        let shipped = ["-p", "orderlock-server", "--locked", "--profile", "ci"];
+        self.cargo(
+            &[&["clippy"], &shipped[..], &["--", "-D", "warnings"]].concat(),
+            &[],
+        )
     }
 
     /// Runs all tests, those in the documentation included, except those of the parts that are left

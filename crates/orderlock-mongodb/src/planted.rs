@@ -3,6 +3,10 @@
 
 /// A cure that is taken out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "planted-faults"),
+    allow(unreachable_pub, reason = "only that feature exports it")
+)]
 pub enum Planted {
     /// A document that somebody has replaced counts as one that was never seen.
     Replaced,

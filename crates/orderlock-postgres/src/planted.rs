@@ -9,6 +9,10 @@ use orderlock_core::Timestamp;
 
 /// A cure that is taken out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "planted-faults"),
+    allow(unreachable_pub, reason = "only that feature exports it")
+)]
 pub enum Planted {
     /// A grant that has waited compares the position of the last entry and the fence alone.
     StaleGrant,
