@@ -142,7 +142,7 @@ async fn confirm(
 }
 
 /// Who may decide about a mark. A real service checks a credential here.
-fn operator(parts: &Parts) -> Result<Caller, Problem> {
+async fn operator(parts: &Parts) -> Result<Caller, Problem> {
     let name = parts
         .headers
         .get("x-operator")

@@ -63,7 +63,7 @@
 //!     Ok(Outcome::Applied(Order { paid: true }))
 //! }
 //!
-//! fn caller(parts: &Parts) -> Result<Caller, Problem> {
+//! async fn caller(parts: &Parts) -> Result<Caller, Problem> {
 //!     // A middleware in front has checked the credential and left the account here.
 //!     let account = parts.extensions.get::<Account>();
 //!     let account = account.ok_or_else(|| problems::UNAUTHENTICATED.described())?;
@@ -104,6 +104,7 @@
 pub mod adapter;
 pub mod answer;
 mod body;
+mod buffered;
 mod caller;
 mod explain;
 mod failure;
@@ -119,7 +120,11 @@ mod settled;
 
 pub use adapter::OrderHandler;
 pub use answer::{Rejection, method_not_allowed, route_not_found};
-pub use caller::{CallerSource, OrderIdSource, PathParam, SingleTenant};
+#[doc(hidden)]
+pub use caller::CallerFunction;
+pub use caller::{
+    CallerRefused, CallerSource, ExtractedCaller, OrderIdSource, PathParam, SingleTenant,
+};
 pub use failure::Failure;
 pub use header::{RequestKey, is_json};
 pub use json::JsonAnswers;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 use http::request::Parts;
 use orderlock_core::axum::CarriedLock;
 use orderlock_core::{
@@ -15,14 +16,15 @@ use orderlock_core::{
 
 use crate::answer::{Asked, Reply, answer, problem_reply};
 use crate::body::BodyLimits;
-use crate::caller::{CallerSource, OrderIdSource};
+use crate::buffered::buffered;
+use crate::caller::{AnyCallerSource, OrderIdSource, Refusal};
 use crate::{header, problems};
 
 /// What every door of one lock shares.
 #[derive(Clone)]
 pub(crate) struct Entrance {
     pub(crate) lifecycle: Lifecycle,
-    pub(crate) caller: Arc<dyn CallerSource>,
+    pub(crate) caller: Arc<dyn AnyCallerSource>,
     pub(crate) order_id: Arc<dyn OrderIdSource>,
     pub(crate) body: BodyLimits,
 }
@@ -50,13 +52,48 @@ pub(crate) struct Head {
 
 impl Entrance {
     /// Reads a request's head. Its refusals come before anything is read, looked up or run.
-    pub(crate) fn head(&self, parts: &mut Parts) -> Result<Head, Problem> {
+    pub(crate) async fn head(&self, parts: &mut Parts) -> Result<Head, Reply> {
+        let refuse = |problem| self.refuse(&problem);
+        self.check(parts).map_err(refuse)?;
+        let caller = self.who(&*self.caller, parts).await?;
+        self.operation(parts, caller).map_err(refuse)
+    }
+
+    /// Refuses a request that says itself that it cannot be served.
+    pub(crate) fn check(&self, parts: &Parts) -> Result<(), Problem> {
         if parts.extensions.get::<CarriedLock>().is_some() {
             return Err(problems::LOCKED_TWICE.described());
         }
         self.body.check_declared(&parts.headers)?;
-        header::check_content(&parts.headers)?;
-        let caller = self.caller.caller(parts)?;
+        header::check_content(&parts.headers)
+    }
+
+    /// The caller by this source, which has as long as a store.
+    pub(crate) async fn who(
+        &self,
+        source: &dyn AnyCallerSource,
+        parts: &mut Parts,
+    ) -> Result<Caller, Reply> {
+        let lifecycle = &self.lifecycle;
+        let over = lifecycle.runtime().sleep(lifecycle.limits().store);
+        match select(source.caller(parts), over).await {
+            Either::Left((Ok(caller), _)) => Ok(caller),
+            Either::Left((Err(refused), _)) => Err(match refused.0 {
+                Refusal::Problem(problem) => self.refuse(&problem),
+                Refusal::Response(response) => buffered(*response, &**lifecycle.answers()).await.0,
+            }),
+            Either::Right(_) => {
+                tracing::warn!("the source of callers did not answer in time");
+                let kind = problems::STORE_UNAVAILABLE;
+                Err(self.refuse(&kind.problem().with_detail(format!(
+                    "Who sends the request could not be found out in time. {}",
+                    kind.next
+                ))))
+            }
+        }
+    }
+
+    fn operation(&self, parts: &mut Parts, caller: Caller) -> Result<Head, Problem> {
         let order = self.order_id.order_id(parts)?;
         let longest = self.lifecycle.limits().wait;
         Ok(Head {

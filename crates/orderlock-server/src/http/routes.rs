@@ -6,12 +6,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_extractor;
 use axum::routing::{MethodRouter, delete, get, post};
-use http::request::Parts;
+use orderlock::SingleTenant;
 use orderlock_orders::{OperationRow, OrderOperation, TABLE};
 
 use super::conditions::VersionAlone;
 use super::query::NoQuery;
-use super::target::caller;
 use super::{Context, create, health, history, key, locks, operations, read};
 
 /// A route of the contract.
@@ -74,7 +73,7 @@ impl Route {
             // There is no sign-in yet, so every caller is an operator.
             Self::Resolve => context
                 .orders
-                .resolution(|_: &Parts| Ok(caller()))
+                .resolution(SingleTenant)
                 .route_layer(from_extractor::<(NoQuery, VersionAlone)>()),
             Self::Locks => get(locks::list),
             Self::BreakLock => delete(locks::break_one),

@@ -10,19 +10,14 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::{HeaderValue, header};
-use http_body_util::{BodyExt as _, Full, Limited};
 use orderlock_core::axum::WithoutEffect;
 use orderlock_core::{Answer, Ended, Lifecycle, LockedOrder, Operation, OrderType, Undone};
 
 use super::OrderHandler;
 use crate::answer::{Asked, Reply};
+use crate::buffered::buffered;
 use crate::caller::TypeName;
-use crate::problems;
 use crate::request::Entrance;
-
-/// The most bytes that the answer of a handler's error may have. It is kept in memory, because
-/// every request that waited for the same attempt gets it.
-const ERROR_BYTES_MAX: usize = 1024 * 1024;
 
 /// Marks [`LockedHandler`] among axum's handlers.
 #[derive(Debug)]
@@ -102,15 +97,15 @@ where
             handler,
             ..
         } = self;
-        let refuse = |problem| entrance.refuse(&problem).into_response();
         let (mut parts, body) = request.into_parts();
-        let head = entrance.head(&mut parts).map_err(refuse)?;
+        let head = entrance.head(&mut parts).await;
+        let head = head.map_err(IntoResponse::into_response)?;
         let arguments = H::extract_head(&mut parts, state).await?;
         let body = entrance
             .body
             .read(body, &**entrance.lifecycle.runtime())
             .await;
-        let body = body.map_err(refuse)?;
+        let body = body.map_err(|problem| entrance.refuse(&problem).into_response())?;
 
         let asked = head.asked(&operation);
         let wanted = head.into_wanted(operation, &body);
@@ -167,33 +162,12 @@ impl Rendered {
     async fn of(error: impl IntoResponse, lifecycle: &Lifecycle) -> Undone<Self> {
         let mut response = error.into_response();
         let declared = response.extensions_mut().remove::<WithoutEffect>();
-        let rendered = Self::read(response, lifecycle).await;
+        let (reply, body) = buffered(response, &**lifecycle.answers()).await;
+        let rendered = Self(reply, body);
         match declared {
             Some(WithoutEffect) => Undone::without_effect(rendered),
             None => Undone::with_unknown_effect(rendered),
         }
-    }
-
-    async fn read(response: Response, lifecycle: &Lifecycle) -> Self {
-        let (parts, body) = response.into_parts();
-        let mistake = if parts.status.is_success() {
-            tracing::error!("a handler's error was answered with success; nothing was applied");
-            problems::OUTCOME_MISSING.described()
-        } else {
-            match Limited::new(body, ERROR_BYTES_MAX).collect().await {
-                Ok(collected) => {
-                    let bytes = collected.to_bytes();
-                    let reply = Reply::from_parts(parts, Full::new(bytes.clone()));
-                    return Self(reply, bytes);
-                }
-                Err(_) => {
-                    tracing::error!("the answer of a handler's error could not be read");
-                    problems::HANDLER_FAILED.described()
-                }
-            }
-        };
-        let answer = lifecycle.answers().problem(&mistake, None);
-        Self(crate::answer::reply(&answer), answer.body)
     }
 
     fn answer(&self) -> Answer {

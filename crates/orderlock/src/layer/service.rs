@@ -123,9 +123,9 @@ where
 {
     let refuse = |problem: Problem| Ok(entrance.refuse(&problem).map(Either::Left));
     let (mut parts, body) = request.into_parts();
-    let head = match entrance.head(&mut parts) {
+    let head = match entrance.head(&mut parts).await {
         Ok(head) => head,
-        Err(problem) => return refuse(problem),
+        Err(refused) => return Ok(refused.map(Either::Left)),
     };
     let body = match entrance
         .body

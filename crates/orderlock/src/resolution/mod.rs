@@ -8,7 +8,7 @@
 //!
 //! # #[derive(Clone)]
 //! # struct Operator { name: Principal }
-//! fn operator(parts: &Parts) -> Result<Caller, Problem> {
+//! async fn operator(parts: &Parts) -> Result<Caller, Problem> {
 //!     // A middleware in front has checked the credential and the right.
 //!     let operator = parts.extensions.get::<Operator>();
 //!     let operator = operator.ok_or_else(|| problems::FORBIDDEN.described())?;
@@ -42,6 +42,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::Request;
 use axum::handler::Handler;
 use axum::response::{IntoResponse, Response};
@@ -49,13 +50,13 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
 use orderlock_core::{
-    Denied, Operation, OrderType, OutcomeKind, Principal, Problem, ResolveRequest, SettledView,
-    Snapshot, Target, Unresolved, Version,
+    Caller, Denied, Operation, OrderType, OutcomeKind, Principal, Problem, ResolveRequest,
+    SettledView, Snapshot, Target, Unresolved, Version,
 };
 use serde_json::json;
 
 use crate::answer::{Reply, reply};
-use crate::caller::CallerSource;
+use crate::caller::{AnyCallerSource, CallerSource};
 use crate::explain::{about, denied_problem};
 use crate::header;
 use crate::problems::{BODY_INVALID, MARK_NOT_OPEN, MEDIA_TYPE_UNSUPPORTED, SETTLE_UNKNOWN};
@@ -68,7 +69,7 @@ pub struct ViaResolution;
 /// A route that ends open marks, as an axum handler.
 pub struct ResolutionHandler<T> {
     entrance: Entrance,
-    authorize: Arc<dyn CallerSource>,
+    authorize: Arc<dyn AnyCallerSource>,
     order: PhantomData<fn() -> T>,
 }
 
@@ -106,19 +107,25 @@ impl<T: OrderType, S: Send + 'static> Handler<ViaResolution, S> for ResolutionHa
     fn call(self, request: Request, _: S) -> Self::Future {
         async move {
             let served = self.serve(request).await;
-            served
-                .unwrap_or_else(|problem| self.entrance.refuse(&problem))
-                .into_response()
+            served.unwrap_or_else(|refused| refused).into_response()
         }
         .boxed()
     }
 }
 
 impl<T: OrderType> ResolutionHandler<T> {
-    async fn serve(&self, request: Request) -> Result<Reply, Problem> {
+    async fn serve(&self, request: Request) -> Result<Reply, Reply> {
         let entrance = &self.entrance;
         let (mut parts, body) = request.into_parts();
-        let head = self.head(&mut parts)?;
+        let refuse = |problem| entrance.refuse(&problem);
+        entrance.check(&parts).map_err(refuse)?;
+        let operator = entrance.who(&*self.authorize, &mut parts).await?;
+        let head = self.head(&mut parts, operator).map_err(refuse)?;
+        self.decide(head, parts, body).await.map_err(refuse)
+    }
+
+    async fn decide(&self, head: Head, parts: Parts, body: Body) -> Result<Reply, Problem> {
+        let entrance = &self.entrance;
         let runtime = &**entrance.lifecycle.runtime();
         let body = entrance.body.read(body, runtime).await?;
         if !header::is_json(&parts.headers) {
@@ -172,11 +179,8 @@ impl<T: OrderType> ResolutionHandler<T> {
 
     /// Who decides, and about which order. The key names the intent as on every request that
     /// changes an order; what makes a repeat harmless is the mark's id.
-    fn head(&self, parts: &mut Parts) -> Result<Head, Problem> {
+    fn head(&self, parts: &mut Parts, operator: Caller) -> Result<Head, Problem> {
         let entrance = &self.entrance;
-        entrance.body.check_declared(&parts.headers)?;
-        header::check_content(&parts.headers)?;
-        let operator = self.authorize.caller(parts)?;
         let order = entrance.order_id.order_id(parts)?;
         header::idempotency_key(&parts.headers)?;
         let expected = header::if_match(&parts.headers)?;

@@ -8,6 +8,7 @@
 )]
 
 mod blocked;
+mod callers;
 mod client;
 mod coverage;
 mod creation;

@@ -60,7 +60,7 @@ fn operations() -> [Operation; 4] {
 }
 
 /// The caller that the request names, or the only one.
-fn caller(parts: &Parts) -> Result<Caller, Problem> {
+async fn caller(parts: &Parts) -> Result<Caller, Problem> {
     match parts.headers.get("x-principal") {
         None => Ok(Caller::single()),
         Some(name) if name == "nobody" => Err(orderlock::problems::UNAUTHENTICATED.described()),
@@ -72,7 +72,7 @@ fn caller(parts: &Parts) -> Result<Caller, Problem> {
 }
 
 /// The operator that the request names; no other caller may end a mark.
-fn operator(parts: &Parts) -> Result<Caller, Problem> {
+async fn operator(parts: &Parts) -> Result<Caller, Problem> {
     let name = parts.headers.get("x-operator");
     let name = name.ok_or_else(|| orderlock::problems::FORBIDDEN.described())?;
     Ok(Caller {
