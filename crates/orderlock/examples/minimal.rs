@@ -1,9 +1,8 @@
-//! The shortest service: one operation under the lock, over one SQLite file.
+//! The shortest service: a route that creates orders and one operation under the lock, over one SQLite file.
 
 use axum::{Router, body::Body, http::Request};
 use orderlock::sqlite::{SqliteOptions, SqliteStore};
-use orderlock::{Caller, Failure, IdempotencyKey, LockedOrder, OrderLock, OrderType};
-use orderlock::{OrderId, Outcome, Problem, SingleTenant};
+use orderlock::{Failure, LockedOrder, OrderLock, OrderType, Outcome, Problem, SingleTenant};
 use serde::{Deserialize, Serialize};
 use tower::ServiceExt as _;
 
@@ -13,6 +12,12 @@ struct Order {
 }
 
 impl OrderType for Order {}
+
+async fn create() -> Result<Order, Failure> {
+    Ok(Order {
+        status: "pending".into(),
+    })
+}
 
 async fn confirm(order: LockedOrder<Order>) -> Result<Outcome<Order>, Failure> {
     Ok(match order.status.as_str() {
@@ -28,20 +33,19 @@ async fn confirm(order: LockedOrder<Order>) -> Result<Outcome<Order>, Failure> {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store = SqliteStore::open("orders.db", SqliteOptions::default())?;
     let orders = OrderLock::<Order>::new(store, SingleTenant);
-    let app = Router::new().route("/orders/{id}/confirm", orders.post("confirm", confirm));
+    let app = Router::new()
+        .route("/orders", orders.create_route(create))
+        .route("/orders/{id}/confirm", orders.post("confirm", confirm));
 
-    let (key, id) = (IdempotencyKey::parse("created-1")?, OrderId::parse("o-1")?);
-    let order = Order {
-        status: "pending".into(),
-    };
-    orders
-        .create(&Caller::single(), key, Some(id), order)
-        .await?;
-    for _ in 0..2 {
-        let request = Request::post("/orders/o-1/confirm").header("idempotency-key", "5f0c9b3e");
+    let mut path = "/orders".to_owned();
+    for key in ["created-1", "5f0c9b3e", "5f0c9b3e"] {
+        let request = Request::post(&path).header("idempotency-key", key);
         let response = app.clone().oneshot(request.body(Body::empty())?).await?;
         eprintln!("{} {:?}", response.status(), response.headers());
         assert!(response.status().is_success());
+        if let Some(order) = response.headers().get("location") {
+            path = format!("{}/confirm", order.to_str()?);
+        }
     }
     Ok(())
 }

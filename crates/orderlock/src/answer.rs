@@ -9,8 +9,8 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use orderlock_core::{
-    Answer, Answers, AppliedPart, Ended, Failed, OperationName, OutcomeKind, Problem, Recovery,
-    SettledView, Snapshot, Target,
+    Answer, Answers, AppliedPart, Ended, Failed, OperationName, OrderId, OutcomeKind, Problem,
+    Recovery, SettledView, Snapshot, Target,
 };
 
 use crate::explain::{about, failure_problem, log_failure, mark_stays, time};
@@ -240,6 +240,19 @@ fn of_problem(mut reply: Reply, problem: &Problem) -> Reply {
 
 pub(crate) fn status(code: u16) -> StatusCode {
     StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+/// The address of an order among those at this path, which ends with a slash.
+pub(crate) fn located(collection: &str, order: &OrderId) -> String {
+    let mut path = collection.to_owned();
+    for byte in order.as_str().bytes() {
+        // What a segment of a path takes as it is (RFC 3986, 3.3); an id is ASCII.
+        match byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@".contains(&byte) {
+            true => path.push(char::from(byte)),
+            false => path.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    path
 }
 
 /// Sets a header; a value that is no header text, out of a user's own answers, is left out.

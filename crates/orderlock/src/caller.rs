@@ -20,6 +20,8 @@ use crate::problems;
 /// that withdrawn rights take effect at once; its answer must come within
 /// [`Limits::store`](crate::Limits::store), otherwise the client gets 503 `store-unavailable`.
 ///
+/// Extractors of the route find the caller as `Extension<Caller>`.
+///
 /// It is implemented for [`SingleTenant`], for an axum extractor as [`ExtractedCaller`], and for async
 /// functions of `&Parts`:
 ///

@@ -1,14 +1,20 @@
 //! The default answers: `{"status":200,"result":<order>}` and problem documents.
 
 use bytes::Bytes;
-use orderlock_core::{Answer, Answers, AppliedPart, Document, OutcomeKind, Problem, SettledView};
+use orderlock_core::{
+    Answer, Answers, AppliedPart, Document, OutcomeKind, Problem, SettledView, Times,
+};
+
+use crate::answer::located;
+use crate::envelope::envelope;
 
 const JSON: &str = "application/json";
 const PROBLEM_JSON: &str = "application/problem+json";
 
 /// The default [`Answers`]: a success is `{"status":200,"result":<order>}`, with `"noop":true`
 /// where the order already was as asked, and a problem is a problem document (RFC 9457) with the
-/// order as its `result` where the order has changed.
+/// order as its `result` where the order has changed. A creation says which order it has made:
+/// `{"status":201,"id":..,"version":1,"createdAt":..,"updatedAt":..,"result":<order>}`.
 ///
 /// The answer contains the stored order byte for byte; it is not parsed again.
 ///
@@ -20,44 +26,83 @@ const PROBLEM_JSON: &str = "application/problem+json";
 #[derive(Clone, Debug, Default)]
 pub struct JsonAnswers {
     location_prefix: Option<String>,
+    envelope: bool,
 }
 
 impl JsonAnswers {
-    /// JSON answers without a `Location` for created orders.
+    /// JSON answers whose `Location`, for a created order, is that of its route.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The path before the order's id in the `Location` of a created order.
+    /// The path before the order's id in the `Location` of a created order, where it is another one
+    /// than that of the route that creates.
     #[must_use]
     pub fn with_location_prefix(self, prefix: impl Into<String>) -> Self {
         Self {
             location_prefix: Some(prefix.into()),
+            ..self
+        }
+    }
+
+    /// Every answer has the order in its [envelope](crate::envelope): `id`, `version`, `createdAt` and
+    /// `updatedAt` are members of the order, which therefore must have none of these names itself.
+    #[must_use]
+    pub fn with_envelope(self) -> Self {
+        Self {
+            envelope: true,
+            ..self
         }
     }
 
     fn success(&self, settled: &SettledView<'_>) -> Answer {
         let created = settled.outcome == OutcomeKind::Created;
         let status = if created { 201 } else { 200 };
-        let noop = if settled.outcome == OutcomeKind::Unchanged {
-            r#""noop":true,"#
-        } else {
-            ""
-        };
-        let head = format!(r#"{{"status":{status},{noop}"result":"#);
-        let location = self
-            .location_prefix
-            .as_ref()
-            .filter(|_| created)
-            .map(|prefix| format!("{prefix}{}", settled.target.order));
+        let mut head = format!(r#"{{"status":{status},"#);
+        if settled.outcome == OutcomeKind::Unchanged {
+            head.push_str(r#""noop":true,"#);
+        }
+        if created && !self.envelope {
+            let Times { created, updated } = settled.times;
+            let id = serde_json::Value::from(settled.target.order.as_str());
+            let version = settled.version;
+            head.push_str(&format!(
+                r#""id":{id},"version":{version},"createdAt":"{created}","updatedAt":"{updated}","#
+            ));
+        }
+        head.push_str(r#""result":"#);
+        let prefix = self.location_prefix.as_ref().filter(|_| created);
         Answer {
             status,
             content_type: JSON.into(),
-            location,
+            location: prefix.map(|prefix| located(prefix, &settled.target.order)),
             version: Some(settled.version),
             body: spliced(head.into_bytes(), settled.document),
         }
+    }
+
+    /// The answer with the order as clients see it.
+    fn shown(
+        &self,
+        settled: SettledView<'_>,
+        answer: impl FnOnce(&SettledView<'_>) -> Answer,
+    ) -> Answer {
+        if !self.envelope {
+            return answer(&settled);
+        }
+        let SettledView {
+            target,
+            version,
+            document,
+            times,
+            ..
+        } = settled;
+        let document = &envelope(target, version, document, times, None);
+        answer(&SettledView {
+            document,
+            ..settled
+        })
     }
 }
 
@@ -66,15 +111,18 @@ impl Answers for JsonAnswers {
         match (settled.outcome, settled.problem) {
             (OutcomeKind::AppliedWithError, Some(problem)) => {
                 let problem = problem.clone().applied(AppliedPart::Partial);
-                problem_answer(&problem, Some(&settled))
+                self.shown(settled, |settled| problem_answer(&problem, Some(settled)))
             }
             (_, Some(problem)) => problem_answer(&problem.clone().applied(AppliedPart::None), None),
-            (_, None) => self.success(&settled),
+            (_, None) => self.shown(settled, |settled| self.success(settled)),
         }
     }
 
     fn problem(&self, problem: &Problem, order: Option<SettledView<'_>>) -> Answer {
-        problem_answer(problem, order.as_ref())
+        match order {
+            None => problem_answer(problem, None),
+            Some(order) => self.shown(order, |order| problem_answer(problem, Some(order))),
+        }
     }
 }
 
@@ -156,6 +204,11 @@ mod tests {
         let created = answer(OutcomeKind::Created, None);
         assert_eq!(created.status, 201);
         assert_eq!(created.location.as_deref(), Some("/orders/o-1"));
+        assert_eq!(
+            text(&created),
+            "{\"status\":201,\"id\":\"o-1\",\"version\":3,\"createdAt\":\"1970-01-01T00:00:00Z\",\
+             \"updatedAt\":\"1970-01-01T00:00:00Z\",\"result\":{\"n\": 1.00}}"
+        );
     }
 
     #[test]

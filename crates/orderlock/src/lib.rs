@@ -88,6 +88,8 @@
 //!
 //! - [`OrderLock`]: the lock, and two ways to use it: [`adapter`], for axum handlers, which the compiler
 //!   checks, and [`layer`], for any tower service. [`Lifecycle`] is the lock without HTTP.
+//! - [`creation`]: the route that creates orders. [`OrderLock::create`] and [`OrderLock::read`] do without a
+//!   route.
 //! - [`PROBLEMS`]: every error that clients can get, and what they can do about it.
 //! - [`resolution`]: the route by which an operator ends a mark whose outcome is unknown.
 //! - [`header`]: the request headers `Idempotency-Key`, `If-Match` and `Prefer: wait=<seconds>`.
@@ -106,6 +108,8 @@ pub mod answer;
 mod body;
 mod buffered;
 mod caller;
+pub mod creation;
+pub mod envelope;
 mod explain;
 mod failure;
 pub mod header;
@@ -125,6 +129,7 @@ pub use caller::CallerFunction;
 pub use caller::{
     CallerRefused, CallerSource, ExtractedCaller, OrderIdSource, PathParam, SingleTenant,
 };
+pub use creation::CreateHandler;
 pub use failure::Failure;
 pub use header::{RequestKey, is_json};
 pub use json::JsonAnswers;

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use axum::routing::{self, MethodFilter, MethodRouter};
 use orderlock_core::{
-    Answers, Lifecycle, LifecycleBuilder, Limits, Operation, OrderStore, OrderType, Runtime,
-    StoreError,
+    Answers, Caller, IdempotencyKey, Lifecycle, LifecycleBuilder, Limits, Operation, OrderId,
+    OrderStore, OrderType, Problem, Runtime, StoreError,
 };
 
 use crate::adapter::{LockedHandler, OrderHandler};
 use crate::body::BodyLimits;
 use crate::caller::{CallerSource, OrderIdSource, PathParam};
+use crate::creation::{CreateHandler, CreatingHandler};
 use crate::json::JsonAnswers;
 use crate::layer::OrderLockLayer;
 use crate::request::Entrance;
@@ -76,6 +77,7 @@ impl<T> OrderLock<T> {
             lifecycle,
             caller: Arc::new(caller),
             order_id: Arc::new(PathParam("id")),
+            new_id: None,
             body: BodyLimits::default(),
         };
         Self {
@@ -126,6 +128,32 @@ impl<T> OrderLock<T> {
     #[must_use]
     pub fn with_order_id(mut self, order_id: impl OrderIdSource) -> Self {
         self.entrance.order_id = Arc::new(order_id);
+        self
+    }
+
+    /// Sets how [`create_route`](Self::create_route) names new orders; otherwise the id is derived from
+    /// caller and key. The order keeps the id that its key's first request got.
+    ///
+    /// The id must be another one for each caller and key: if the order exists, created under another
+    /// key, the client gets 409 `order-exists`. It is no secret, so hash what only the client may know.
+    ///
+    /// ```
+    /// use orderlock::{Caller, IdempotencyKey, OrderId, OrderLock, problems};
+    ///
+    /// // The client numbers its orders, and sends the number as the key.
+    /// fn numbered<T>(orders: OrderLock<T>) -> OrderLock<T> {
+    ///     orders.with_new_id(|_: &Caller, key: &IdempotencyKey| {
+    ///         let id = OrderId::parse(&format!("shop-{}", key.as_str()));
+    ///         id.map_err(|_| problems::IDEMPOTENCY_KEY_INVALID.described())
+    ///     })
+    /// }
+    /// ```
+    #[must_use]
+    pub fn with_new_id(
+        mut self,
+        new_id: impl Fn(&Caller, &IdempotencyKey) -> Result<OrderId, Problem> + Send + Sync + 'static,
+    ) -> Self {
+        self.entrance.new_id = Some(Arc::new(new_id));
         self
     }
 
@@ -219,6 +247,29 @@ impl<T> OrderLock<T> {
         T: OrderType,
     {
         LockedHandler::new(self.entrance.clone(), operation.into(), handler)
+    }
+
+    /// A route that creates an order on `POST`, at most once for each caller and key.
+    ///
+    /// The handler's result is `Result<T, E>`; its arguments are extractors, as in any axum handler. See
+    /// [`creation`](crate::creation) for an example.
+    pub fn create_route<H, M, S>(&self, handler: H) -> MethodRouter<S>
+    where
+        H: CreateHandler<T, M, S>,
+        T: OrderType,
+        M: 'static,
+        S: Clone + Send + Sync + 'static,
+    {
+        routing::post(self.create_handler(handler))
+    }
+
+    /// The same as an axum handler, to combine with others: `get(list).post(orders.create_handler(..))`.
+    pub fn create_handler<H, M, S>(&self, handler: H) -> CreatingHandler<T, H, M, S>
+    where
+        H: CreateHandler<T, M, S>,
+        T: OrderType,
+    {
+        CreatingHandler::new(self.entrance.clone(), handler)
     }
 
     /// A route by which an operator, on `POST`, ends the open mark of an external operation whose

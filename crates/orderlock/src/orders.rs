@@ -18,7 +18,7 @@ use crate::request::Entrance;
 use crate::settled::{OrderLockError, ReadOrder, SettledOrder};
 
 /// What the entry of a creation calls it.
-const CREATE: &str = "create";
+pub(crate) const CREATE: &str = "create";
 
 impl<T> OrderLock<T> {
     /// Creates an order, at most once for each caller and key.

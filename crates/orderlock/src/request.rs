@@ -20,12 +20,17 @@ use crate::buffered::buffered;
 use crate::caller::{AnyCallerSource, OrderIdSource, Refusal};
 use crate::{header, problems};
 
+/// The id of a new order, made from its caller and key.
+pub(crate) type NewId =
+    Arc<dyn Fn(&Caller, &IdempotencyKey) -> Result<OrderId, Problem> + Send + Sync>;
+
 /// What every door of one lock shares.
 #[derive(Clone)]
 pub(crate) struct Entrance {
     pub(crate) lifecycle: Lifecycle,
     pub(crate) caller: Arc<dyn AnyCallerSource>,
     pub(crate) order_id: Arc<dyn OrderIdSource>,
+    pub(crate) new_id: Option<NewId>,
     pub(crate) body: BodyLimits,
 }
 
@@ -76,13 +81,20 @@ impl Entrance {
     ) -> Result<Caller, Reply> {
         let lifecycle = &self.lifecycle;
         let over = lifecycle.runtime().sleep(lifecycle.limits().store);
-        match select(source.caller(parts), over).await {
-            Either::Left((Ok(caller), _)) => Ok(caller),
-            Either::Left((Err(refused), _)) => Err(match refused.0 {
+        let named = match select(source.caller(parts), over).await {
+            Either::Left((named, _)) => Some(named),
+            Either::Right(_) => None,
+        };
+        match named {
+            Some(Ok(caller)) => {
+                parts.extensions.insert(caller.clone());
+                Ok(caller)
+            }
+            Some(Err(refused)) => Err(match refused.0 {
                 Refusal::Problem(problem) => self.refuse(&problem),
                 Refusal::Response(response) => buffered(*response, &**lifecycle.answers()).await.0,
             }),
-            Either::Right(_) => {
+            None => {
                 tracing::warn!("the source of callers did not answer in time");
                 let kind = problems::STORE_UNAVAILABLE;
                 Err(self.refuse(&kind.problem().with_detail(format!(

@@ -13,8 +13,8 @@ use super::word::replay;
 use crate::order::whole_microseconds;
 use crate::store::{Claim, Create, Created, NewEntry};
 use crate::{
-    Answer, Document, OperationName, OrderStore as _, OrderType, OutcomeKind, OwnedIndex, Secret,
-    SettledView, StoreError, Target, Times, Version,
+    Answer, Document, OrderStore as _, OrderType, OutcomeKind, OwnedIndex, Secret, SettledView,
+    StoreError, Times, Version,
 };
 
 impl Node {
@@ -22,6 +22,7 @@ impl Node {
         self: &Arc<Self>,
         request: CreateRequest,
         order: T,
+        render: impl FnOnce(SettledView<'_>) -> Answer + Send,
     ) -> Answered {
         let encoded = caught(move || (Document::encode(&order), order.index().to_owned()));
         let (document, index) = match encoded {
@@ -39,7 +40,7 @@ impl Node {
         if document.size() > largest {
             return unwritable(format!("an order may have at most {largest} bytes"));
         }
-        match self.created(request, document, index).await {
+        match self.created(request, document, index, render).await {
             Ok(answered) | Err(answered) => answered,
         }
     }
@@ -49,6 +50,7 @@ impl Node {
         request: CreateRequest,
         document: Document,
         index: OwnedIndex,
+        render: impl FnOnce(SettledView<'_>) -> Answer + Send,
     ) -> Result<Answered, Answered> {
         let by = self.deadline();
         let session = self.session(by).await.map_err(Ended::Denied)?;
@@ -65,7 +67,20 @@ impl Node {
             created: at,
             updated: at,
         };
-        let answer = self.creation_answer(&claim.target(), &operation, &document, times)?;
+        let view = SettledView {
+            target: &claim.target(),
+            operation: &operation,
+            outcome: OutcomeKind::Created,
+            problem: None,
+            document: &document,
+            version: Version::FIRST,
+            times,
+        };
+        let answer = caught(|| render(view)).ok_or(Ended::Failed {
+            failure: Failed::Panicked,
+            partial: None,
+            marked: false,
+        })?;
         let entry = NewEntry {
             operation: operation.clone(),
             attempt: 1,
@@ -111,30 +126,6 @@ impl Node {
             }) => unwritable(what.to_owned()),
             Err(Unanswered { error, .. }) => Ended::Denied(Denied::unavailable(error)),
         }
-    }
-
-    fn creation_answer(
-        &self,
-        target: &Target,
-        operation: &OperationName,
-        document: &Document,
-        times: Times,
-    ) -> Result<Answer, Answered> {
-        let view = SettledView {
-            target,
-            operation,
-            outcome: OutcomeKind::Created,
-            problem: None,
-            document,
-            version: Version::FIRST,
-            times,
-        };
-        let panicked = Ended::Failed {
-            failure: Failed::Panicked,
-            partial: None,
-            marked: false,
-        };
-        caught(|| self.answers.answer(view)).ok_or(panicked)
     }
 }
 

@@ -49,7 +49,7 @@ use node::Phase;
 
 use crate::{
     Answer, Answers, HandlerError, Limits, OrderStore, OrderType, Outcome, Runtime, Secret,
-    StoreError, TokioRuntime,
+    SettledView, StoreError, TokioRuntime,
 };
 
 /// The lock lifecycle of one node. Cloning it gives another handle on the same node.
@@ -224,8 +224,20 @@ impl Lifecycle {
         request: CreateRequest,
         order: T,
     ) -> Ended<Infallible> {
+        let answers = Arc::clone(&self.node.answers);
+        let render = move |settled: SettledView<'_>| answers.answer(settled);
+        self.create_rendered(request, order, render).await
+    }
+
+    /// Like [`create`](Self::create); `render` makes the answer that is stored.
+    pub async fn create_rendered<T: OrderType>(
+        &self,
+        request: CreateRequest,
+        order: T,
+        render: impl FnOnce(SettledView<'_>) -> Answer + Send,
+    ) -> Ended<Infallible> {
         match self.node.admit() {
-            Ok(_in_flight) => self.node.create(request, order).await,
+            Ok(_in_flight) => self.node.create(request, order, render).await,
             Err(denied) => {
                 self.node
                     .refused(|secret| request.claim(secret), denied)

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, header};
 use http_body_util::BodyExt as _;
 use orderlock::Problem;
 use orderlock::header::MediaType;
 use orderlock::problems::{BODY_MALFORMED, MEDIA_TYPE_UNSUPPORTED};
-use orderlock_orders::{BodyShape, Command, OrderOperation};
+use orderlock_orders::{BodyShape, Command, NewOrder, OrderOperation};
 
 use super::Context;
 use super::problems::INTERNAL_ERROR;
@@ -46,6 +48,20 @@ pub(crate) fn check_media_type(
     Err(MEDIA_TYPE_UNSUPPORTED.problem().with_detail(detail))
 }
 
+/// The order of a creation.
+pub(crate) struct NewOrderBody(pub(crate) NewOrder);
+
+impl FromRequest<Arc<Context>> for NewOrderBody {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, _: &Arc<Context>) -> Result<Self, Refused> {
+        let (parts, body) = buffered(request).await?;
+        check_media_type(&parts.headers, &body, BodyShape::NewOrder)?;
+        let new = NewOrder::read(&body).map_err(Problem::from)?;
+        Ok(Self(new))
+    }
+}
+
 /// The route's operation with its body, read before the lock is acquired.
 pub(crate) struct CommandBody(pub(crate) Command);
 
@@ -53,16 +69,10 @@ impl FromRequest<Arc<Context>> for CommandBody {
     type Rejection = Response;
 
     async fn from_request(request: Request, _: &Arc<Context>) -> Result<Self, Response> {
-        let (parts, body) = request.into_parts();
+        let (parts, body) = buffered(request).await.map_err(refuse)?;
         // The route puts it there, so that it is never derived from the path.
         let operation = parts.extensions.get::<OrderOperation>().copied();
         let operation = operation.ok_or_else(|| refuse(INTERNAL_ERROR.problem()))?;
-        // The lock has read the body already, within its limits.
-        let body = body
-            .collect()
-            .await
-            .map_err(|_| refuse(BODY_MALFORMED.described()))?
-            .to_bytes();
         let shape = operation.row().body;
         check_media_type(&parts.headers, &body, shape).map_err(|problem| {
             let mut response = refuse(problem);
@@ -78,6 +88,14 @@ impl FromRequest<Arc<Context>> for CommandBody {
         let command = Command::read(operation, &body);
         Ok(Self(command.map_err(|error| refuse(error.into()))?))
     }
+}
+
+/// The body that the route has read already, within the limits of the lock.
+async fn buffered(request: Request) -> Result<(Parts, Bytes), Problem> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await;
+    let body = body.map_err(|_| BODY_MALFORMED.described())?;
+    Ok((parts, body.to_bytes()))
 }
 
 fn refuse(problem: Problem) -> Response {

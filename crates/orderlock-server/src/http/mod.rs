@@ -4,7 +4,6 @@ mod body;
 mod conditions;
 mod create;
 mod edge;
-mod envelope;
 mod health;
 mod history;
 mod key;
@@ -26,13 +25,11 @@ use std::time::Duration;
 
 use axum::Router;
 use futures_util::future::BoxFuture;
-use orderlock::{Limits, OrderLock, OrderStore, SingleTenant};
+use orderlock::{JsonAnswers, Limits, OrderLock, OrderStore, SingleTenant};
 use orderlock_orders::bounds::STEP_BYTES_MAX;
 use orderlock_orders::{Order, ProcessConfig};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-use envelope::EnvelopeAnswers;
 
 use crate::config::Origins;
 
@@ -119,7 +116,7 @@ impl Context {
         };
         let orders = OrderLock::new(store, SingleTenant)
             .with_limits(limits)
-            .with_answers(EnvelopeAnswers::default())
+            .with_answers(JsonAnswers::new().with_envelope())
             .with_node_name(node)
             .with_body_limit(body.bytes)
             .with_body_time(body.time);

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use orderlock::Document;
 use orderlock::core::{LeaseView, LeaseViewState};
+use orderlock::envelope::{envelope, is_braced};
 use orderlock::problems::{DATA_DAMAGED, ORDER_NOT_FOUND};
 use orderlock::store::{List, OrderView, Read};
 use serde::Serialize;
@@ -13,7 +14,6 @@ use serde_json::value::{RawValue, to_raw_value};
 use utoipa::ToSchema;
 
 use super::Context;
-use super::envelope::{envelope, is_braced};
 use super::query::{ListQuery, NoQuery};
 use super::reply::{Refused, Success, etag, unread};
 use super::target::{OrderTarget, caller};

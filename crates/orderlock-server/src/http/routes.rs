@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_extractor;
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get};
 use orderlock::SingleTenant;
 use orderlock_orders::{OperationRow, OrderOperation, TABLE};
 
@@ -64,7 +64,9 @@ impl Route {
 
     fn handler(self, context: &Context) -> MethodRouter<Arc<Context>> {
         match self {
-            Self::Operation(row) if row.operation == OrderOperation::Create => post(create::create),
+            Self::Operation(row) if row.operation == OrderOperation::Create => {
+                create::route(context)
+            }
             Self::Operation(row) => operations::route(context, row.operation),
             Self::Read => get(read::one),
             Self::List => get(read::list),

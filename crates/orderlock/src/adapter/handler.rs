@@ -133,7 +133,7 @@ macro_rules! functions {
     };
 }
 
-async fn head<A, S>(parts: &mut Parts, state: &S) -> Result<A, Response>
+pub(crate) async fn head<A, S>(parts: &mut Parts, state: &S) -> Result<A, Response>
 where
     A: FromRequestParts<S>,
     S: Send + Sync,

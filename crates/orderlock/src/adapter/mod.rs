@@ -67,7 +67,7 @@
 //! since the first request count. If the extractor of the body refuses it, a stored answer takes
 //! precedence: a retry gets it even if a newer version of the service no longer accepts the body.
 
-mod handler;
+pub(crate) mod handler;
 mod service;
 
 pub use handler::OrderHandler;

@@ -1,62 +1,12 @@
 //! The envelope round an order: id and version before, times after its own members. The document
 //! is not parsed for it.
 
-use orderlock::{
-    Answer, Answers, Document, JsonAnswers, Problem, SettledView, Target, Times, Version,
-};
+use orderlock_core::{Document, Target, Times, Version};
 use serde_json::value::RawValue;
 
-/// The path of the orders' routes.
-pub(crate) const ORDERS: &str = "/v1/orders";
-
-/// The answers of the contract, each with the order in its envelope.
-#[derive(Clone, Debug)]
-pub(crate) struct EnvelopeAnswers(JsonAnswers);
-
-impl Default for EnvelopeAnswers {
-    fn default() -> Self {
-        Self(JsonAnswers::new().with_location_prefix(format!("{ORDERS}/")))
-    }
-}
-
-impl Answers for EnvelopeAnswers {
-    fn answer(&self, settled: SettledView<'_>) -> Answer {
-        let document = &of_settled(&settled);
-        self.0.answer(SettledView {
-            document,
-            ..settled
-        })
-    }
-
-    fn problem(&self, problem: &Problem, order: Option<SettledView<'_>>) -> Answer {
-        match order {
-            None => self.0.problem(problem, None),
-            Some(settled) => {
-                let document = &of_settled(&settled);
-                self.0.problem(
-                    problem,
-                    Some(SettledView {
-                        document,
-                        ..settled
-                    }),
-                )
-            }
-        }
-    }
-}
-
-fn of_settled(settled: &SettledView<'_>) -> Document {
-    envelope(
-        settled.target,
-        settled.version,
-        settled.document,
-        settled.times,
-        None,
-    )
-}
-
 /// An order in its envelope, with its lock if it is held.
-pub(crate) fn envelope(
+#[must_use]
+pub fn envelope(
     target: &Target,
     version: Version,
     document: &Document,
@@ -88,7 +38,8 @@ fn members(document: &Document) -> &[u8] {
 }
 
 /// Whether the document begins and ends as an object does.
-pub(crate) fn is_braced(document: &Document) -> bool {
+#[must_use]
+pub fn is_braced(document: &Document) -> bool {
     inner(document).is_some()
 }
 
@@ -100,7 +51,7 @@ fn inner(document: &Document) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
-    use orderlock::{Caller, OrderId, Timestamp};
+    use orderlock_core::{Caller, OrderId, Timestamp};
 
     use super::*;
 
