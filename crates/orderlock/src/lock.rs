@@ -60,8 +60,12 @@ impl<T> OrderLock<T> {
         )
     }
 
-    /// A lock over a lifecycle that is there already, for several order types or callers on one
-    /// node.
+    /// A lock over a lifecycle that is there already, for several sources of callers on one node.
+    ///
+    /// All orders of a tenant share one space of ids, whatever their type: an order that was made
+    /// as another type is read as a `T` if its document fits, and what `T` does not know is gone with
+    /// the next change. Keep order types apart by a tenant or a store for each, or have them
+    /// refuse what they do not know, by `#[serde(deny_unknown_fields)]`.
     ///
     /// A `with_..` method that makes a new node makes one beside that of the lifecycle.
     #[must_use]

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::extract::{FromRequestParts as _, RawPathParams};
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use futures_util::future::{Either, select};
 use http::request::Parts;
 use orderlock_core::axum::CarriedLock;
@@ -52,7 +54,8 @@ pub(crate) struct Head {
     expected: Option<Vec<Version>>,
     wait: Option<Duration>,
     json: bool,
-    query: Option<Box<str>>,
+    /// What is asked beside operation, order and body.
+    also: Option<Box<str>>,
 }
 
 impl Entrance {
@@ -110,12 +113,12 @@ impl Entrance {
         let longest = self.lifecycle.limits().wait;
         Ok(Head {
             caller,
-            order,
             key: header::idempotency_key(&parts.headers)?,
             expected: header::if_match(&parts.headers)?,
             wait: header::prefer_wait(&parts.headers).map(|wait| wait.min(longest)),
             json: header::is_json(&parts.headers),
-            query: parts.uri.query().map(Into::into),
+            also: also_asked(parts, &order),
+            order,
         })
     }
 
@@ -178,7 +181,40 @@ impl Entrance {
     }
 }
 
+/// The query string, and every parameter of the path but the order's id: what handlers may read
+/// beside the body.
+fn also_asked(parts: &mut Parts, order: &OrderId) -> Option<Box<str>> {
+    let mut also = parts.uri.query().unwrap_or_default().to_owned();
+    // The extractor is async by its trait only: it never waits.
+    let params = RawPathParams::from_request_parts(parts, &()).now_or_never();
+    if let Some(Ok(params)) = params {
+        for (name, value) in &params {
+            if value != order.as_str() {
+                push(&mut also, name);
+                push(&mut also, value);
+            }
+        }
+    }
+    (!also.is_empty()).then(|| also.into())
+}
+
+/// Neither a query nor a path has this character.
+fn push(also: &mut String, part: &str) {
+    also.push('\0');
+    also.push_str(part);
+}
+
 impl Head {
+    /// Has method and path count as part of what is asked, for a service behind which there may be
+    /// more than one route.
+    pub(crate) fn at_its_path(mut self, parts: &Parts) -> Self {
+        let mut also = self.also.take().map(String::from).unwrap_or_default();
+        push(&mut also, parts.method.as_str());
+        push(&mut also, parts.uri.path());
+        self.also = Some(also.into());
+        self
+    }
+
     /// What the answer depends on.
     pub(crate) fn asked(&self, operation: &Operation) -> Asked {
         Asked {
@@ -199,7 +235,7 @@ impl Head {
         let fingerprint = fingerprint(
             operation.name(),
             Some(&self.order),
-            self.query.as_deref(),
+            self.also.as_deref(),
             body,
         );
         let mut versions = self.expected.unwrap_or_default();
@@ -227,19 +263,20 @@ pub(crate) struct Wanted {
     others: Vec<Version>,
 }
 
-/// The fingerprint of a request: operation, order, body, and the query string if there is one.
+/// The fingerprint of a request: operation, order, body, and whatever else is asked, such as the query
+/// string, if there is any.
 #[must_use]
 pub fn fingerprint(
     operation: &OperationName,
     order: Option<&OrderId>,
-    query: Option<&str>,
+    also: Option<&str>,
     body: Body<'_>,
 ) -> Fingerprint {
     let fingerprint = Fingerprint::of(operation, order, body);
-    match query.filter(|query| !query.is_empty()) {
+    match also.filter(|also| !also.is_empty()) {
         None => fingerprint,
-        Some(query) => {
-            let parts = [&fingerprint.0, query.as_bytes()].concat();
+        Some(also) => {
+            let parts = [&fingerprint.0, also.as_bytes()].concat();
             Fingerprint::of(operation, order, Body::Bytes(&parts))
         }
     }

@@ -1,6 +1,10 @@
 //! The lock as an axum handler: a function that takes the locked order first, and returns an
 //! outcome. Mount it with [`OrderLock::post`](crate::OrderLock::post).
 //!
+//! An idempotency key belongs to one request: one operation, order, path, query and body. Headers do
+//! not count: what a handler does must not depend on one that may differ from try to try. The name of
+//! an operation stands for one handler: two that share a name answer each other's retries.
+//!
 //! ```
 //! use axum::{Json, Router, body::Body, extract::State, http::Request};
 //! use orderlock::sqlite::{SqliteOptions, SqliteStore};

@@ -124,7 +124,7 @@ where
     let refuse = |problem: Problem| Ok(entrance.refuse(&problem).map(Either::Left));
     let (mut parts, body) = request.into_parts();
     let head = match entrance.head(&mut parts).await {
-        Ok(head) => head,
+        Ok(head) => head.at_its_path(&parts),
         Err(refused) => return Ok(refused.map(Either::Left)),
     };
     let body = match entrance
