@@ -117,7 +117,7 @@ impl Entrance {
             expected: header::if_match(&parts.headers)?,
             wait: header::prefer_wait(&parts.headers).map(|wait| wait.min(longest)),
             json: header::is_json(&parts.headers),
-            also: also_asked(parts, &order),
+            also: also_asked(parts, Some(&order)),
             order,
         })
     }
@@ -183,13 +183,13 @@ impl Entrance {
 
 /// The query string, and every parameter of the path but the order's id: what handlers may read
 /// beside the body.
-fn also_asked(parts: &mut Parts, order: &OrderId) -> Option<Box<str>> {
+pub(crate) fn also_asked(parts: &mut Parts, order: Option<&OrderId>) -> Option<Box<str>> {
     let mut also = parts.uri.query().unwrap_or_default().to_owned();
     // The extractor is async by its trait only: it never waits.
     let params = RawPathParams::from_request_parts(parts, &()).now_or_never();
     if let Some(Ok(params)) = params {
         for (name, value) in &params {
-            if value != order.as_str() {
+            if order.is_none_or(|order| value != order.as_str()) {
                 push(&mut also, name);
                 push(&mut also, value);
             }

@@ -27,7 +27,7 @@ use crate::explain::denied_problem;
 use crate::header::{self, idempotency_key};
 use crate::orders::CREATE;
 use crate::problems::{HANDLER_FAILED, HANDLER_TIMEOUT};
-use crate::request::{Entrance, fingerprint};
+use crate::request::{Entrance, also_asked, fingerprint};
 
 /// Marks [`CreatingHandler`] among axum's handlers.
 #[derive(Debug)]
@@ -94,7 +94,8 @@ struct Head {
     order: Option<OrderId>,
     operation: OperationName,
     json: bool,
-    query: Option<Box<str>>,
+    /// What is asked beside operation and body.
+    also: Option<Box<str>>,
     /// The path of all orders, as the client sent it.
     collection: String,
 }
@@ -121,7 +122,7 @@ where
         };
         let asked = CreateRequest {
             caller: head.caller.clone(),
-            fingerprint: fingerprint(&head.operation, None, head.query.as_deref(), canonical),
+            fingerprint: fingerprint(&head.operation, None, head.also.as_deref(), canonical),
             order: head.order.clone(),
             key: head.key.clone(),
             operation: head.operation.clone(),
@@ -156,7 +157,7 @@ async fn head_of(entrance: &Entrance, parts: &mut Parts) -> Result<Head, Respons
         order: order.map_err(refuse)?,
         operation: Operation::named(CREATE).name().clone(),
         json: header::is_json(&parts.headers),
-        query: parts.uri.query().map(Into::into),
+        also: also_asked(parts, None),
         collection: format!("{}/", path.trim_end_matches('/')),
     })
 }

@@ -118,6 +118,27 @@ async fn a_created_order_is_named_once_and_for_all_retries() {
 }
 
 #[tokio::test]
+async fn what_the_path_asks_for_is_part_of_what_the_key_belongs_to() {
+    let state = Arc::new(AtomicU64::new(1_000));
+    let world = World::app(|orders| {
+        let route = orders.create_route(create);
+        let orders = Router::new().route("/hotels/{hotel}/orders", route);
+        orders.with_state(state)
+    })
+    .await;
+    let at = |hotel: &str| {
+        Ask::new("POST", &format!("/hotels/{hotel}/orders"))
+            .header("idempotency-key", "k")
+            .header("content-type", "application/json")
+            .body(r#"{"count":1,"filling":""}"#)
+    };
+    world.ask(&at("ritz")).await.success();
+    let other = world.ask(&at("savoy")).await;
+    other.expect(422, "idempotency-key-reused");
+    assert!(world.ask(&at("ritz")).await.success().replayed());
+}
+
+#[tokio::test]
 async fn a_creation_that_is_refused_creates_nothing_and_its_key_stays_free() {
     let (world, _) = shop(|orders| orders).await;
     let path = || Ask::new("POST", "/shop/orders");
