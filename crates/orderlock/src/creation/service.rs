@@ -149,6 +149,7 @@ async fn head_of(entrance: &Entrance, parts: &mut Parts) -> Result<Head, Respons
     entrance.check(parts).map_err(refuse)?;
     let new_id = entrance.new_id.as_ref();
     let order = new_id.map(|new_id| new_id(&caller, &key)).transpose();
+    let also = also_asked(parts, None);
     let original = parts.extensions.get::<OriginalUri>();
     let path = original.map_or(parts.uri.path(), |OriginalUri(uri)| uri.path());
     Ok(Head {
@@ -157,7 +158,7 @@ async fn head_of(entrance: &Entrance, parts: &mut Parts) -> Result<Head, Respons
         order: order.map_err(refuse)?,
         operation: Operation::named(CREATE).name().clone(),
         json: header::is_json(&parts.headers),
-        also: also_asked(parts, None),
+        also,
         collection: format!("{}/", path.trim_end_matches('/')),
     })
 }
