@@ -61,6 +61,19 @@ impl Files {
         }
         Ok(())
     }
+
+    /// How many bytes may still be written where the database lies; none if the system does not say.
+    #[cfg(unix)]
+    pub(crate) fn room(&self) -> Option<u64> {
+        let (database, _) = self.files.first()?;
+        let disk = rustix::fs::statvfs(database).ok()?;
+        Some(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
+    #[cfg(not(unix))]
+    pub(crate) fn room(&self) -> Option<u64> {
+        None
+    }
 }
 
 #[cfg(unix)]

@@ -19,7 +19,7 @@ use crate::open::secure::Unsecured;
 use crate::state::context::WriteContext;
 use crate::state::doubts::Doubts;
 use crate::state::durability::Durability;
-use crate::state::health;
+use crate::state::health::Trouble;
 use crate::state::leases::Leases;
 use crate::state::shared::Shared;
 use crate::state::shared::TAKEN;
@@ -86,16 +86,19 @@ impl Failure {
     }
 
     /// What it says of the store, in words for an operator; none if it says nothing of it.
-    pub(crate) fn trouble(&self) -> Option<String> {
-        Some(match self {
+    pub(crate) fn trouble(&self) -> Option<Trouble> {
+        let words = match self {
             Self::Refused => return None,
-            Self::Undone(error) | Self::Torn(error) | Self::Unknown(error) => health::words(error),
+            Self::Undone(error) | Self::Torn(error) | Self::Unknown(error) => {
+                return Some(Trouble::of(error));
+            }
             Self::Unflushed(error) | Self::Baseless(error) => {
                 format!("the log could not be brought to the disk: {error}")
             }
             Self::Closed(error) => error.to_string(),
             Self::Taken => TAKEN.to_owned(),
-        })
+        };
+        Some(Trouble::other(words))
     }
 }
 
@@ -271,8 +274,9 @@ impl Transactions {
         if let Err(error) = self.files.check() {
             self.durability.doubted();
             let failure = self.failed(Failure::Closed(error.into()));
-            let trouble = failure.trouble().unwrap_or_default();
-            self.shared.health.failed(&trouble);
+            if let Some(trouble) = failure.trouble() {
+                self.shared.health.failed(trouble);
+            }
         }
     }
 

@@ -279,7 +279,7 @@ impl WriterState {
             // Counted before anybody is answered, so that whoever was answered finds it counted.
             let shared = &self.transactions.shared;
             shared.commits.fetch_add(1, Ordering::Relaxed);
-            shared.health.well();
+            shared.health.written(|| self.transactions.files.room());
             self.finish(batch);
             // Who reads what is on the disk sees no lease any more that ended with it.
             return self.transactions.durability.flushed();
@@ -308,7 +308,7 @@ impl WriterState {
     /// Tells jobs that they have failed together.
     fn tell(&self, jobs: Vec<Box<dyn Job>>, failure: &Failure) {
         match failure.trouble() {
-            Some(trouble) => self.transactions.shared.health.failed(&trouble),
+            Some(trouble) => self.transactions.shared.health.failed(trouble),
             None => tracing::warn!(jobs = jobs.len(), "a write was refused half way"),
         }
         for job in jobs {
