@@ -342,7 +342,8 @@ fn trouble<E>(ended: &Ended<E>) -> Option<(&'static str, String)> {
     let (outcome, reason) = match ended {
         Ended::Lost { marked: true, .. } | Ended::Failed { marked: true, .. } => (
             "outcome-unknown",
-            "it had begun outside: its mark stays until its key is repeated or it is resolved",
+            "what it began outside may have happened: its mark stays until an operator resolves it, or, if the \
+             operation resumes, until its key is repeated",
         ),
         Ended::Lost { .. } => (
             "lease-lost",

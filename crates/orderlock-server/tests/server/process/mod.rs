@@ -3,6 +3,7 @@
 mod concurrency;
 mod connections;
 mod crash;
+mod file_limit;
 mod load;
 mod mongodb;
 mod postgres;
