@@ -109,11 +109,16 @@ impl Lifecycle {
         };
         let resolved = self.node.decide(&decided).await;
         let order = &decided.target.order;
-        let outcome = match &resolved {
-            Ok(_) => decided.outcome().as_str(),
-            Err(unresolved) => unresolved.as_str(),
-        };
-        tracing::info!(%order, mark = %decided.mark, outcome, "a mark was decided on");
+        match &resolved {
+            Ok(_) => {
+                let outcome = decided.outcome().as_str();
+                tracing::info!(%order, mark = %decided.mark, outcome, "a mark was resolved");
+            }
+            Err(unresolved) => {
+                let reason = unresolved.as_str();
+                tracing::info!(%order, reason, "a mark was not resolved");
+            }
+        }
         resolved
     }
 }

@@ -126,8 +126,10 @@ impl RetentionClock {
 
     fn notice(&mut self, by: SignedDuration, now: Instant) {
         if self.jump.is_none() {
+            let direction = if by.is_negative() { "back" } else { "ahead" };
             tracing::warn!(
-                ahead_by = %by,
+                by = %by.abs(),
+                direction,
                 "the clock has jumped; until its new time has held for an hour, no answer and no \
                  key is forgotten"
             );

@@ -66,6 +66,10 @@
 //! | `Ok(Outcome::Unchanged)` | stores a success with the order as it is, and unlocks | gets the stored answer |
 //! | `Err(error)` | unlocks and stores nothing; the answer is the error | runs again |
 //!
+//! The `Err(error)` of an external operation is answered with 409 `outcome-unknown` in its place, since
+//! what it did outside may have happened, unless it says by `without_effect` that nothing has. Only you
+//! see such an error: log it in the handler.
+//!
 //! Extractors run **before** the lock is acquired. If an extractor of the head refuses the request
 //! (authentication, for example), that is the answer, even to a retry: so rights that were withdrawn
 //! since the first request count. If the extractor of the body refuses it, a stored answer takes

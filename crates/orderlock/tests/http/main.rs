@@ -15,6 +15,7 @@ mod creation;
 mod external;
 mod failing;
 mod handler;
+mod paths;
 mod problems;
 mod replay;
 mod requests;
