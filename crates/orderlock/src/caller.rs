@@ -307,6 +307,16 @@ where
     }
 }
 
+/// A parameter of the path; none if it is not Unicode text.
+pub(crate) fn path_param(parts: &mut Parts, name: &str) -> Option<String> {
+    // The extractor is async by its trait only: it never waits.
+    let params = RawPathParams::from_request_parts(parts, &())
+        .now_or_never()?
+        .ok()?;
+    let (_, value) = params.iter().find(|(known, _)| *known == name)?;
+    Some(value.to_owned())
+}
+
 /// The name of a type that need not be `Debug`.
 pub(crate) struct TypeName<T: ?Sized>(std::marker::PhantomData<fn() -> T>);
 

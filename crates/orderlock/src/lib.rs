@@ -90,6 +90,7 @@
 //!   checks, and [`layer`], for any tower service. [`Lifecycle`] is the lock without HTTP.
 //! - [`creation`]: the route that creates orders. [`OrderLock::create`] and [`OrderLock::read`] do without a
 //!   route.
+//! - [`views`]: ready routes that read: an order, a list, a history, what became of a key.
 //! - [`PROBLEMS`]: every error that clients can get, and what they can do about it.
 //! - [`resolution`]: the route by which an operator ends a mark whose outcome is unknown.
 //! - [`header`]: the request headers `Idempotency-Key`, `If-Match` and `Prefer: wait=<seconds>`.
@@ -102,6 +103,7 @@
 //! - `sqlite` (default): the embedded store, as [`sqlite`].
 //! - `postgres`: the store that any number of nodes share, as [`postgres`].
 //! - `mongodb`: the store on a collection that other services may use beside it, as [`mongodb`].
+//! - `openapi`: schemas (utoipa) of what the ready routes of [`views`] show.
 
 pub mod adapter;
 pub mod answer;
@@ -121,6 +123,7 @@ pub mod problems;
 mod request;
 pub mod resolution;
 mod settled;
+pub mod views;
 
 pub use adapter::OrderHandler;
 pub use answer::{Rejection, method_not_allowed, route_not_found};

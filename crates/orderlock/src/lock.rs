@@ -241,6 +241,10 @@ impl<T> OrderLock<T> {
     }
 
     /// The same as an axum handler, to combine with others: `get(read).post(orders.handler(..))`.
+    ///
+    /// # Panics
+    /// If the operation is called `history`, `operations` or `resolution`: these are the names of
+    /// routes. Names stand in the program, so this is found at its start.
     pub fn handler<H, M, S>(
         &self,
         operation: impl Into<Operation>,
@@ -250,7 +254,7 @@ impl<T> OrderLock<T> {
         H: OrderHandler<T, M, S>,
         T: OrderType,
     {
-        LockedHandler::new(self.entrance.clone(), operation.into(), handler)
+        LockedHandler::new(self.entrance.clone(), named(operation), handler)
     }
 
     /// A route that creates an order on `POST`, at most once for each caller and key.
@@ -295,7 +299,7 @@ impl<T> OrderLock<T> {
 
     /// The same lifecycle as a tower layer, for any tower service. See [`OrderLockLayer`].
     pub fn layer(&self, operation: impl Into<Operation>) -> OrderLockLayer {
-        OrderLockLayer::new(self.entrance.clone(), operation.into())
+        OrderLockLayer::new(self.entrance.clone(), named(operation))
     }
 
     /// The same lock without HTTP: for message consumers, gRPC services and tests.
@@ -311,4 +315,17 @@ impl<T> OrderLock<T> {
     pub async fn drain(&self, limit: Duration) -> Result<(), StoreError> {
         self.lifecycle().drain(limit).await
     }
+}
+
+/// What an operation must not be called: beside it there is a route of that name.
+const RESERVED: [&str; 3] = ["history", "operations", "resolution"];
+
+fn named(operation: impl Into<Operation>) -> Operation {
+    let operation = operation.into();
+    let name = operation.name().as_str();
+    assert!(
+        !RESERVED.contains(&name),
+        "no operation may be called `{name}`: it is the name of a route"
+    );
+    operation
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{FromRequestParts as _, RawPathParams};
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, select};
@@ -13,7 +14,7 @@ use orderlock_core::axum::CarriedLock;
 use orderlock_core::{
     Answer, Body, Caller, Denied, Ended, Fingerprint, HandlerError, IdempotencyKey, Lifecycle,
     LockedOrder, Operation, OperationName, OperationRequest, OrderId, OrderType, Outcome, Problem,
-    Version,
+    Target, Version,
 };
 
 use crate::answer::{Asked, Reply, answer, problem_reply};
@@ -83,10 +84,19 @@ impl Entrance {
         parts: &mut Parts,
     ) -> Result<Caller, Reply> {
         let lifecycle = &self.lifecycle;
-        let over = lifecycle.runtime().sleep(lifecycle.limits().store);
-        let named = match select(source.caller(parts), over).await {
-            Either::Left((named, _)) => Some(named),
-            Either::Right(_) => None,
+        let named = {
+            let mut asking = source.caller(parts);
+            // Most sources know at once, and need no timer.
+            match (&mut asking).now_or_never() {
+                Some(named) => Some(named),
+                None => {
+                    let over = lifecycle.runtime().sleep(lifecycle.limits().store);
+                    match select(asking, over).await {
+                        Either::Left((named, _)) => Some(named),
+                        Either::Right(_) => None,
+                    }
+                }
+            }
         };
         match named {
             Some(Ok(caller)) => {
@@ -106,6 +116,23 @@ impl Entrance {
                 ))))
             }
         }
+    }
+
+    /// The caller and the order of a request that only reads.
+    pub(crate) async fn seen(&self, parts: &mut Parts) -> Result<(Caller, Target), Response> {
+        let caller = self.who(&*self.caller, parts).await;
+        let caller = caller.map_err(IntoResponse::into_response)?;
+        let order = self.order_id.order_id(parts);
+        let order = order.map_err(|problem| self.refused(&problem))?;
+        // In the span of the request: a route that only reads has no other line that names it.
+        tracing::Span::current().record("order", order.as_str());
+        let target = caller.target(&order);
+        Ok((caller, target))
+    }
+
+    /// Refuses a request that only reads.
+    pub(crate) fn refused(&self, problem: &Problem) -> Response {
+        self.refuse(problem).into_response()
     }
 
     fn operation(&self, parts: &mut Parts, caller: Caller) -> Result<Head, Problem> {

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::middleware::from_extractor;
 use axum::routing::MethodRouter;
+use orderlock::views::NoQuery;
 use orderlock_orders::Order;
 
 use super::Context;
 use super::body::NewOrderBody;
 use super::conditions::Unconditional;
-use super::query::NoQuery;
 use super::reply::Refused;
 
 /// The route. What today's rules say of the body yields to a stored answer.

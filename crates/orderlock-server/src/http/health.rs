@@ -11,7 +11,8 @@ use utoipa::ToSchema;
 
 use super::Context;
 use super::problems::NOT_READY;
-use super::reply::{Refused, Success};
+use super::reply::Refused;
+use orderlock::views::Success;
 
 /// The answer of `/healthz`.
 #[derive(Debug, Serialize, ToSchema)]

@@ -7,6 +7,7 @@ use orderlock::Problem;
 use orderlock::core::{LeaseId, LeaseView};
 use orderlock::problems::{BODY_INVALID, LOCK_NOT_FOUND};
 use orderlock::store::{BreakLease, Broken, Leases};
+use orderlock::views::{NoQuery, OrderLockView, PageQuery, Success};
 use orderlock_orders::{BodyShape, Command, OrderOperation};
 use serde::Serialize;
 use serde_json::json;
@@ -15,9 +16,7 @@ use utoipa::ToSchema;
 use super::Context;
 use super::body::check_media_type;
 use super::conditions::Unconditional;
-use super::query::{NoQuery, PageQuery};
-use super::read::OrderLockView;
-use super::reply::{Refused, Success, unread};
+use super::reply::{Refused, unread};
 use super::target::{caller, param};
 
 /// The longest id of a lock that is looked for: a name, a fence and an order's id.
@@ -52,7 +51,10 @@ pub(crate) async fn list(
         cursor: paging.cursor,
     };
     let lifecycle = context.orders.lifecycle();
-    let page = lifecycle.leases(request).await.map_err(unread)?;
+    let page = lifecycle
+        .leases(request)
+        .await
+        .map_err(|error| unread(&error))?;
     let items = page.items.iter().map(LockItem::from).collect();
     Ok(Success::page(
         items,
@@ -83,7 +85,11 @@ pub(crate) async fn break_one(
         reason,
     };
     let lifecycle = context.orders.lifecycle();
-    match lifecycle.break_lease(request).await.map_err(unread)? {
+    match lifecycle
+        .break_lease(request)
+        .await
+        .map_err(|error| unread(&error))?
+    {
         Broken::Broken(view) => {
             tracing::warn!(order = %view.target, lock = %view.id, "a lock was broken");
             Ok(Success::new(LockItem::from(&view)))

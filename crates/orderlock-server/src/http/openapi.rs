@@ -17,11 +17,9 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::body::media_types;
 use super::health::{Health, Readiness};
-use super::history::HistoryItem;
-use super::key::Unsettled;
 use super::locks::LockItem;
-use super::read::OrderLockView;
 use super::routes::Route;
+use orderlock::views::{HistoryItem, OrderLockView, Unsettled};
 
 mod parameters;
 mod problems;

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use axum::routing::MethodRouter;
+use orderlock::views::NoQuery;
 use orderlock::{LockedOrder, Outcome};
 use orderlock_orders::{Order, OrderOperation, decide};
 
 use super::Context;
 use super::body::CommandBody;
 use super::conditions::VersionAlone;
-use super::query::NoQuery;
 
 /// The route of one operation. What it does to the order is computed, so that it neither waits
 /// nor fails.

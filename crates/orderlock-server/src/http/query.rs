@@ -1,156 +1,46 @@
-//! The parameters of a query, read strictly: what is unknown, given twice or wrong is refused and
-//! named.
+//! The queries of lists: their filters in the words of the order model, and memory for the page.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::FromRequestParts;
 use http::request::Parts;
-use orderlock::problems::QUERY_INVALID;
-use orderlock::store::{Cursor, Filter};
-use orderlock::{Problem, Rejection};
+use orderlock::store::Filter;
+use orderlock::views::{ListQuery, PageQuery, Paging, QueryParams};
 use orderlock_orders::Status;
 use orderlock_orders::bounds::CUSTOMER_MAX;
 
-/// How many items a page has if the client does not say.
-pub(crate) const PAGE_DEFAULT: usize = 50;
-/// The most items that a page may have.
-pub(crate) const PAGE_MAX: usize = 200;
-/// The longest cursor that is looked at.
-pub(crate) const CURSOR_MAX: usize = 1_024;
+use super::Context;
+use super::memory::Held;
+use super::reply::Refused;
 
-/// Which page of a list the client wants.
+/// The query of a list of orders. The page has its memory until its request has been answered.
 #[derive(Debug)]
-pub(crate) struct Paging {
-    pub(crate) limit: usize,
-    pub(crate) cursor: Option<Cursor>,
-}
+pub(crate) struct HeldList(ListQuery);
 
-/// The query of a list of orders.
+/// The query of a list that has no filter, in the same way.
 #[derive(Debug)]
-pub(crate) struct ListQuery {
-    pub(crate) filter: Filter,
-    pub(crate) paging: Paging,
-}
+pub(crate) struct HeldPage(Paging);
 
-/// The query of a list that has no filter.
-#[derive(Debug)]
-pub(crate) struct PageQuery(pub(crate) Paging);
-
-/// The query of a route that has no parameters.
-#[derive(Debug)]
-pub(crate) struct NoQuery;
-
-struct Params(BTreeMap<String, String>);
-
-impl Params {
-    async fn read(parts: &mut Parts) -> Result<Self, Problem> {
-        let mut pairs = parts.uri.query().unwrap_or_default().split('&');
-        if let Some(pair) = pairs.find(|pair| !is_text(pair)) {
-            let name = pair.split('=').next().unwrap_or_default();
-            let shown: String = name.chars().take(64).collect();
-            return Err(match is_text(name) {
-                true => invalid(&shown, "It is not text: it must be UTF-8."),
-                false => QUERY_INVALID.described(),
-            });
-        }
-        let Query(pairs) = Query::<Vec<(String, String)>>::from_request_parts(parts, &())
-            .await
-            .map_err(|_| QUERY_INVALID.described())?;
-        let mut params = BTreeMap::new();
-        for (name, value) in pairs {
-            let shown: String = name.chars().take(64).collect();
-            if params.insert(name, value).is_some() {
-                return Err(invalid(&shown, "It appears more than once."));
-            }
-        }
-        Ok(Self(params))
-    }
-
-    fn take<T>(
-        &mut self,
-        name: &str,
-        parse: impl FnOnce(&str) -> Option<T>,
-        expected: &str,
-    ) -> Result<Option<T>, Problem> {
-        match self.0.remove(name) {
-            None => Ok(None),
-            Some(text) => parse(&text)
-                .map(Some)
-                .ok_or_else(|| invalid(name, expected)),
-        }
-    }
-
-    fn paging(&mut self) -> Result<Paging, Problem> {
-        let in_range = |text: &str| {
-            // Digits alone: the standard reader also takes a sign.
-            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-            let number = text.parse().ok().filter(|_| digits);
-            number.filter(|n| (1..=PAGE_MAX).contains(n))
-        };
-        let expected = format!("It must be a whole number from 1 to {PAGE_MAX}.");
-        let limit = self.take("limit", in_range, &expected)?;
-        let cursor = |text: &str| {
-            let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
-            let fits = !text.is_empty() && text.len() <= CURSOR_MAX && visible;
-            fits.then(|| Cursor(text.into()))
-        };
-        let cursor = self.take(
-            "cursor",
-            cursor,
-            "It must be the `next` of an earlier page.",
-        )?;
-        Ok(Paging {
-            limit: limit.unwrap_or(PAGE_DEFAULT),
-            cursor,
-        })
-    }
-
-    /// Refuses what was not taken, and names what there is.
-    fn finish(self, known: &str) -> Result<(), Problem> {
-        match self.0.into_keys().next() {
-            None => Ok(()),
-            Some(name) => {
-                let shown: String = name.chars().take(64).collect();
-                let detail = format!("This parameter is unknown. Known parameters: {known}.");
-                Err(invalid(&shown, &detail))
-            }
-        }
+impl From<HeldList> for ListQuery {
+    fn from(HeldList(query): HeldList) -> Self {
+        query
     }
 }
 
-/// Whether a query is Unicode text once it is decoded. The decoder would put another character in
-/// the place of what is none, and a filter would find orders that do not match it.
-fn is_text(query: &str) -> bool {
-    let mut parts = query.split('%');
-    let mut decoded = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        let hex = part
-            .get(..2)
-            .filter(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        let rest = match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) => {
-                decoded.push(byte);
-                &part[2..]
-            }
-            None => part,
-        };
-        decoded.extend_from_slice(rest.as_bytes());
+impl From<HeldPage> for Paging {
+    fn from(HeldPage(paging): HeldPage) -> Self {
+        paging
     }
-    std::str::from_utf8(&decoded).is_ok()
 }
 
-fn invalid(parameter: &str, detail: &str) -> Problem {
-    QUERY_INVALID
-        .problem()
-        .with_detail(format!("The parameter `{parameter}`: {detail}"))
-        .with_member("parameter", parameter)
-}
+impl FromRequestParts<Arc<Context>> for HeldList {
+    type Rejection = Refused;
 
-impl<S: Send + Sync> FromRequestParts<S> for ListQuery {
-    type Rejection = Rejection;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
-        let mut params = Params::read(parts).await?;
+    async fn from_request_parts(
+        parts: &mut Parts,
+        context: &Arc<Context>,
+    ) -> Result<Self, Refused> {
+        let mut params = QueryParams::read(parts).await?;
         let status = |text: &str| Status::parse(text).map(|status| status.as_str().to_owned());
         // What no order can have, as its body would have been refused, is asked of no store.
         let customer = |text: &str| {
@@ -173,30 +63,31 @@ impl<S: Send + Sync> FromRequestParts<S> for ListQuery {
         };
         let paging = params.paging()?;
         params.finish("`status`, `customer`, `locked`, `limit` and `cursor`")?;
-        Ok(Self { filter, paging })
+        hold(parts, context)?;
+        Ok(Self(ListQuery { filter, paging }))
     }
 }
 
-fn words() -> String {
-    Status::ALL.map(Status::as_str).join(", ")
-}
+impl FromRequestParts<Arc<Context>> for HeldPage {
+    type Rejection = Refused;
 
-impl<S: Send + Sync> FromRequestParts<S> for PageQuery {
-    type Rejection = Rejection;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
-        let mut params = Params::read(parts).await?;
-        let paging = params.paging()?;
-        params.finish("`limit` and `cursor`")?;
+    async fn from_request_parts(
+        parts: &mut Parts,
+        context: &Arc<Context>,
+    ) -> Result<Self, Refused> {
+        let PageQuery(paging) = PageQuery::from_request_parts(parts, context).await?;
+        hold(parts, context)?;
         Ok(Self(paging))
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for NoQuery {
-    type Rejection = Rejection;
+/// Keeps the memory with the request, whose parts live until the page is made.
+fn hold(parts: &mut Parts, context: &Context) -> Result<(), Refused> {
+    let held: Arc<Held> = Arc::new(context.hold_page()?);
+    parts.extensions.insert(held);
+    Ok(())
+}
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Rejection> {
-        Params::read(parts).await?.finish("none")?;
-        Ok(Self)
-    }
+fn words() -> String {
+    Status::ALL.map(Status::as_str).join(", ")
 }

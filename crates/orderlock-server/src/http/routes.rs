@@ -7,11 +7,12 @@ use axum::Router;
 use axum::middleware::from_extractor;
 use axum::routing::{MethodRouter, delete, get};
 use orderlock::SingleTenant;
+use orderlock::views::NoQuery;
 use orderlock_orders::{OperationRow, OrderOperation, TABLE};
 
 use super::conditions::VersionAlone;
-use super::query::NoQuery;
-use super::{Context, create, health, history, key, locks, operations, read};
+use super::query::{HeldList, HeldPage};
+use super::{Context, create, health, locks, operations};
 
 /// A route of the contract.
 #[derive(Clone, Copy, Debug)]
@@ -68,10 +69,10 @@ impl Route {
                 create::route(context)
             }
             Self::Operation(row) => operations::route(context, row.operation),
-            Self::Read => get(read::one),
-            Self::List => get(read::list),
-            Self::History => get(history::history),
-            Self::Key => get(key::status),
+            Self::Read => context.orders.read_route(),
+            Self::List => context.orders.list_route::<HeldList, _>(),
+            Self::History => context.orders.history_route::<HeldPage, _>(),
+            Self::Key => context.orders.key_route(),
             // There is no sign-in yet, so every caller is an operator.
             Self::Resolve => context
                 .orders

@@ -22,4 +22,5 @@ mod requests;
 mod resolution;
 mod restart;
 mod tower_layer;
+mod views;
 mod world;

@@ -7,8 +7,8 @@ use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{Required, Schema};
 
-use crate::http::query::{CURSOR_MAX, PAGE_DEFAULT, PAGE_MAX};
 use crate::http::routes::Route;
+use orderlock::views::{CURSOR_MAX, PAGE_DEFAULT, PAGE_MAX};
 
 pub(super) fn of(route: Route) -> Vec<Parameter> {
     let order = || path("id", "The order's id.", string().max_length(Some(128)));

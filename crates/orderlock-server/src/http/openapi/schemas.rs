@@ -11,7 +11,7 @@ use utoipa::openapi::schema::{
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::http::problems::kinds;
-use crate::http::read::OrderLockView;
+use orderlock::views::OrderLockView;
 
 /// `{"status": .., "result": ..}`; a page also has `next`, an operation may say `noop`.
 pub(super) fn answer(result: RefOr<Schema>, paged: bool) -> RefOr<Schema> {

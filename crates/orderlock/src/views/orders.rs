@@ -1,27 +1,26 @@
 //! Reading orders: one, and pages of them.
 
-use std::sync::Arc;
-
-use axum::extract::State;
+use axum::extract::FromRequestParts as _;
 use axum::response::{IntoResponse, Response};
-use orderlock::Document;
-use orderlock::core::{LeaseView, LeaseViewState};
-use orderlock::envelope::{envelope, is_braced};
-use orderlock::problems::{DATA_DAMAGED, ORDER_NOT_FOUND};
-use orderlock::store::{List, OrderView, Read};
+use http::header::ETAG;
+use http::request::Parts;
+use orderlock_core::store::{List, OrderView, Read};
+use orderlock_core::{Document, LeaseView, LeaseViewState, Tenant};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
-use utoipa::ToSchema;
 
-use super::Context;
 use super::query::{ListQuery, NoQuery};
-use super::reply::{Refused, Success, etag, unread};
-use super::target::{OrderTarget, caller};
+use super::reply::{Success, unread};
+use crate::answer::Rejection;
+use crate::envelope::{envelope, is_braced};
+use crate::problems::{DATA_DAMAGED, ORDER_NOT_FOUND};
+use crate::request::Entrance;
 
 /// Who holds an order. It never shows the key.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct OrderLockView {
+pub struct OrderLockView {
     /// The grant's name, by which an operator can break it.
     id: String,
     /// `held`; `marked`, if an external operation has begun and its outcome is unknown; or
@@ -54,23 +53,24 @@ impl From<&LeaseView> for OrderLockView {
 }
 
 /// The committed state of one order, and its lock.
-pub(crate) async fn one(
-    State(context): State<Arc<Context>>,
-    OrderTarget(target): OrderTarget,
-    _: NoQuery,
-) -> Result<Response, Refused> {
-    let lifecycle = context.orders.lifecycle();
-    let view = lifecycle.read(Read { target }).await.map_err(unread)?;
-    let view = view.ok_or_else(|| ORDER_NOT_FOUND.described())?;
+pub(super) async fn one(entrance: &Entrance, parts: &mut Parts) -> Result<Response, Response> {
+    let (_, target) = entrance.seen(parts).await?;
+    let query = NoQuery::from_request_parts(parts, &()).await;
+    query.map_err(IntoResponse::into_response)?;
+    let view = entrance.lifecycle.read(Read { target }).await;
+    let view = view.map_err(|error| entrance.refused(&unread(&error)))?;
+    let view = view.ok_or_else(|| entrance.refused(&ORDER_NOT_FOUND.described()))?;
     Ok(answer(&view))
 }
 
 fn answer(view: &OrderView) -> Response {
     match Success::new(shown(view)).written() {
-        Ok(order) if is_braced(&view.document) => (etag(view.version), order).into_response(),
+        Ok(order) if is_braced(&view.document) => {
+            ([(ETAG, format!("\"{}\"", view.version))], order).into_response()
+        }
         _ => {
             is_damaged(view);
-            Refused(DATA_DAMAGED.described()).into_response()
+            Rejection(DATA_DAMAGED.described()).into_response()
         }
     }
 }
@@ -87,19 +87,19 @@ fn is_damaged(view: &OrderView) -> bool {
 }
 
 /// A page of orders, newest first.
-pub(crate) async fn list(
-    State(context): State<Arc<Context>>,
+pub(super) async fn list(
+    entrance: &Entrance,
+    tenant: Tenant,
     ListQuery { filter, paging }: ListQuery,
-) -> Result<Response, Refused> {
+) -> Result<Response, Response> {
     let request = List {
-        tenant: caller().tenant,
+        tenant,
         filter,
         limit: paging.limit,
         cursor: paging.cursor,
     };
-    let _held = context.hold_page()?;
-    let lifecycle = context.orders.lifecycle();
-    let page = lifecycle.list(request).await.map_err(unread)?;
+    let page = entrance.lifecycle.list(request).await;
+    let page = page.map_err(|error| entrance.refused(&unread(&error)))?;
     Ok(page_of(
         &page.items,
         page.next.map(|next| next.0.to_string()),
@@ -140,8 +140,7 @@ fn lock(lease: &LeaseView) -> Option<Box<RawValue>> {
 
 #[cfg(test)]
 mod tests {
-    use orderlock::core::OwnedIndex;
-    use orderlock::{Caller, OrderId, Times, Timestamp, Version};
+    use orderlock_core::{Caller, OrderId, OwnedIndex, Times, Timestamp, Version};
     use serde_json::{Value, json};
 
     use super::*;

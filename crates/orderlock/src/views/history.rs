@@ -1,22 +1,20 @@
 //! The journal of one order.
 
-use std::sync::Arc;
-
-use axum::extract::State;
-use orderlock::problems::ORDER_NOT_FOUND;
-use orderlock::store::{Entry, History};
+use axum::response::Response;
+use orderlock_core::Target;
+use orderlock_core::store::{Entry, History};
 use serde::Serialize;
-use utoipa::ToSchema;
 
-use super::Context;
-use super::query::PageQuery;
-use super::reply::{Refused, Success, unread};
-use super::target::OrderTarget;
+use super::query::Paging;
+use super::reply::{Success, unread};
+use crate::problems::ORDER_NOT_FOUND;
+use crate::request::Entrance;
 
 /// One line of an order's history.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct HistoryItem {
+pub struct HistoryItem {
     /// Its place in the order's history: 1, 2, 3, without gap.
     number: u64,
     /// The operation's name, such as `confirm`.
@@ -52,20 +50,19 @@ impl From<&Entry> for HistoryItem {
 }
 
 /// A page of an order's history, oldest first.
-pub(crate) async fn history(
-    State(context): State<Arc<Context>>,
-    OrderTarget(target): OrderTarget,
-    PageQuery(paging): PageQuery,
-) -> Result<Success<Vec<HistoryItem>>, Refused> {
+pub(super) async fn history(
+    entrance: &Entrance,
+    target: Target,
+    Paging { limit, cursor }: Paging,
+) -> Result<Success<Vec<HistoryItem>>, Response> {
     let request = History {
         target,
-        limit: paging.limit,
-        cursor: paging.cursor,
+        limit,
+        cursor,
     };
-    let _held = context.hold_page()?;
-    let lifecycle = context.orders.lifecycle();
-    let page = lifecycle.history(request).await.map_err(unread)?;
-    let page = page.ok_or_else(|| ORDER_NOT_FOUND.described())?;
+    let page = entrance.lifecycle.history(request).await;
+    let page = page.map_err(|error| entrance.refused(&unread(&error)))?;
+    let page = page.ok_or_else(|| entrance.refused(&ORDER_NOT_FOUND.described()))?;
     let items = page.items.iter().map(HistoryItem::from).collect();
     Ok(Success::page(
         items,
