@@ -91,7 +91,7 @@ impl FromRequest<Arc<Context>> for CommandBody {
 }
 
 /// The body that the route has read already, within the limits of the lock.
-async fn buffered(request: Request) -> Result<(Parts, Bytes), Problem> {
+pub(crate) async fn buffered(request: Request) -> Result<(Parts, Bytes), Problem> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await;
     let body = body.map_err(|_| BODY_MALFORMED.described())?;

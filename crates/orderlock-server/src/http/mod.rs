@@ -14,7 +14,6 @@ mod problems;
 mod query;
 mod reply;
 mod routes;
-mod target;
 
 use std::fmt;
 use std::sync::Arc;

@@ -17,9 +17,8 @@ use utoipa::{PartialSchema, ToSchema};
 
 use super::body::media_types;
 use super::health::{Health, Readiness};
-use super::locks::LockItem;
 use super::routes::Route;
-use orderlock::views::{HistoryItem, OrderLockView, Unsettled};
+use orderlock::views::{HistoryItem, LockItem, OrderLockView, Unsettled};
 
 mod parameters;
 mod problems;

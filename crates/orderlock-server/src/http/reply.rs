@@ -4,7 +4,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use orderlock::answer::problem_reply;
-use orderlock::{JsonAnswers, Problem, StoreError};
+use orderlock::{JsonAnswers, Problem};
 
 /// A problem as an answer.
 pub(crate) struct Refused(pub(crate) Problem);
@@ -30,11 +30,6 @@ impl IntoResponse for Refused {
         }
         response
     }
-}
-
-/// What the store did not do for a request that only reads, as an answer.
-pub(crate) fn unread(error: &StoreError) -> Refused {
-    Refused(orderlock::views::unread(error))
 }
 
 /// Sets a header, if the text is a valid header value.

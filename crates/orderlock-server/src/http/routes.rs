@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware::from_extractor;
-use axum::routing::{MethodRouter, delete, get};
+use axum::routing::{MethodRouter, get};
 use orderlock::SingleTenant;
-use orderlock::views::NoQuery;
+use orderlock::views::{NoQuery, PageQuery};
 use orderlock_orders::{OperationRow, OrderOperation, TABLE};
 
-use super::conditions::VersionAlone;
+use super::conditions::{Unconditional, VersionAlone};
+use super::locks::ReasonBody;
 use super::query::{HeldList, HeldPage};
-use super::{Context, create, health, locks, operations};
+use super::{Context, create, health, operations};
 
 /// A route of the contract.
 #[derive(Clone, Copy, Debug)]
@@ -78,8 +79,11 @@ impl Route {
                 .orders
                 .resolution(SingleTenant)
                 .route_layer(from_extractor::<(NoQuery, VersionAlone)>()),
-            Self::Locks => get(locks::list),
-            Self::BreakLock => delete(locks::break_one),
+            Self::Locks => context.orders.locks_route::<PageQuery, _>(SingleTenant),
+            Self::BreakLock => context
+                .orders
+                .break_route::<ReasonBody, _>(SingleTenant)
+                .route_layer(from_extractor::<(NoQuery, Unconditional)>()),
             Self::Health => get(health::health),
             Self::Ready => get(health::ready),
         }

@@ -68,15 +68,7 @@ impl Faults {
 
 /// Reads the body of a decision.
 pub(super) fn read<T: OrderType>(body: &[u8]) -> Result<Decided<T>, Problem> {
-    let members: Members<'_> = match serde_json::from_slice(body) {
-        Ok(members) => members,
-        Err(error) if error.is_data() => {
-            let mut faults = Faults::default();
-            faults.at("", shown(&error));
-            return Err(faults.problem());
-        }
-        Err(_) => return Err(BODY_MALFORMED.described()),
-    };
+    let members: Members<'_> = members(body)?;
     let mut faults = Faults::default();
     let mark = text(members.mark, "/mark", TEXT_MAX, &mut faults);
     let reason = text(members.reason, "/reason", REASON_MAX, &mut faults);
@@ -89,6 +81,31 @@ pub(super) fn read<T: OrderType>(body: &[u8]) -> Result<Decided<T>, Problem> {
         }),
         _ => Err(faults.problem()),
     }
+}
+
+/// Reads the body `{"reason": ..}`.
+pub(crate) fn read_reason(body: &[u8]) -> Result<String, Problem> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Reason<'a> {
+        #[serde(borrow)]
+        reason: Option<&'a RawValue>,
+    }
+    let Reason { reason } = members(body)?;
+    let mut faults = Faults::default();
+    text(reason, "/reason", REASON_MAX, &mut faults).ok_or_else(|| faults.problem())
+}
+
+/// The members of a body, not looked into.
+fn members<'a, M: Deserialize<'a>>(body: &'a [u8]) -> Result<M, Problem> {
+    serde_json::from_slice(body).map_err(|error| {
+        if !error.is_data() {
+            return BODY_MALFORMED.described();
+        }
+        let mut faults = Faults::default();
+        faults.at("", shown(&error));
+        faults.problem()
+    })
 }
 
 fn resolution<T: OrderType>(members: &Members<'_>, faults: &mut Faults) -> Option<Resolution<T>> {

@@ -38,6 +38,8 @@
 
 mod body;
 
+pub(crate) use body::read_reason;
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! Ready routes that only read: an order, a page of orders, an order's history, and what became of a
-//! key. None of them waits for a lock.
+//! key. None of them waits for a lock. Beside them are the routes of operators, behind a guard: see
+//! [`OrderLock::operator_router`].
 //!
 //! ```
 //! use axum::{Router, body::{Body, to_bytes}, http::Request};
@@ -54,6 +55,8 @@
 
 mod history;
 mod key;
+mod locks;
+mod operator;
 mod orders;
 mod query;
 mod reply;
@@ -66,6 +69,7 @@ use http::request::Parts;
 
 pub use history::HistoryItem;
 pub use key::Unsettled;
+pub use locks::{BreakReason, LockItem};
 pub use orders::OrderLockView;
 pub use query::{
     CURSOR_MAX, ListQuery, NoQuery, PAGE_DEFAULT, PAGE_MAX, PageQuery, Paging, QueryParams,

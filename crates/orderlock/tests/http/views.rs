@@ -111,6 +111,63 @@ async fn what_does_not_belong_to_the_caller_or_is_malformed_is_refused() {
     }
 }
 
+fn breaking(id: &str, body: &str) -> Ask {
+    Ask::new("DELETE", &format!("/shop/locks/{id}"))
+        .header("content-type", "application/json")
+        .header("x-operator", "eve")
+        .body(body)
+}
+
+#[tokio::test]
+async fn operators_alone_list_and_break_locks() {
+    let world = World::app(|orders| {
+        let operators = orders.operator_router(crate::world::operator);
+        app(orders).merge(Router::new().nest("/shop", operators))
+    })
+    .await;
+    let gate = Gate::new();
+    let fault = Fault::DelayBefore(gate.clone());
+    world.store.fail_next(Verb::Settle, fault);
+    let running = world.start(&change("k-secret", "apply"));
+    gate.reached(1).await;
+    let list = Ask::new("GET", "/shop/locks");
+    world.ask(&list).await.expect(403, "forbidden");
+    let locks = world.ask(&list.header("x-operator", "eve")).await.success();
+    let lock = locks.json()["result"][0].clone();
+    assert_eq!(
+        (&lock["order"], &lock["state"]),
+        (&json!("o-1"), &json!("held"))
+    );
+    let id = lock["id"].as_str().unwrap();
+    let nobody = Ask::new("DELETE", &format!("/shop/locks/{id}"));
+    world.ask(&nobody).await.expect(403, "forbidden");
+    for (body, status, kind) in [
+        ("{", 400, "body-malformed"),
+        ("{}", 422, "body-invalid"),
+        (r#"{"reason":""}"#, 422, "body-invalid"),
+        (r#"{"reason":"stuck","more":1}"#, 422, "body-invalid"),
+    ] {
+        world.ask(&breaking(id, body)).await.expect(status, kind);
+    }
+    let reason = r#"{"reason":"stuck"}"#;
+    let typed = breaking(id, reason).header("content-type", "text/plain");
+    assert_eq!(world.ask(&typed).await.status, 415);
+    let unknown = world.ask(&breaking("lck_1", reason)).await;
+    unknown.expect(404, "lock-not-found");
+    world.ask(&breaking(id, reason)).await.success();
+    gate.open();
+    let lost = running.await.unwrap().expect(503, "lease-lost");
+    assert_eq!(lost.json()["applied"], "none");
+    let history = get(&world, "/orders/o-1/history").await.success();
+    let entry = history.json()["result"][1].clone();
+    assert_eq!(
+        (&entry["actor"], &entry["reason"]),
+        (&json!("eve"), &json!("stuck"))
+    );
+    let resolution = Ask::new("POST", "/shop/orders/o-1/resolution");
+    world.ask(&resolution).await.expect(403, "forbidden");
+}
+
 #[tokio::test]
 async fn no_operation_has_the_name_of_a_route() {
     let world = World::app(app).await;

@@ -72,7 +72,7 @@ async fn caller(parts: &Parts) -> Result<Caller, Problem> {
 }
 
 /// The operator that the request names; no other caller may end a mark.
-async fn operator(parts: &Parts) -> Result<Caller, Problem> {
+pub(crate) async fn operator(parts: &Parts) -> Result<Caller, Problem> {
     let name = parts.headers.get("x-operator");
     let name = name.ok_or_else(|| orderlock::problems::FORBIDDEN.described())?;
     Ok(Caller {
