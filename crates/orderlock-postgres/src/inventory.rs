@@ -160,7 +160,14 @@ mod tests {
     #[test]
     fn every_parameter_has_a_type() {
         for Statement { name, text, types } in statements() {
-            assert_eq!(last_parameter(text), types.len(), "{name}");
+            let last = last_parameter(text);
+            // The pages of orders share one list of parameters, of which each has its own filters.
+            let has_all = name.starts_with("lists::LIST") && last < types.len();
+            assert!(
+                has_all || last == types.len(),
+                "{name}: {last} of {}",
+                types.len()
+            );
         }
     }
 
