@@ -56,8 +56,10 @@ async fn visit(order: LockedOrder<Order>) -> Result<Outcome<Order>, Failure> {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    // Gone at the end, so that each run begins anew. A service gives a path that stays.
+    let folder = tempfile::tempdir()?;
     let counting = Counting {
-        inner: SqliteStore::open("custom-store.db", SqliteOptions::default())?,
+        inner: SqliteStore::open(folder.path().join("orders.db"), SqliteOptions::default())?,
         counts: Arc::default(),
     };
     let counts = Arc::clone(&counting.counts);

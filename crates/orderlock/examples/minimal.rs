@@ -37,8 +37,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .route("/orders", orders.create_route(create))
         .route("/orders/{id}/confirm", orders.post("confirm", confirm));
 
+    // A client makes up a key for each operation, and sends it again with each retry.
+    let now = std::time::UNIX_EPOCH.elapsed()?.as_nanos();
+    let (create, confirm) = (format!("create-{now}"), format!("confirm-{now}"));
     let mut path = "/orders".to_owned();
-    for key in ["created-1", "5f0c9b3e", "5f0c9b3e"] {
+    for key in [&create, &confirm, &confirm] {
         let request = Request::post(&path).header("idempotency-key", key);
         let response = app.clone().oneshot(request.body(Body::empty())?).await?;
         eprintln!("{} {:?}", response.status(), response.headers());

@@ -84,7 +84,9 @@ async fn pay(
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let store = SqliteStore::open("own-order-type.db", SqliteOptions::default())?;
+    // Gone at the end, so that each run begins anew. A service gives a path that stays.
+    let folder = tempfile::tempdir()?;
+    let store = SqliteStore::open(folder.path().join("orders.db"), SqliteOptions::default())?;
     let orders = OrderLock::<Order>::new(store, SingleTenant)
         .with_answers(JsonAnswers::new().with_location_prefix("/orders/"))
         .with_body_limit(16 * 1024);

@@ -45,7 +45,9 @@ async fn only_clerks(
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let store = SqliteStore::open("tower-layer.db", SqliteOptions::default())?;
+    // Gone at the end, so that each run begins anew. A service gives a path that stays.
+    let folder = tempfile::tempdir()?;
+    let store = SqliteStore::open(folder.path().join("orders.db"), SqliteOptions::default())?;
     let orders = OrderLock::<Order>::new(store, SingleTenant);
     let app = Router::new()
         .route("/orders/{id}/close", post(close))

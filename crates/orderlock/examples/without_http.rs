@@ -22,7 +22,9 @@ impl OrderType for Order {}
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let store = SqliteStore::open("without-http.db", SqliteOptions::default())?;
+    // Gone at the end, so that each run begins anew. A service gives a path that stays.
+    let folder = tempfile::tempdir()?;
+    let store = SqliteStore::open(folder.path().join("orders.db"), SqliteOptions::default())?;
     let lifecycle = Lifecycle::builder(store, JsonAnswers::new()).build();
     let (caller, order) = (Caller::single(), OrderId::parse("o-1")?);
 
