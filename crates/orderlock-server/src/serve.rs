@@ -97,8 +97,8 @@ async fn serve(settings: &Settings, aside: &Aside) -> anyhow::Result<()> {
     tracing::info!(%address, store = %settings.store, "listening");
 
     signals.next().await;
-    tracing::info!("shutting down");
     context.draining().cancel();
+    tracing::info!("shutting down");
     // A load balancer sees it before the door is closed.
     tokio::select! {
         biased;
