@@ -85,13 +85,7 @@ pub fn claim(order: &str, key: &str) -> Claim {
 #[track_caller]
 pub fn claim_by(caller: &Caller, order: &str, key: &str) -> Claim {
     let (order, key) = (ids::order(order), ids::key(key));
-    Claim {
-        key_id: secret().key_id(caller, &order, &key),
-        fingerprint: fingerprint("{}"),
-        caller: caller.clone(),
-        order,
-        key,
-    }
+    Claim::new(&secret(), caller, &order, &key, fingerprint("{}"))
 }
 
 /// The same claim with another body: the same key, used for another request.

@@ -15,11 +15,12 @@ use super::place::{Entered, Handed, Seat, Signals, Turn};
 use super::session::Session;
 use super::verbs::{Deadline, Unanswered};
 use super::word::{Asked, running, unavailable};
-use crate::store::{Acquire, Acquired, Grant};
+use crate::store::{Acquire, Acquired, Grant, WAIT_UNTIL_KEPT};
 use crate::{Effect, Fence, LeaseView, StoreError};
 
-/// The longest pause between two questions for an order that another node holds.
-const PAUSE_MAX: Duration = Duration::from_millis(250);
+/// The longest pause between two questions for an order that another node holds: a node that waits asks
+/// twice within the time that it counts as waiting.
+const PAUSE_MAX: Duration = WAIT_UNTIL_KEPT.checked_div(2).expect("two is not zero");
 
 /// A request that has been granted its order.
 pub(super) struct Admitted {

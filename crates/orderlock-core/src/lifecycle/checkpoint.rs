@@ -11,9 +11,7 @@ use super::node::Node;
 use super::settle::Concluded;
 use crate::order::whole_microseconds;
 use crate::store::{Acquire, Change, Grant, NewEntry, Part, Settle};
-use crate::{
-    Document, Fence, OperationKey, OrderId, OrderStore as _, OwnedIndex, Timestamp, Version,
-};
+use crate::{Document, Fence, OperationKey, OrderId, OwnedIndex, Timestamp, Version};
 
 /// What handler and lifecycle share.
 pub(crate) struct HandlerLease {
@@ -197,8 +195,7 @@ impl HandlerLease {
             return Err(Interrupted::Lost);
         }
         // What is known to be too large never reaches the store, which would let the order go.
-        let too_large = document.size() > node.store.describe().document_bytes_max;
-        if too_large || held.step >= node.limits.checkpoints {
+        if node.fits(document).is_err() || held.step >= node.limits.checkpoints {
             return Err(Interrupted::Unwritable);
         }
         let at = held.store_now(node.now());

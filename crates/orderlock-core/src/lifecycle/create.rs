@@ -36,9 +36,8 @@ impl Node {
             Some((Err(error), _)) => return unwritable(error.to_string()),
             Some((Ok(document), index)) => (document, index),
         };
-        let largest = self.store.describe().document_bytes_max;
-        if document.size() > largest {
-            return unwritable(format!("an order may have at most {largest} bytes"));
+        if let Err(reason) = self.fits(&document) {
+            return unwritable(reason);
         }
         match self.created(request, document, index, render).await {
             Ok(answered) | Err(answered) => answered,
@@ -130,16 +129,8 @@ impl Node {
 }
 
 impl CreateRequest {
-    /// The claim on the id that is derived from caller and key. Whatever id is chosen, this is the
-    /// key: it creates one order.
+    /// The claim on the id that is derived from caller and key.
     pub(super) fn claim(&self, secret: &Secret) -> Claim {
-        let order = secret.order_id(&self.caller, &self.key);
-        Claim {
-            key_id: secret.key_id(&self.caller, &order, &self.key),
-            caller: self.caller.clone(),
-            order,
-            key: self.key.clone(),
-            fingerprint: self.fingerprint,
-        }
+        Claim::that_creates(secret, &self.caller, &self.key, self.fingerprint)
     }
 }

@@ -13,13 +13,13 @@ use crate::{Caller, Fingerprint, IdempotencyKey, OrderId, OrderStore as _, Secre
 
 impl OperationRequest {
     pub(super) fn claim(&self, secret: &Secret) -> Claim {
-        Claim {
-            key_id: secret.key_id(&self.caller, &self.order, &self.key),
-            caller: self.caller.clone(),
-            order: self.order.clone(),
-            key: self.key.clone(),
-            fingerprint: self.fingerprint,
-        }
+        Claim::new(
+            secret,
+            &self.caller,
+            &self.order,
+            &self.key,
+            self.fingerprint,
+        )
     }
 }
 
@@ -107,11 +107,13 @@ impl Lifecycle {
         if derived == claim.order {
             return Ok(Known::Unknown);
         }
-        let made = Claim {
-            key_id: secret.key_id(&claim.caller, &derived, &claim.key),
-            order: derived,
-            ..claim.clone()
-        };
+        let made = Claim::new(
+            secret,
+            &claim.caller,
+            &derived,
+            &claim.key,
+            claim.fingerprint,
+        );
         Ok(match self.node.look_up(&made, by).await? {
             Known::Settled(entry) if entry.target == claim.target() => Known::Settled(entry),
             _ => Known::Unknown,
@@ -127,17 +129,9 @@ impl Lifecycle {
         by: Deadline,
     ) -> Result<Claim, Denied> {
         let secret = self.node.secret(by).await?;
-        let order = match order {
-            Some(order) => order.clone(),
-            None => secret.order_id(caller, key),
-        };
-        let key_id = secret.key_id(caller, &order, key);
-        Ok(Claim {
-            caller: caller.clone(),
-            order,
-            key: key.clone(),
-            key_id,
-            fingerprint,
+        Ok(match order {
+            Some(order) => Claim::new(&secret, caller, order, key, fingerprint),
+            None => Claim::that_creates(&secret, caller, key, fingerprint),
         })
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, watch};
 use super::ended::Denied;
 use super::line::Lines;
 use super::session::{Session, SessionState};
-use crate::{Answers, Fence, Limits, OrderStore, Runtime, Secret};
+use crate::{Answers, Document, Fence, Limits, OrderStore, Runtime, Secret};
 
 /// How far a shutdown has gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -170,6 +170,16 @@ impl Node {
             Either::Left((output, _)) => Some(output),
             Either::Right(_) => None,
         }
+    }
+
+    /// Whether the store takes a document of this size, or what to say if it does not: asked before a
+    /// verb that would be refused.
+    pub(crate) fn fits(&self, document: &Document) -> Result<(), String> {
+        let most = self.store.describe().document_bytes_max;
+        if document.size() > most {
+            return Err(format!("an order may have at most {most} bytes"));
+        }
+        Ok(())
     }
 
     pub(crate) fn new_fence(&self) -> Fence {

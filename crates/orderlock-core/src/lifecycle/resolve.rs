@@ -256,11 +256,7 @@ impl Node {
         let mut after = snapshot(view);
         after.version = version_after(view.version, outcome);
         if let Some((document, _)) = changed {
-            let largest = self.store.describe().document_bytes_max;
-            if document.size() > largest {
-                let reason = format!("an order may have at most {largest} bytes");
-                return Err(Unresolved::Unwritable(reason));
-            }
+            self.fits(document).map_err(Unresolved::Unwritable)?;
             after.document = document.clone();
             after.times = Times {
                 updated: at,

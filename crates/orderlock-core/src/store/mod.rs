@@ -8,16 +8,22 @@
 //! A `limit` of 0 counts as 1. A store may answer with less than the limit, and says by a cursor or
 //! by `more` whether there is more. A `create` of a document over the store's bound is an error
 //! that certainly did not happen; the lifecycle looks at the bound first.
+//!
+//! The verbs come in three groups, and what is asked and answered in a module for each: sessions
+//! (`join`, `renew`, `leave`, `sweep`), orders (`create`, `acquire`, `settle`, `release`, `undo`,
+//! `break_lease`, `resolve`, `expire`) and views (`read`, `list`, `history`, `mark_end`, `lookup`,
+//! `leases`, `entries_since`).
 
 mod clock;
 mod decide;
 mod entry;
 mod error;
 mod forward;
-mod request;
-mod result;
+mod orders;
+mod sessions;
 mod settle;
 mod turns;
+mod views;
 
 use std::fmt::Debug;
 
@@ -30,17 +36,20 @@ pub use decide::{
 };
 pub use entry::{About, Entry, Position};
 pub use error::{Cause, StoreError};
-pub use request::{
-    Acquire, BreakLease, Claim, Create, Decision, EntriesSince, Expire, Filter, History, Join,
-    Leases, Leave, List, Lookup, MarkEnd, MarkFate, Read, Release, Renew, Resolve, Sweep, Undo,
+pub use orders::{
+    Acquire, Acquired, BreakLease, Broken, Claim, Create, Created, Decision, Expire, Expired,
+    Grant, MarkFate, Receipt, Release, Released, Resolve, Resolved, Undo,
 };
-pub use result::{
-    Accepted, Acquired, Broken, Created, Cursor, Durable, Entries, Expired, Fate, Grant, Joined,
-    Known, Left, Loss, OrderView, Page, Receipt, Released, Renewed, Resolved, Settled, StoreInfo,
-    Swept,
+pub use sessions::{Join, Joined, Leave, Left, Renew, Renewed, Sweep, Swept};
+pub use settle::{
+    Accepted, Change, Durable, Fate, Final, FinalOutcome, Loss, NewEntry, Part, Retention, Settle,
+    Settled,
 };
-pub use settle::{Change, Final, FinalOutcome, NewEntry, Part, Retention, Settle};
-pub use turns::{Tried, kept_for_another};
+pub use turns::{Tried, WAIT_UNTIL_KEPT, kept_for_another};
+pub use views::{
+    Cursor, Entries, EntriesSince, Filter, History, Known, Leases, List, Lookup, MarkEnd,
+    OrderView, Page, Read, StoreInfo,
+};
 
 use crate::Target;
 
@@ -55,6 +64,8 @@ pub trait OrderStore: Debug + Send + Sync + 'static {
     /// Orders that were let go, by this node or elsewhere: a hint for those who wait. It may stay
     /// silent for ever, repeat itself, and lose items.
     fn freed(&self) -> BoxStream<'static, Target>;
+
+    // Sessions: which nodes are alive, and so whose leases are.
 
     /// Atomically begins a session, ends every other session of the same node and so their
     /// leases, and keeps the secret if the store has none yet.
@@ -73,6 +84,8 @@ pub trait OrderStore: Debug + Send + Sync + 'static {
     /// settle that commits before that is good, one after it is lost.
     fn sweep(&self, request: Sweep) -> StoreFuture<'_, Swept>;
 
+    // Orders: what changes an order, its lock, its mark or what is known of its keys.
+
     /// Atomically inserts the order at version 1 with its first entry, durably; or returns the
     /// settled entry of the same key; or says what stands there already.
     ///
@@ -81,24 +94,6 @@ pub trait OrderStore: Debug + Send + Sync + 'static {
     /// one of the id that is derived from caller and key, so that `lookup` under that derived id
     /// finds the entry too.
     fn create(&self, request: Create) -> StoreFuture<'_, Created>;
-
-    /// One order, or none of that tenant's by that id: one snapshot of committed state.
-    fn read(&self, request: Read) -> StoreFuture<'_, Option<OrderView>>;
-
-    /// A page of orders, newest first: one snapshot of committed state. `locked` means held by a
-    /// lease that is alive; a mark alone does not count.
-    fn list(&self, request: List) -> StoreFuture<'_, Page<OrderView>>;
-
-    /// A page of an order's entries, oldest first; none if there is no such order.
-    fn history(&self, request: History) -> StoreFuture<'_, Option<Page<Entry>>>;
-
-    /// The last entry by which an operator has ended a mark that this run of a key had left, if there
-    /// is one: found for as long as the key is remembered. It looks at a bounded number of entries,
-    /// however long the order's history is.
-    fn mark_end(&self, request: MarkEnd) -> StoreFuture<'_, Option<Entry>>;
-
-    /// What became of a key. Changes nothing.
-    fn lookup(&self, request: Lookup) -> StoreFuture<'_, Known>;
 
     /// Atomically grants the lease under the fence that it is given and returns the order as of
     /// the grant, never older; or says why not, as [`decide`] orders it. While the lease is held,
@@ -127,9 +122,6 @@ pub trait OrderStore: Debug + Send + Sync + 'static {
     /// a release that keeps the mark.
     fn undo(&self, request: Undo) -> StoreFuture<'_, Released>;
 
-    /// A page of held, marked and foreign leases.
-    fn leases(&self, request: Leases) -> StoreFuture<'_, Page<crate::LeaseView>>;
-
     /// Voids one grant (not whoever holds the order by then), with an entry that says who and
     /// why, durably. A mark stays.
     fn break_lease(&self, request: BreakLease) -> StoreFuture<'_, Broken>;
@@ -140,10 +132,6 @@ pub trait OrderStore: Debug + Send + Sync + 'static {
     /// ends: what was asked of the outside may have happened.
     fn resolve(&self, request: Resolve) -> StoreFuture<'_, Resolved>;
 
-    /// Entries in one order, the same for every reader at every reading, in which each order's
-    /// entries stand by their number; none is ever skipped, however late it committed.
-    fn entries_since(&self, request: EntriesSince) -> StoreFuture<'_, Entries>;
-
     /// Ends the retention of answers that have expired and of tombstones, in one small batch of
     /// which each of the two has a share. Until it has run, an answer that is past its retention
     /// already counts as expired.
@@ -151,4 +139,31 @@ pub trait OrderStore: Debug + Send + Sync + 'static {
     /// Forgetting cannot be undone, and a wall clock can be wrong for a moment: after a jump of the
     /// clock nothing is forgotten until the new time has held for an hour.
     fn expire(&self, request: Expire) -> StoreFuture<'_, Expired>;
+
+    // Views: what reads and changes nothing.
+
+    /// One order, or none of that tenant's by that id: one snapshot of committed state.
+    fn read(&self, request: Read) -> StoreFuture<'_, Option<OrderView>>;
+
+    /// A page of orders, newest first: one snapshot of committed state. `locked` means held by a
+    /// lease that is alive; a mark alone does not count.
+    fn list(&self, request: List) -> StoreFuture<'_, Page<OrderView>>;
+
+    /// A page of an order's entries, oldest first; none if there is no such order.
+    fn history(&self, request: History) -> StoreFuture<'_, Option<Page<Entry>>>;
+
+    /// The last entry by which an operator has ended a mark that this run of a key had left, if there
+    /// is one: found for as long as the key is remembered. It looks at a bounded number of entries,
+    /// however long the order's history is.
+    fn mark_end(&self, request: MarkEnd) -> StoreFuture<'_, Option<Entry>>;
+
+    /// What became of a key. Changes nothing.
+    fn lookup(&self, request: Lookup) -> StoreFuture<'_, Known>;
+
+    /// A page of held, marked and foreign leases.
+    fn leases(&self, request: Leases) -> StoreFuture<'_, Page<crate::LeaseView>>;
+
+    /// Entries in one order, the same for every reader at every reading, in which each order's
+    /// entries stand by their number; none is ever skipped, however late it committed.
+    fn entries_since(&self, request: EntriesSince) -> StoreFuture<'_, Entries>;
 }

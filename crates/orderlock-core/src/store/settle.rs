@@ -1,9 +1,16 @@
-//! What is asked of a settle: what it changes, the entry it writes, and which part of its
-//! operation it is.
+//! The settle, of the group of orders. What is asked: what it changes, the entry it writes, and which
+//! part of its operation it is. What is answered: whether it was accepted, and when it is durable.
 
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::{Acquire, Claim};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+
+use super::{Acquire, Acquired, Claim, Receipt, StoreError};
 use crate::{
     Answer, Document, Fence, LeaseEvent, OperationName, OutcomeKind, OwnedIndex, Timestamp, Version,
 };
@@ -178,5 +185,98 @@ impl Settle {
             Part::Checkpoint(_) => LeaseEvent::Checkpointed(self.fence),
             Part::Final { .. } => LeaseEvent::Settled(self.fence),
         }
+    }
+}
+
+/// What became of a `settle`.
+#[derive(Debug)]
+pub enum Settled {
+    /// It will take effect unless `durable` says otherwise.
+    Accepted(Accepted),
+    /// The grant is gone: nothing was applied.
+    Lost(Loss),
+    /// The store can never take it (too large, refused by a constraint): nothing was applied, and
+    /// the lease is released.
+    Impossible(String),
+}
+
+/// A settle that was accepted.
+///
+/// It is the one answer of a store that may come before what it rests on is durable. A store that
+/// accepts early shows the accepted state to the next request that it hands over to, and to nobody
+/// else: every other answer, also that of a `release` that hands over, rests on durable state. The
+/// settles of one order become durable in their order: none before the one that it was built on,
+/// and none at all if that one is lost.
+#[derive(Debug)]
+pub struct Accepted {
+    /// What was written.
+    pub receipt: Receipt,
+    /// When it survives power loss. Until then nobody but a pure successor may see it. If this
+    /// fails, the settle may be there or not, and a `lookup` of its key may tell.
+    pub durable: Durable,
+    /// On a hand-over, the full result of the next request's `acquire`.
+    pub next: Option<Acquired>,
+}
+
+/// Why a holder has lost its lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// The fence does not hold the order.
+    NotHeld,
+    /// The order is at another version.
+    VersionMoved,
+    /// The key has a final entry that is not this settle's.
+    KeySettled,
+}
+
+/// How an accepted settle ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It survives power loss.
+    Durable,
+    /// It was thrown away: nothing was applied, and no copy of the settle will be.
+    Lost(Loss),
+}
+
+/// Resolves when an accepted settle is durable, or is lost after all.
+#[must_use = "an answer may leave only after this has resolved"]
+pub struct Durable(Option<BoxFuture<'static, Result<Fate, StoreError>>>);
+
+impl Durable {
+    /// A settle that is durable already: for stores that accept nothing early.
+    pub fn already() -> Self {
+        Self(None)
+    }
+
+    /// A settle that becomes durable later.
+    pub fn later(fate: impl Future<Output = Result<Fate, StoreError>> + Send + 'static) -> Self {
+        Self(Some(fate.boxed()))
+    }
+
+    /// Whether it is durable without waiting.
+    #[must_use]
+    pub fn is_already(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl Future for Durable {
+    type Output = Result<Fate, StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            None => Poll::Ready(Ok(Fate::Durable)),
+            Some(fate) => fate.poll_unpin(context),
+        }
+    }
+}
+
+impl fmt::Debug for Durable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_already() {
+            "Durable(already)"
+        } else {
+            "Durable(later)"
+        })
     }
 }

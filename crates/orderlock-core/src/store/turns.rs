@@ -3,9 +3,15 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::{Acquire, Acquired, StoreError};
 use crate::{Fence, LeaseId, LeaseView, LeaseViewState, Target, Timestamp};
+
+/// How long a node waits for an order before the order is kept for it, and within what time it asks
+/// again at least. Shorter makes orders that are wanted everywhere stand still more often: each change
+/// of node costs a part of the pause between two questions, of which the longest is half of this.
+pub const WAIT_UNTIL_KEPT: Duration = Duration::from_millis(500);
 
 /// How many orders are kept in mind. It is a bound for clients that give up: what is forgotten is
 /// asked for once more before the wait is written.

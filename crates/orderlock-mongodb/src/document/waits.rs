@@ -9,14 +9,15 @@
 use std::time::Duration;
 
 use mongodb::bson::{Bson, Document as Fields, doc};
+use orderlock_core::store::WAIT_UNTIL_KEPT;
 use orderlock_core::{SessionId, Timestamp};
 
 use crate::document::fields::{FieldReader, hex, micros, parse_u128, span_to_micros};
 use crate::document::update::Update;
 
 /// How long a node waits before the order is kept for it, and within what time it asks again at least,
-/// in microseconds. The longest pause between two questions is half of it.
-pub(crate) const PATIENCE: i64 = 500_000;
+/// in microseconds.
+pub(crate) const PATIENCE: i64 = WAIT_UNTIL_KEPT.as_micros() as i64;
 
 /// Within what time a node asks again at most, however long its questions take.
 const WITHIN_MAX: i64 = 5_000_000;

@@ -10,7 +10,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use orderlock_core::store::Acquire;
+use orderlock_core::store::{Acquire, WAIT_UNTIL_KEPT};
 use tokio_postgres::types::Type;
 
 use crate::sql::columns::columns;
@@ -18,9 +18,8 @@ use crate::sql::rows::Id;
 use crate::sql::statement::Sql;
 use crate::sql::text::text;
 
-/// How long a node's wait counts without another question, at least and at most. The least is a little
-/// more than the longest pause between two questions.
-const WITHIN: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+/// How long a node's wait counts without another question, at least and at most.
+const WITHIN: (Duration, Duration) = (WAIT_UNTIL_KEPT, Duration::from_secs(5));
 
 /// How long a node's questions take, by its own clock.
 #[derive(Debug, Default)]
@@ -42,9 +41,7 @@ impl Pace {
     }
 }
 
-/// How long a node waits before the order is kept for it. Shorter makes orders that are wanted
-/// everywhere stand still more often: each change of node costs a part of the pause between two
-/// questions.
+/// [`WAIT_UNTIL_KEPT`], as SQL has it.
 macro_rules! patience {
     () => {
         "interval '500 milliseconds'"
@@ -146,3 +143,17 @@ pub(crate) static FORGET: Sql = Sql {
         WHERE w.order_row = old.order_row AND w.session = old.session",
     types: &[&[Type::TIMESTAMPTZ]],
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sql_waits_as_long_as_the_core_says() {
+        let milliseconds = WAIT_UNTIL_KEPT.as_millis();
+        assert_eq!(
+            patience!(),
+            format!("interval '{milliseconds} milliseconds'")
+        );
+    }
+}
