@@ -6,18 +6,23 @@
     reason = "a fixture that does not fit its test is a mistake in that"
 )]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use orderlock_core::store::{
-    Acquire, Change, Claim, Create, Final, FinalOutcome, Grant, NewEntry, Part, Retention, Settle,
+    Acquire, BreakLease, Change, Claim, Create, Final, FinalOutcome, Grant, Join, NewEntry, Part,
+    Retention, Settle,
 };
 use orderlock_core::{
-    Answer, Body, Caller, Document, Fence, Fingerprint, IdempotencyKey, OperationName, OrderId,
-    OwnedIndex, Principal, Secret, SessionId, Target, Tenant, Times, Version,
+    Answer, Body, Caller, Document, Fence, Fingerprint, IdempotencyKey, LeaseId, OperationName,
+    OrderId, OrderStore as _, OwnedIndex, Principal, Runtime as _, Secret, SessionId, StoreError,
+    Target, Tenant, Times, Version,
 };
 use serde_json::json;
+
+use crate::{MemoryStore, TestRuntime};
 
 /// How long the fixtures' answers and tombstones are kept: a day, and thirty.
 pub const RETENTION: Retention = Retention {
@@ -165,6 +170,51 @@ pub fn create(claim: Claim, at: Timestamp) -> Create {
             updated: at,
         },
     }
+}
+
+/// The beginning of a session of ten seconds.
+#[must_use]
+pub fn join(node: &str, session: SessionId) -> Join {
+    Join {
+        node: node.into(),
+        session,
+        length: Duration::from_secs(10),
+        secret: secret(),
+    }
+}
+
+/// An operator's order to break this grant.
+#[must_use]
+#[track_caller]
+pub fn break_lease(fence: Fence, order: &str) -> BreakLease {
+    let Caller { tenant, principal } = Caller::single();
+    BreakLease {
+        tenant,
+        lease: LeaseId::of_grant(fence, &ids::order(order)),
+        actor: principal,
+        reason: "its holder hangs".into(),
+    }
+}
+
+/// Runs an example on a [`MemoryStore`] that has the order `o1`, made by the key `k0`, and one session;
+/// with the clock of both.
+///
+/// # Panics
+/// If the store fails.
+pub fn example(
+    run: impl AsyncFnOnce(MemoryStore, SessionId, TestRuntime) -> Result<(), StoreError>,
+) {
+    let (clock, session) = (TestRuntime::new(), SessionId(1));
+    let store = MemoryStore::new(Arc::new(clock.clone()));
+    let tokio = tokio::runtime::Builder::new_current_thread().build();
+    let ran = tokio.expect("a runtime can be made").block_on(async {
+        store
+            .create(create(claim("o1", "k0"), clock.wall()))
+            .await?;
+        store.join(join("node", session)).await?;
+        run(store, session, clock).await
+    });
+    ran.expect("no verb of the model fails");
 }
 
 /// A plain operation's request for the lease.

@@ -69,12 +69,46 @@ pub trait OrderStore: Debug + Send + Sync + 'static {
 
     /// Atomically begins a session, ends every other session of the same node and so their
     /// leases, and keeps the secret if the store has none yet.
+    ///
+    /// ```
+    /// # use orderlock_core::{OrderStore as _, SessionId};
+    /// # use orderlock_core::store::{Join, Renew, Renewed};
+    /// # use orderlock_testkit::fixtures;
+    /// # fixtures::example(async |store, session, _| {
+    /// // The node begins again under its name: its last session has ended.
+    /// let next = SessionId(2);
+    /// let join = fixtures::join("node", next);
+    /// store.join(join).await?;
+    /// let renew = |session| Renew { session, known: Vec::new() };
+    /// assert_eq!(store.renew(renew(session)).await?, Renewed::Ended);
+    /// assert!(matches!(store.renew(renew(next)).await?, Renewed::Extended { .. }));
+    /// # Ok(())
+    /// # });
+    /// ```
     fn join(&self, request: Join) -> StoreFuture<'_, Joined>;
 
     /// Atomically extends a session and voids those of its leases that are older than the last
     /// renewal and not known to the node. A session that has ended is never extended. The answer
     /// names the known grants that were broken since: each at least once after its break, so that
     /// its node learns of it without asking about each order.
+    ///
+    /// ```
+    /// # use orderlock_core::{Fence, OrderStore as _};
+    /// # use orderlock_core::store::{Renew, Renewed};
+    /// # use orderlock_testkit::fixtures;
+    /// # fixtures::example(async |store, session, _| {
+    /// let order = fixtures::acquire(fixtures::claim("o1", "k1"), session, Fence(1));
+    /// store.acquire(order).await?;
+    /// let renew = Renew { session, known: vec![Fence(1)] };
+    /// assert_eq!(store.renew(renew.clone()).await?, Renewed::Extended { voided: vec![] });
+    /// store.break_lease(fixtures::break_lease(Fence(1), "o1")).await?;
+    /// // Should this answer be lost, the next one says it again.
+    /// let voided = Renewed::Extended { voided: vec![Fence(1)] };
+    /// assert_eq!(store.renew(renew.clone()).await?, voided);
+    /// assert_eq!(store.renew(renew).await?, voided);
+    /// # Ok(())
+    /// # });
+    /// ```
     fn renew(&self, request: Renew) -> StoreFuture<'_, Renewed>;
 
     /// Ends a session, and so its leases; marks stay. Repeating it is harmless.
@@ -93,6 +127,22 @@ pub trait OrderStore: Debug + Send + Sync + 'static {
     /// another id is answered with the settled entry of the first, or as reused. The key id is the
     /// one of the id that is derived from caller and key, so that `lookup` under that derived id
     /// finds the entry too.
+    ///
+    /// ```
+    /// # use orderlock_core::{OrderStore as _, Timestamp};
+    /// # use orderlock_core::store::{Created};
+    /// # use orderlock_testkit::fixtures;
+    /// # fixtures::example(async |store, _, _| {
+    /// let create = fixtures::create(fixtures::claim("o2", "k1"), Timestamp::UNIX_EPOCH);
+    /// assert!(matches!(store.create(create.clone()).await?, Created::Inserted(_)));
+    /// // The answer was lost: the same key gets the stored one, and makes no second order.
+    /// let Created::Settled(entry) = store.create(create.clone()).await? else { panic!() };
+    /// assert_eq!(entry.answer.as_ref(), Some(&create.answer));
+    /// let other_key = fixtures::create(fixtures::claim("o2", "k2"), Timestamp::UNIX_EPOCH);
+    /// assert_eq!(store.create(other_key).await?, Created::Exists);
+    /// # Ok(())
+    /// # });
+    /// ```
     fn create(&self, request: Create) -> StoreFuture<'_, Created>;
 
     /// Atomically grants the lease under the fence that it is given and returns the order as of
@@ -102,6 +152,25 @@ pub trait OrderStore: Debug + Send + Sync + 'static {
     ///
     /// A duplicate that arrives after its lease has ended may be granted again. No node knows of
     /// that grant, so the renewals of its session void it, and version and step keep the data right.
+    ///
+    /// ```
+    /// # use orderlock_core::{Fence, OrderStore as _};
+    /// # use orderlock_core::store::{Acquired};
+    /// # use orderlock_testkit::fixtures;
+    /// # fixtures::example(async |store, session, _| {
+    /// let request = fixtures::acquire(fixtures::claim("o1", "k1"), session, Fence(1));
+    /// let granted = store.acquire(request.clone()).await?;
+    /// assert!(matches!(granted, Acquired::Granted(_)));
+    /// // The answer was lost: the same fence is the same grant.
+    /// assert_eq!(store.acquire(request.clone()).await?, granted);
+    /// // The same key under another fence, and another key.
+    /// let again = fixtures::acquire(request.claim, session, Fence(2));
+    /// assert!(matches!(store.acquire(again).await?, Acquired::InProgress(_)));
+    /// let other = fixtures::acquire(fixtures::claim("o1", "k2"), session, Fence(3));
+    /// assert!(matches!(store.acquire(other).await?, Acquired::Held(_)));
+    /// # Ok(())
+    /// # });
+    /// ```
     fn acquire(&self, request: Acquire) -> StoreFuture<'_, Acquired>;
 
     /// If the fence still holds, the version is unchanged and the key has no final entry: applies
@@ -109,9 +178,55 @@ pub trait OrderStore: Debug + Send + Sync + 'static {
     ///
     /// Named by (fence, step): repeating it gives the same answer, so a lost acknowledgement is
     /// harmless. A final settle ends the mark of its key.
+    ///
+    /// ```
+    /// # use orderlock_core::{Fence, OrderStore as _};
+    /// # use orderlock_core::store::{Acquired, Loss, Settled};
+    /// # use orderlock_testkit::fixtures;
+    /// # fixtures::example(async |store, session, _| {
+    /// let request = fixtures::acquire(fixtures::claim("o1", "k1"), session, Fence(1));
+    /// let Acquired::Granted(grant) = store.acquire(request.clone()).await? else { panic!() };
+    /// // A checkpoint changes the order and keeps the lease.
+    /// let checkpoint = fixtures::checkpoint(&request, &grant);
+    /// let Settled::Accepted(first) = store.settle(checkpoint).await? else { panic!() };
+    /// // The end is the next step, and hands the order over.
+    /// let mut end = fixtures::settle(&request, &grant);
+    /// (end.step, end.version) = (1, grant.version.next());
+    /// let next = fixtures::acquire(fixtures::claim("o1", "k2"), session, Fence(2));
+    /// let mut end = fixtures::handing_over(end, next);
+    /// let Settled::Accepted(second) = store.settle(end.clone()).await? else { panic!() };
+    /// assert_eq!(second.receipt.number, first.receipt.number + 1);
+    /// assert!(matches!(second.next, Some(Acquired::Granted(grant)) if grant.fence == Fence(2)));
+    /// // The answer was lost: the repeat is answered as the first was, and writes nothing.
+    /// let Settled::Accepted(repeated) = store.settle(end.clone()).await? else { panic!() };
+    /// assert_eq!(repeated.receipt, second.receipt);
+    /// end.step = 2;
+    /// assert!(matches!(store.settle(end).await?, Settled::Lost(Loss::NotHeld)));
+    /// # Ok(())
+    /// # });
+    /// ```
     fn settle(&self, request: Settle) -> StoreFuture<'_, Settled>;
 
     /// Gives the lease up without an entry; may hand over. Repeating it is harmless.
+    ///
+    /// ```
+    /// # use orderlock_core::{Fence, OrderStore as _, Recovery};
+    /// # use orderlock_core::store::{Acquired, MarkFate, Release};
+    /// # use orderlock_testkit::fixtures;
+    /// # fixtures::example(async |store, session, _| {
+    /// let mut request = fixtures::acquire(fixtures::claim("o1", "k1"), session, Fence(1));
+    /// request.mark = Some(Recovery::Reconcile);
+    /// let target = request.claim.target();
+    /// store.acquire(request).await?;
+    /// let release = Release { target, fence: Fence(1), mark: MarkFate::Keep, next: None };
+    /// assert!(store.release(release.clone()).await?.held);
+    /// assert!(!store.release(release).await?.held, "repeating it is harmless");
+    /// // Something may have happened outside: the mark outlives the lease.
+    /// let other = fixtures::acquire(fixtures::claim("o1", "k2"), session, Fence(2));
+    /// assert!(matches!(store.acquire(other).await?, Acquired::Marked(_)));
+    /// # Ok(())
+    /// # });
+    /// ```
     fn release(&self, request: Release) -> StoreFuture<'_, Released>;
 
     /// Atomically takes a grant back under which no handler has run, because the answer to its
@@ -120,16 +235,78 @@ pub trait OrderStore: Debug + Send + Sync + 'static {
     /// May hand over, with all of acquire's checks. A fence that does not hold the order changes
     /// nothing, so that repeating it is harmless. A grant that has settled a step is given up as by
     /// a release that keeps the mark.
+    ///
+    /// ```
+    /// # use orderlock_core::{Fence, OrderStore as _, Recovery};
+    /// # use orderlock_core::store::{Acquired, Undo};
+    /// # use orderlock_testkit::fixtures;
+    /// # fixtures::example(async |store, session, _| {
+    /// let mut request = fixtures::acquire(fixtures::claim("o1", "k1"), session, Fence(1));
+    /// request.mark = Some(Recovery::Reconcile);
+    /// let target = request.claim.target();
+    /// store.acquire(request).await?;
+    /// let undo = Undo { target, fence: Fence(1), next: None };
+    /// assert!(store.undo(undo.clone()).await?.held);
+    /// assert!(!store.undo(undo).await?.held, "repeating it is harmless");
+    /// // No handler has run: the mark is gone with the grant.
+    /// let other = fixtures::acquire(fixtures::claim("o1", "k2"), session, Fence(2));
+    /// assert!(matches!(store.acquire(other).await?, Acquired::Granted(_)));
+    /// # Ok(())
+    /// # });
+    /// ```
     fn undo(&self, request: Undo) -> StoreFuture<'_, Released>;
 
     /// Voids one grant (not whoever holds the order by then), with an entry that says who and
     /// why, durably. A mark stays.
+    ///
+    /// ```
+    /// # use orderlock_core::{Fence, OrderStore as _};
+    /// # use orderlock_core::store::{Acquired, Broken, Loss, Settled};
+    /// # use orderlock_testkit::fixtures;
+    /// # fixtures::example(async |store, session, _| {
+    /// let request = fixtures::acquire(fixtures::claim("o1", "k1"), session, Fence(1));
+    /// let Acquired::Granted(grant) = store.acquire(request.clone()).await? else { panic!() };
+    /// let broken = fixtures::break_lease(Fence(1), "o1");
+    /// assert!(matches!(store.break_lease(broken.clone()).await?, Broken::Broken(_)));
+    /// assert_eq!(store.break_lease(broken).await?, Broken::NotFound);
+    /// // Its holder comes too late.
+    /// let late = fixtures::settle(&request, &grant);
+    /// assert!(matches!(store.settle(late).await?, Settled::Lost(Loss::NotHeld)));
+    /// # Ok(())
+    /// # });
+    /// ```
     fn break_lease(&self, request: BreakLease) -> StoreFuture<'_, Broken>;
 
     /// Atomically ends an unattended mark, with an entry that says who and why, durably: either it
     /// is cleared, or the operation is settled in the name of its key. A key whose mark was cleared
     /// stays bound to its fingerprint and its count of runs, as by a checkpoint, until the tombstone
     /// ends: what was asked of the outside may have happened.
+    ///
+    /// ```
+    /// # use orderlock_core::{Fence, OrderStore as _, Recovery};
+    /// # use orderlock_core::store::{Acquired, Decision, MarkFate, Release, Resolve, Resolved};
+    /// # use orderlock_testkit::fixtures;
+    /// # fixtures::example(async |store, session, _| {
+    /// let mut request = fixtures::acquire(fixtures::claim("o1", "k1"), session, Fence(1));
+    /// request.mark = Some(Recovery::Reconcile);
+    /// let target = request.claim.target();
+    /// let Acquired::Granted(grant) = store.acquire(request.clone()).await? else { panic!() };
+    /// let resolve = Resolve {
+    ///     target: target.clone(),
+    ///     key_id: request.claim.key_id,
+    ///     attempt: grant.attempt,
+    ///     since: grant.now,
+    ///     decision: Decision::RunAgain { retention: fixtures::RETENTION },
+    ///     actor: request.claim.caller.principal.clone(),
+    ///     reason: "the provider knows nothing of it".into(),
+    /// };
+    /// assert_eq!(store.resolve(resolve.clone()).await?, Resolved::NotMarked, "it is attended");
+    /// store.release(Release { target, fence: Fence(1), mark: MarkFate::Keep, next: None }).await?;
+    /// assert!(matches!(store.resolve(resolve.clone()).await?, Resolved::Resolved(_)));
+    /// assert_eq!(store.resolve(resolve).await?, Resolved::NotMarked, "it has ended");
+    /// # Ok(())
+    /// # });
+    /// ```
     fn resolve(&self, request: Resolve) -> StoreFuture<'_, Resolved>;
 
     /// Ends the retention of answers that have expired and of tombstones, in one small batch of
@@ -138,6 +315,26 @@ pub trait OrderStore: Debug + Send + Sync + 'static {
     ///
     /// Forgetting cannot be undone, and a wall clock can be wrong for a moment: after a jump of the
     /// clock nothing is forgotten until the new time has held for an hour.
+    ///
+    /// ```
+    /// # use orderlock_core::{Fence, OrderStore as _};
+    /// # use orderlock_core::store::{Acquired, Expire, Known, Lookup};
+    /// # use orderlock_testkit::fixtures;
+    /// # fixtures::example(async |store, session, clock| {
+    /// let request = fixtures::acquire(fixtures::claim("o1", "k1"), session, Fence(1));
+    /// let Acquired::Granted(grant) = store.acquire(request.clone()).await? else { panic!() };
+    /// store.settle(fixtures::settle(&request, &grant)).await?;
+    /// let lookup = Lookup { target: request.claim.target(), key_id: request.claim.key_id };
+    /// clock.advance(fixtures::RETENTION.answer * 2);
+    /// assert!(matches!(store.lookup(lookup.clone()).await?, Known::Expired(_)), "even before");
+    /// assert!(store.expire(Expire { limit: 10 }).await?.answers > 0);
+    /// assert_eq!(store.expire(Expire { limit: 10 }).await?.answers, 0);
+    /// clock.advance(fixtures::RETENTION.tombstone * 2);
+    /// store.expire(Expire { limit: 10 }).await?;
+    /// assert_eq!(store.lookup(lookup).await?, Known::Unknown);
+    /// # Ok(())
+    /// # });
+    /// ```
     fn expire(&self, request: Expire) -> StoreFuture<'_, Expired>;
 
     // Views: what reads and changes nothing.
@@ -165,5 +362,24 @@ pub trait OrderStore: Debug + Send + Sync + 'static {
 
     /// Entries in one order, the same for every reader at every reading, in which each order's
     /// entries stand by their number; none is ever skipped, however late it committed.
+    ///
+    /// ```
+    /// # use orderlock_core::{OrderStore as _, Tenant, Timestamp};
+    /// # use orderlock_core::store::{Entries, EntriesSince};
+    /// # use orderlock_testkit::fixtures;
+    /// # fixtures::example(async |store, _, _| {
+    /// let since = |cursor| EntriesSince { tenant: Tenant::single(), cursor, limit: 10 };
+    /// let first = store.entries_since(since(None)).await?;
+    /// assert_eq!(store.entries_since(since(None)).await?, first, "the same at every reading");
+    /// let Entries::Some { next, .. } = first else { panic!() };
+    /// let create = fixtures::create(fixtures::claim("o2", "k1"), Timestamp::UNIX_EPOCH);
+    /// store.create(create).await?;
+    /// let Entries::Some { entries, .. } = store.entries_since(since(Some(next))).await? else {
+    ///     panic!()
+    /// };
+    /// assert_eq!(entries.len(), 1, "what came after, and nothing before");
+    /// # Ok(())
+    /// # });
+    /// ```
     fn entries_since(&self, request: EntriesSince) -> StoreFuture<'_, Entries>;
 }
