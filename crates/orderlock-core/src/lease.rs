@@ -151,7 +151,8 @@ pub enum LeaseEvent {
 pub struct IllegalTransition;
 
 impl LeaseState {
-    /// The state after an event: the only place where transitions are decided.
+    /// The state after an event. A store that writes its transitions as conditions of its statements is
+    /// held against this by the conformance suite, in every state by every event.
     ///
     /// # Errors
     /// [`IllegalTransition`] for each pair that is not an arrow of the picture in

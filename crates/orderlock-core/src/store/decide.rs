@@ -1,5 +1,5 @@
-//! What an `acquire` and a `settle` come to, given the facts: one total function for each, used by
-//! every store that can put the facts side by side.
+//! What an `acquire` and a `settle` come to, given the facts: one total function for each. A store
+//! that writes by conditions of its own, such as SQL, asks here why its write did nothing.
 
 use super::{Acquire, Acquired, Loss, Receipt, Settle};
 use crate::{Fingerprint, Lease, LeaseEvent, LeaseState, Mark, Resumed, Timestamp, Version};
