@@ -20,6 +20,7 @@ pub(crate) static LOOK: Sql = Sql {
             current_setting('synchronous_standby_names') <> '',
             pg_is_in_recovery() OR current_setting('transaction_read_only')::bool,
             (SELECT reset_val FROM pg_settings WHERE name = 'synchronous_commit'),
+            (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::bigint,
             pg_backend_pid(),
             (SELECT (extract(epoch FROM backend_start) * 1000000)::bigint FROM pg_stat_activity
                 WHERE pid = pg_backend_pid()),
@@ -36,6 +37,11 @@ pub(crate) static LOOK: Sql = Sql {
     ]],
 };
 
+/// One run of a server, from its start to its end: by the moment of the start, in microseconds. A standby
+/// has another one than its primary, and so has a server that was started with a backup in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ServerRun(pub(crate) i64);
+
 /// A process of the server's that serves one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Backend {
@@ -49,6 +55,7 @@ pub(crate) struct Backend {
 pub(crate) struct ServerReport {
     pub(crate) version: i32,
     pub(crate) seen: Seen,
+    pub(crate) run: ServerRun,
     /// None if the server does not say.
     pub(crate) backend: Option<Backend>,
     /// Settings that do not hold.
@@ -67,11 +74,13 @@ impl ServerReport {
             read_only: columns.next()?,
             level: Level::of(columns.next::<Option<&str>>()?.unwrap_or_default()),
         };
+        let run = ServerRun(columns.next()?);
         let pid = columns.next()?;
         let began: Option<i64> = columns.next()?;
         Ok(Self {
             version,
             seen,
+            run,
             backend: began.map(|began| Backend { pid, began }),
             lost: columns.next()?,
             still_there: columns.next()?,

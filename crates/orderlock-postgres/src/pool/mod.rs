@@ -9,7 +9,7 @@ pub(crate) mod shares;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use deadpool::managed::{self, Metrics, PoolError, QueueMode, RecycleError, RecycleResult};
@@ -21,7 +21,7 @@ use crate::connect::{Connected, Connector, NotConnected};
 use crate::options::PostgresOptions;
 use crate::pool::client::PooledClient;
 use crate::pool::connection::Connection;
-use crate::pool::health::{Health, LOOK, ServerReport};
+use crate::pool::health::{Health, LOOK, ServerReport, ServerRun};
 use crate::pool::parked::Parked;
 use crate::pool::settings::{KEEPALIVE, Setting, Settings};
 use crate::pool::shares::Shares;
@@ -177,25 +177,27 @@ impl Pool {
     }
 }
 
-/// Tells whoever keeps in mind what was read over connections when a new one was made: from then on it
-/// may be another server that answers.
+/// Tells what keeps in mind what was read over connections when a new one leads to another server, which
+/// may never have had it.
 #[derive(Clone, Debug)]
 pub(crate) struct Connections {
-    made: Arc<AtomicU64>,
+    servers: Arc<AtomicU64>,
+    last: Arc<Mutex<Option<ServerRun>>>,
     end_with_the_server: bool,
 }
 
 impl Connections {
     pub(crate) fn new(end_with_the_server: bool) -> Self {
         Self {
-            made: Arc::default(),
+            servers: Arc::default(),
+            last: Arc::default(),
             end_with_the_server,
         }
     }
 
-    /// How many were made so far.
-    pub(crate) fn made(&self) -> u64 {
-        self.made.load(Ordering::Acquire)
+    /// To how many servers they have led so far, one after another.
+    pub(crate) fn servers(&self) -> u64 {
+        self.servers.load(Ordering::Acquire)
     }
 
     /// Whether no connection survives its server: not so behind a pooler.
@@ -203,9 +205,12 @@ impl Connections {
         self.end_with_the_server
     }
 
-    /// Counts a new one.
-    pub(crate) fn note(&self) {
-        self.made.fetch_add(1, Ordering::AcqRel);
+    /// Notes to which server a new one leads, before anything else is read over it.
+    pub(crate) fn note(&self, run: ServerRun) {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.replace(run) != Some(run) {
+            self.servers.fetch_add(1, Ordering::AcqRel);
+        }
     }
 }
 
@@ -308,8 +313,6 @@ impl managed::Manager for Manager {
             driver,
             unconfirmed,
         } = self.connector.connect().await?;
-        // It may be that of another server, which has never had what was read before.
-        self.connections.note();
         let settings = match self.pooled {
             true => Vec::new(),
             false => self.settings.of_a_session(),
@@ -321,6 +324,8 @@ impl managed::Manager for Manager {
         if !looked.lost.is_empty() {
             return Err(Unfit::Settings(looked.lost.join(", ")));
         }
+        // Another server may never have had what was read before.
+        self.connections.note(looked.run);
         self.fits(&client).await?;
         self.health.connected(looked.seen);
         let level = looked.seen.level;

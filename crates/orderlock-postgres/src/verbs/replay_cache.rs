@@ -3,8 +3,9 @@
 //! A final entry never changes while its answer is retained, on whichever node it was settled. So
 //! what was once read of it, which was durable then, holds until the retention ends. Only a fail-over
 //! to a server that never had it, or a backup that is put in place, could take it away: no
-//! connection survives either, and so each new one empties the memory. A pooler's connections survive
-//! both, and so nothing is remembered behind one.
+//! connection survives either, and so a new one that leads to another server, or to one that has been
+//! started anew, empties the memory. A pooler's connections survive both, and so nothing is remembered
+//! behind one.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -37,12 +38,11 @@ struct Memory {
     /// Their keys in the order in which they were read: the first one goes first. Retries come soon.
     read: VecDeque<KeyId>,
     bytes: usize,
-    /// How many connections had been made when the first of these entries was read.
-    connections: u64,
+    /// How many servers the connections had led to when the first of these entries was read.
+    servers: u64,
 }
 
-/// From when an entry is, as a number of connections: nothing that was read before a new one was made
-/// is kept after it.
+/// From when an entry is, as a number of servers: nothing that was read from one is kept on the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reading(u64);
 
@@ -56,13 +56,13 @@ impl ReplayCache {
 
     /// Says that something is about to be read.
     pub(crate) fn reading(&self) -> Reading {
-        Reading(self.lock().connections)
+        Reading(self.lock().servers)
     }
 
     /// Keeps an entry that was read.
     pub(crate) fn keep(&self, reading: Reading, entry: &Entry) {
         let mut memory = self.lock();
-        let still = reading == Reading(memory.connections);
+        let still = reading == Reading(memory.servers);
         if self.connections.end_with_the_server() && still && entry.outcome.is_final() {
             memory.insert(entry);
         }
@@ -76,14 +76,14 @@ impl ReplayCache {
         (retained && entry.answer.is_some()).then(|| entry.clone())
     }
 
-    /// What was read since the last connection was made. Each change is one step, so that a panic
+    /// What was read from this server. Each change is one step, so that a panic
     /// elsewhere leaves it whole.
     fn lock(&self) -> MutexGuard<'_, Memory> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let connections = self.connections.made();
-        if memory.connections != connections {
+        let servers = self.connections.servers();
+        if memory.servers != servers {
             *memory = Memory {
-                connections,
+                servers,
                 ..Memory::default()
             };
         }
@@ -132,6 +132,7 @@ mod tests {
     use orderlock_core::{Answer, OperationName, OrderId, OutcomeKind, Principal, Target, Tenant};
 
     use super::*;
+    use crate::pool::health::ServerRun;
 
     fn entry(number: u16, bytes: usize) -> Entry {
         let mut key = [0; 32];
@@ -195,12 +196,24 @@ mod tests {
         let answers = ReplayCache::new(Connections::new(true));
         let before = answers.reading();
         answers.keep(before, &entry(1, ENTRY_MAX));
-        answers.connections.note();
+        answers.connections.note(ServerRun(1));
         answers.keep(before, &entry(2, 10));
         assert!(answers.lock().entries.is_empty());
         answers.keep(answers.reading(), &entry(3, 10));
         let key = entry(3, 0).key_id;
         assert!(answers.find(key, Timestamp::UNIX_EPOCH).is_some());
         assert!(answers.find(key, Timestamp::MAX).is_none(), "it has ended");
+    }
+
+    #[test]
+    fn a_further_connection_keeps_what_was_read_and_another_server_does_not() {
+        let answers = ReplayCache::new(Connections::new(true));
+        let key = entry(1, 0).key_id;
+        for (run, is_kept) in [(1, false), (1, true), (2, false), (1, false)] {
+            answers.connections.note(ServerRun(run));
+            let found = answers.find(key, Timestamp::UNIX_EPOCH);
+            assert_eq!(found.is_some(), is_kept, "{run}");
+            answers.keep(answers.reading(), &entry(1, 10));
+        }
     }
 }

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use orderlock_core::store::{Acquired, Entry, Known, Lookup};
 use orderlock_core::{Fingerprint, OrderStore as _};
-use orderlock_postgres::PostgresOptions;
+use orderlock_postgres::{PostgresOptions, PostgresStore};
 use orderlock_testkit::TestRuntime;
 
-use crate::place::Place;
+use crate::cluster::Cluster;
+use crate::place::{Place, connect};
 use crate::proxy::Proxy;
-use crate::world::{World, applied};
+use crate::world::{World, applied, create, hold, join, request};
 
 /// A world behind a proxy, with a settled key, `k1`.
 async fn settled(options: PostgresOptions) -> (World, Proxy) {
@@ -73,18 +74,49 @@ async fn a_remembered_answer_ends_with_its_retention() {
     assert_eq!(replay(&world).await, Acquired::Expired);
 }
 
-#[tokio::test]
-async fn a_new_connection_empties_the_memory() {
-    let (world, proxy) = settled(PostgresOptions::default()).await;
-    let first = entry(&world).await;
-    // As on a server that a fail-over has left without it.
-    let lose = "DELETE FROM keys WHERE number = 2; DELETE FROM entries WHERE number = 2";
-    world.hand.batch_execute(lose).await.unwrap();
-    assert_eq!(entry(&world).await, first);
-    proxy.break_all();
-    while world.store.lag().await.is_err() {
+/// Waits until the store has a connection again.
+async fn connected(store: &PostgresStore) {
+    while store.lag().await.is_err() {
         tokio::task::yield_now().await;
     }
-    let known = world.store.lookup(lookup(&world)).await.unwrap();
-    assert_eq!(known, Known::Unknown);
+}
+
+#[tokio::test]
+async fn a_new_connection_to_the_same_server_keeps_the_memory() {
+    let (world, proxy) = settled(PostgresOptions::default()).await;
+    let first = entry(&world).await;
+    proxy.break_all();
+    connected(&world.store).await;
+    let before = proxy.turns();
+    assert_eq!(entry(&world).await, first);
+    assert_eq!(proxy.turns(), before, "the database was asked");
+}
+
+#[tokio::test]
+async fn a_server_that_was_started_anew_empties_the_memory() {
+    let cluster = Cluster::new(&[]);
+    let address = cluster.address("postgres");
+    let store = PostgresStore::open(&address, PostgresOptions::default());
+    let store = store.await.unwrap();
+    let session = join(&store, "a").await;
+    create(&store, "o1").await;
+    let asked = || request(session, "o1", "k1");
+    let held = hold(&store, asked()).await;
+    applied(store.settle(held.settle()).await.unwrap()).await;
+    let replayed = store.acquire(asked()).await.unwrap();
+    assert!(matches!(replayed, Acquired::Settled(_)), "{replayed:?}");
+    // As on a server that a fail-over has left without it, or that was restored.
+    let lose = "DELETE FROM keys WHERE number = 2; DELETE FROM entries WHERE number = 2";
+    let hand = connect(&address).await;
+    hand.batch_execute(lose).await.unwrap();
+    assert_eq!(store.acquire(asked()).await.unwrap(), replayed);
+    cluster.crash();
+    cluster.start();
+    connected(&store).await;
+    let claim = asked().claim;
+    let lookup = Lookup {
+        target: claim.target(),
+        key_id: claim.key_id,
+    };
+    assert_eq!(store.lookup(lookup).await.unwrap(), Known::Unknown);
 }
