@@ -75,7 +75,7 @@ pub struct Create {
     pub document: Document,
     /// What lists can filter it by.
     pub index: OwnedIndex,
-    /// Its first entry, whose outcome is [`Created`](OutcomeKind::Created).
+    /// Its first entry, whose outcome is [`Created`](crate::OutcomeKind::Created).
     pub entry: NewEntry,
     /// The stored answer.
     pub answer: Answer,

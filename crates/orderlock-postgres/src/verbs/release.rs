@@ -79,7 +79,7 @@ impl Work for ReleaseBatch {
     type Request = ReleaseRequest;
     type Answer = Released;
 
-    /// GrantRows again, a release says that nothing was held, and tells nothing of the next in line.
+    /// Asked again, a release says that nothing was held, and tells nothing of the next in line.
     const REPEATS: bool = false;
 
     fn target(request: &ReleaseRequest) -> Target {

@@ -206,7 +206,7 @@ impl Leases {
         lock(&self.shards[place])
     }
 
-    /// Has the writer alone change an order from here on. Rechanges what memory knows of it.
+    /// Has the writer alone change an order from here on. Returns what memory knows of it.
     pub(crate) fn pin(&self, target: &Target) -> StagedSlot {
         let mut shard = self.shard(target);
         shard.touch();
